@@ -1,0 +1,97 @@
+//! What can stop a command, and whose fault it is.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use crate::exit;
+
+/// What stops a command.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CliError {
+    #[error("there is no bld.toml in {} or above it: this is not a workspace (an empty bld.toml makes it one)", .0.display())]
+    NoWorkspace(PathBuf),
+    #[error("cannot go to {}", path.display())]
+    Directory { path: PathBuf, source: std::io::Error },
+    #[error("cannot tell where the store should be: neither HOME nor XDG_CACHE_HOME is set; use --store")]
+    NoStore,
+    #[error("cannot {verb} {}", path.display())]
+    Disk { verb: &'static str, path: PathBuf, source: std::io::Error },
+    #[error(transparent)]
+    Config(#[from] engine::ConfigError),
+    #[error("`{0}` is not NAME=VALUE")]
+    Setting(String),
+    #[error(transparent)]
+    Pattern(#[from] engine::LabelError),
+    #[error(transparent)]
+    Diagnostic(#[from] engine::Diagnostic),
+    #[error("{label} asks for something that cannot be locked")]
+    Request { label: String, source: serde_json::Error },
+    #[error("bld.lock cannot be read; mend it, or remove it and lock anew")]
+    Lock(#[from] fetch::LockError),
+    #[error("bld.lock would have to change, which --locked forbids")]
+    Locked(#[source] fetch::Stale),
+    #[error("cannot lock the outside world")]
+    Fetch(#[source] Box<fetch::FetchError>),
+    #[error(transparent)]
+    Store(#[from] store::StoreError),
+    #[error("the build broke off")]
+    Build(#[source] Arc<engine::BuildError>),
+    #[error(transparent)]
+    Execute(#[from] executor::ExecuteError),
+    #[error("{0}")]
+    Collision(String),
+    #[error("no log of {0} is known: it was never built here, or its record was pruned")]
+    NoLog(String),
+    #[error("interrupted")]
+    Interrupted,
+}
+
+impl CliError {
+    pub(crate) fn disk(
+        verb: &'static str,
+        path: &std::path::Path,
+    ) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Disk { verb, path, source }
+    }
+
+    /// Returns what `bld` exits with.
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        ExitCode::from(match self {
+            Self::NoWorkspace(_)
+            | Self::Directory { .. }
+            | Self::NoStore
+            | Self::Config(_)
+            | Self::Setting(_)
+            | Self::Pattern(_)
+            | Self::Diagnostic(_)
+            | Self::Request { .. }
+            | Self::Lock(_)
+            | Self::Locked(_)
+            | Self::Collision(_)
+            | Self::NoLog(_) => exit::USER_ERROR,
+            Self::Fetch(error) if !error.is_transient() => exit::USER_ERROR,
+            Self::Build(error) if is_mistake(error) => exit::USER_ERROR,
+            Self::Fetch(_)
+            | Self::Build(_)
+            | Self::Disk { .. }
+            | Self::Store(_)
+            | Self::Execute(_) => exit::INFRASTRUCTURE,
+            Self::Interrupted => exit::INTERRUPTED,
+        })
+    }
+}
+
+/// Returns whether the workspace, not the machine, is to blame for a build that broke off.
+fn is_mistake(error: &engine::BuildError) -> bool {
+    use engine::BuildError as Error;
+    match error {
+        Error::Source(_)
+        | Error::Inputs { .. }
+        | Error::NoSuchPath { .. }
+        | Error::NotATree { .. }
+        | Error::UnknownBuiltin { .. } => true,
+        Error::Store(_) | Error::Execute { .. } | Error::Gone { .. } => false,
+    }
+}

@@ -1,0 +1,74 @@
+//! `bld log`: what the last run of an action wrote.
+
+use std::process::ExitCode;
+
+use engine::{Cell, Targets};
+use model::Digest;
+use serde_json::json;
+use store::LocalStore;
+
+use crate::args::LogArgs;
+use crate::error::CliError;
+use crate::record::{LastRun, last_runs};
+use crate::settings::Settings;
+use crate::terminal::{say, say_json};
+use crate::workspace::OpenWorkspace;
+use crate::exit;
+
+pub(crate) fn run(settings: &Settings, args: &LogArgs) -> Result<ExitCode, CliError> {
+    let workspace = OpenWorkspace::find(settings)?;
+    let store = settings.open_store(workspace.config.function)?;
+    let patterns = workspace.patterns(std::slice::from_ref(&args.pattern))?;
+    let pattern = &patterns[0];
+    let wanted = |run: &LastRun| {
+        let package = |package: &model::RelativePath| format!("//{package}");
+        let label_matches = match &pattern.targets {
+            Targets::One(label) => {
+                // A matrix's own cells are aliases; the actions are those of the targets that it stands for.
+                run.label == label.to_string() || run.label.starts_with(&format!("{label}-"))
+            }
+            Targets::Package(it) => run.label.starts_with(&format!("{}:", package(it))),
+            Targets::Below(it) => run.label.starts_with(&package(it)),
+        };
+        label_matches && pattern.cells.matches_known(&Cell(run.cell.clone()))
+    };
+    let runs = last_runs(&workspace, &store)?;
+    let found: Vec<_> = runs.iter().filter(|(_, run)| wanted(run)).collect();
+    if found.is_empty() {
+        return Err(CliError::NoLog(args.pattern.clone()));
+    }
+    if settings.json {
+        let answer: Vec<_> = found
+            .iter()
+            .map(|(name, run)| {
+                json!({
+                    "name": name,
+                    "outcome": run.outcome,
+                    "action": run.action,
+                    "stdout": text(&store, run.stdout.as_deref()),
+                    "stderr": text(&store, run.stderr.as_deref()),
+                })
+            })
+            .collect();
+        say_json(&json!(answer));
+        return Ok(exit::SUCCESS);
+    }
+    for (name, run) in found {
+        say(&format!("== {name}: {} ({:.1} CPU seconds)", run.outcome, run.cpu_seconds));
+        for (stream, digest) in [("stdout", &run.stdout), ("stderr", &run.stderr)] {
+            if let Some(text) = text(&store, digest.as_deref()) {
+                say(&format!("-- {stream}"));
+                say(text.trim_end());
+            }
+        }
+    }
+    Ok(exit::SUCCESS)
+}
+
+fn text(store: &LocalStore, digest: Option<&str>) -> Option<String> {
+    let digest = Digest::parse(store.function(), digest?).ok()?;
+    match store.read_bytes(digest) {
+        Ok(Some(bytes)) => Some(String::from_utf8_lossy(&bytes).into_owned()),
+        _ => Some("(this log was evicted from the store)".to_owned()),
+    }
+}

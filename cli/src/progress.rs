@@ -1,0 +1,215 @@
+//! What is going on, shown while it goes on: drawn on a terminal, in plain lines elsewhere.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use engine::{Events, Owner, Ran};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::size::ByteSize;
+use crate::terminal::{Paint, can_draw, tell};
+
+/// How often the picture is drawn anew: smooth to the eye, cheap for the terminal.
+const DRAW_INTERVAL: Duration = Duration::from_millis(100);
+
+/// How many things that go on are named at once.
+const LINES_MAX: usize = 8;
+
+/// Shows what goes on; shared by whoever has something to show.
+pub(crate) struct Display {
+    bar: Option<ProgressBar>,
+    state: Arc<State>,
+    drawing: AtomicBool,
+}
+
+struct State {
+    next: AtomicU64,
+    running: Mutex<BTreeMap<u64, Item>>,
+    bytes: AtomicU64,
+    began: Instant,
+    hits: AtomicU64,
+    ran: AtomicU64,
+    failed: AtomicU64,
+}
+
+struct Item {
+    name: String,
+    began: Instant,
+    phase: &'static str,
+    done: u64,
+    total: Option<u64>,
+}
+
+impl Display {
+    /// Returns a display for standard error; `quiet` shows only warnings.
+    pub(crate) fn new(quiet: bool) -> Arc<Self> {
+        let bar = (can_draw() && !quiet).then(|| {
+            let bar = ProgressBar::new_spinner();
+            bar.set_style(
+                ProgressStyle::with_template("{spinner:.green} {msg}").expect("a constant template"),
+            );
+            bar
+        });
+        let state = State {
+            next: AtomicU64::new(0),
+            running: Mutex::default(),
+            bytes: AtomicU64::new(0),
+            began: Instant::now(),
+            hits: AtomicU64::new(0),
+            ran: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+        };
+        Arc::new(Self { bar, state: Arc::new(state), drawing: AtomicBool::new(false) })
+    }
+
+    /// Ends drawing and leaves a clean line.
+    pub(crate) fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            self.drawing.store(false, Ordering::Relaxed);
+            bar.finish_and_clear();
+        }
+    }
+
+    /// Prints a line above the picture.
+    pub(crate) fn line(&self, text: &str) {
+        match &self.bar {
+            Some(bar) => bar.println(text),
+            None => tell(text),
+        }
+    }
+
+    fn begin_item(&self, name: String, phase: &'static str, total: Option<u64>) -> u64 {
+        let id = self.state.next.fetch_add(1, Ordering::Relaxed);
+        let item = Item { name, began: Instant::now(), phase, done: 0, total };
+        self.state.running.lock().expect("no holder panics").insert(id, item);
+        self.draw_from_now_on();
+        id
+    }
+
+    fn draw_from_now_on(&self) {
+        let Some(bar) = &self.bar else { return };
+        if self.drawing.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let (bar, state) = (bar.clone(), Arc::clone(&self.state));
+        std::thread::spawn(move || {
+            while !bar.is_finished() {
+                bar.set_message(state.picture());
+                bar.tick();
+                std::thread::sleep(DRAW_INTERVAL);
+            }
+        });
+    }
+}
+
+impl State {
+    fn picture(&self) -> String {
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let mut lines = vec![format!(
+            "{:.0}s · {} cached · {} ran · {} failed",
+            self.began.elapsed().as_secs_f32(),
+            count(&self.hits),
+            count(&self.ran),
+            count(&self.failed)
+        )];
+        let bytes = count(&self.bytes);
+        if bytes > 0 {
+            let seconds = self.began.elapsed().as_secs().max(1);
+            lines[0] += &format!(" · {} ({}/s)", ByteSize(bytes), ByteSize(bytes / seconds));
+        }
+        let running = self.running.lock().expect("no holder panics");
+        for item in running.values().take(LINES_MAX) {
+            let size = match item.total {
+                Some(total) if item.phase == "download" => {
+                    format!(" {} of {}", ByteSize(item.done), ByteSize(total))
+                }
+                _ => String::new(),
+            };
+            let seconds = item.began.elapsed().as_secs_f32();
+            lines.push(format!("    {} {}{size} {seconds:.1}s", item.phase, item.name));
+        }
+        if running.len() > LINES_MAX {
+            lines.push(format!("    and {} more", running.len() - LINES_MAX));
+        }
+        lines.join("\n")
+    }
+}
+
+impl Events for Display {
+    fn started(&self, owner: &Owner) {
+        self.begin_item(owner.to_string(), "run", None);
+    }
+
+    fn finished(&self, owner: &Owner, ran: &Ran) {
+        let name = owner.to_string();
+        let mut running = self.state.running.lock().expect("no holder panics");
+        let id = running.iter().find(|(_, item)| item.name == name).map(|(id, _)| *id);
+        if let Some(id) = id {
+            running.remove(&id);
+        }
+        drop(running);
+        self.state.ran.fetch_add(1, Ordering::Relaxed);
+        let seconds = ran.wall.as_secs_f32();
+        match &ran.failure {
+            Some(kind) => {
+                self.state.failed.fetch_add(1, Ordering::Relaxed);
+                let failed = Paint::for_stderr().red("failed");
+                self.line(&format!("{failed} {name} after {seconds:.1}s: {kind}"));
+            }
+            None if self.bar.is_none() => self.line(&format!("ran    {name} in {seconds:.1}s")),
+            None => {}
+        }
+    }
+
+    fn hit(&self, _owner: &Owner) {
+        self.state.hits.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl fetch::Progress for Display {
+    fn begin(&self, what: &str, total: Option<u64>) -> Box<dyn fetch::Step> {
+        let id = self.begin_item(what.to_owned(), "wait", total);
+        if self.bar.is_none() {
+            let size = total.map(|total| format!(" ({})", ByteSize(total))).unwrap_or_default();
+            self.line(&format!("fetch  {what}{size}"));
+        }
+        Box::new(DisplayStep { id, state: Arc::clone(&self.state) })
+    }
+
+    fn warn(&self, text: &str) {
+        self.line(&format!("{} {text}", Paint::for_stderr().yellow("warning:")));
+    }
+
+    fn note(&self, text: &str) {
+        self.line(text);
+    }
+}
+
+/// One download or unpacking.
+struct DisplayStep {
+    id: u64,
+    state: Arc<State>,
+}
+
+impl fetch::Step for DisplayStep {
+    fn phase(&self, name: &'static str) {
+        if let Some(item) = self.state.running.lock().expect("no holder panics").get_mut(&self.id) {
+            item.phase = name;
+        }
+    }
+
+    fn advance(&self, bytes: u64) {
+        self.state.bytes.fetch_add(bytes, Ordering::Relaxed);
+        if let Some(item) = self.state.running.lock().expect("no holder panics").get_mut(&self.id) {
+            item.done += bytes;
+        }
+    }
+}
+
+impl Drop for DisplayStep {
+    fn drop(&mut self) {
+        self.state.running.lock().expect("no holder panics").remove(&self.id);
+    }
+}

@@ -1,0 +1,46 @@
+//! The rule library, embedded.
+
+use std::collections::BTreeMap;
+
+macro_rules! embed {
+    ($($path:literal),* $(,)?) => {
+        &[$(($path, include_str!(concat!("../../rules/", $path)))),*]
+    };
+}
+
+/// Every file of `rules/` that a workspace can load or that a rule reads.
+const FILES: &[(&str, &str)] = embed![
+    "debian.bzl",
+    "fetch.bzl",
+    "files.bzl",
+    "kernel.bzl",
+    "sandbox.bzl",
+    "scripts/ebpf_probe.sh",
+    "scripts/kernel_module.sh",
+];
+
+/// Returns the library: file name to text.
+pub(crate) fn embedded() -> BTreeMap<String, String> {
+    FILES.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
+    #[test]
+    fn every_rule_file_is_embedded() {
+        let rules = Path::new(env!("CARGO_MANIFEST_DIR")).join("../rules");
+        let mut found = BTreeSet::new();
+        for (folder, prefix) in [(rules.clone(), ""), (rules.join("scripts"), "scripts/")] {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let name = entry.unwrap().file_name().into_string().unwrap();
+                if name.ends_with(".bzl") || name.ends_with(".sh") {
+                    found.insert(format!("{prefix}{name}"));
+                }
+            }
+        }
+        assert_eq!(super::embedded().into_keys().collect::<BTreeSet<_>>(), found);
+    }
+}

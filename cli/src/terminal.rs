@@ -1,0 +1,99 @@
+//! What is printed, and how.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "only the door prints, and only here")]
+
+use std::error::Error;
+use std::io::IsTerminal as _;
+
+use crate::error::CliError;
+
+/// Prints a line of the answer.
+pub(crate) fn say(line: &str) {
+    println!("{line}");
+}
+
+/// Prints a line about what goes on.
+pub(crate) fn tell(line: &str) {
+    eprintln!("{line}");
+}
+
+/// Prints an answer in JSON.
+pub(crate) fn say_json(value: &serde_json::Value) {
+    println!("{value:#}");
+}
+
+/// Prints what stopped a command: the error, and what is behind it.
+pub(crate) fn report(error: &CliError, json: bool) {
+    if json {
+        say_json(&serde_json::json!({ "error": chain(error) }));
+    }
+    let paint = Paint::for_stderr();
+    let mut chain = chain(error).into_iter();
+    let first = chain.next().unwrap_or_default();
+    eprintln!("{} {first}", paint.red("error:"));
+    for cause in chain {
+        eprintln!("  because: {cause}");
+    }
+}
+
+/// Returns an error and its causes, without repeating one that says the same.
+pub(crate) fn chain(error: &dyn Error) -> Vec<String> {
+    let mut chain = vec![error.to_string()];
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let text = cause.to_string();
+        if chain.last().is_none_or(|last| !last.contains(&text)) {
+            chain.push(text);
+        }
+        source = cause.source();
+    }
+    chain
+}
+
+/// Colours, where they are wanted.
+#[derive(Clone, Copy)]
+pub(crate) struct Paint(bool);
+
+impl Paint {
+    /// Returns colours for standard error, if that is a terminal and `NO_COLOR` does not forbid them.
+    pub(crate) fn for_stderr() -> Self {
+        Self(std::io::stderr().is_terminal() && wants_colour())
+    }
+
+    /// Returns colours for standard output.
+    pub(crate) fn for_stdout() -> Self {
+        Self(std::io::stdout().is_terminal() && wants_colour())
+    }
+
+    pub(crate) fn red(self, text: &str) -> String {
+        self.with("31;1", text)
+    }
+
+    pub(crate) fn green(self, text: &str) -> String {
+        self.with("32", text)
+    }
+
+    pub(crate) fn yellow(self, text: &str) -> String {
+        self.with("33", text)
+    }
+
+    pub(crate) fn dim(self, text: &str) -> String {
+        self.with("2", text)
+    }
+
+    fn with(self, code: &str, text: &str) -> String {
+        if self.0 { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+}
+
+/// <https://no-color.org>: any value but the empty one.
+fn wants_colour() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+        && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
+/// Returns whether progress can be drawn: standard error is a terminal that can move its cursor.
+pub(crate) fn can_draw() -> bool {
+    std::io::stderr().is_terminal()
+        && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+        && std::env::var_os("CI").is_none()
+}

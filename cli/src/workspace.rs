@@ -1,0 +1,81 @@
+//! The workspace that a command works in.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use engine::{CONFIG_FILE, Config, DiskFiles, LockRequest, Pattern, Workspace};
+use model::RelativePath;
+
+use crate::error::CliError;
+use crate::rules;
+use crate::settings::Settings;
+
+/// A workspace on disk.
+pub(crate) struct OpenWorkspace {
+    /// Its root: absolute.
+    pub(crate) root: PathBuf,
+    /// Where in it the command works.
+    pub(crate) here: RelativePath,
+    /// Its `bld.toml`.
+    pub(crate) config: Config,
+    /// Its files.
+    pub(crate) files: DiskFiles,
+    rules: BTreeMap<String, String>,
+}
+
+impl OpenWorkspace {
+    /// Finds the workspace that the settings' directory lies in.
+    pub(crate) fn find(settings: &Settings) -> Result<Self, CliError> {
+        let root = settings.directory.ancestors().find(|folder| folder.join(CONFIG_FILE).is_file());
+        let root = root.ok_or_else(|| CliError::NoWorkspace(settings.directory.clone()))?;
+        let path = root.join(CONFIG_FILE);
+        let text = std::fs::read_to_string(&path).map_err(CliError::disk("read", &path))?;
+        let here = settings.directory.strip_prefix(root).unwrap_or(Path::new(""));
+        let here = RelativePath::new(here.to_string_lossy())
+            .map_err(|_source| CliError::NoWorkspace(settings.directory.clone()))?;
+        Ok(Self {
+            root: root.to_owned(),
+            here,
+            config: Config::parse(&text)?,
+            files: DiskFiles::new(root.to_owned()),
+            rules: rules::embedded(),
+        })
+    }
+
+    /// Returns the workspace as the engine sees it.
+    pub(crate) fn engine(&self) -> Workspace<'_> {
+        Workspace {
+            files: &self.files,
+            rules: &self.rules,
+            rules_folder: self.config.rules.as_ref(),
+        }
+    }
+
+    /// Parses patterns as they are meant from where the command works.
+    pub(crate) fn patterns(&self, texts: &[String]) -> Result<Vec<Pattern>, CliError> {
+        let parse = |text: &String| Pattern::parse(text, &self.here).map_err(CliError::from);
+        texts.iter().map(parse).collect()
+    }
+
+    /// Returns what the whole workspace asks to be locked.
+    pub(crate) fn requests(&self) -> Result<Vec<fetch::Request>, CliError> {
+        let parse = |LockRequest { label, wants }: LockRequest| {
+            let wants = serde_json::from_value(wants);
+            match wants {
+                Ok(wants) => Ok(fetch::Request { label, wants }),
+                Err(source) => Err(CliError::Request { label, source }),
+            }
+        };
+        self.engine().lock_requests()?.into_iter().map(parse).collect()
+    }
+
+    /// Returns where the lock is.
+    pub(crate) fn lock_path(&self) -> PathBuf {
+        self.root.join("bld.lock")
+    }
+
+    /// Returns where results appear.
+    pub(crate) fn output(&self) -> PathBuf {
+        self.root.join(engine::OUTPUT_FOLDER)
+    }
+}

@@ -1,0 +1,544 @@
+//! Analysis: from targets and cells to a plain graph of actions.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use model::{RelativePath, TreeDigest};
+use starlark::environment::Module;
+use starlark::eval::Evaluator;
+use starlark::values::list::ListRef;
+use starlark::values::{Value, ValueLike as _};
+
+use crate::cell::{Cell, CellPattern};
+use crate::diagnostic::{Diagnostic, suggest};
+use crate::graph::{Artifact, Graph, Node, Owner};
+use crate::label::{Label, Pattern, split_cell};
+use crate::lang::attr::{Attr, AttrKind, is_label};
+use crate::lang::context::ContextValue;
+use crate::lang::data::{Data, Instance};
+use crate::lang::dep::Dep;
+use crate::lang::globals::{AXIS_INFO, DEFAULT_INFO, default_info};
+use crate::lang::provider::{InstanceValue, ProviderId};
+use crate::lang::rule::{Axis, Target, first_repeated};
+use crate::lang::session::Session;
+use crate::load::{Loader, Workspace, set_bounds};
+
+/// How many cells one target may have: the matrices that people ship have tens of thousands.
+const CELLS_MAX: usize = 1_000_000;
+
+/// Something that a target asks to be locked; what it means, only `fetch` knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LockRequest {
+    /// The target that asks.
+    pub label: String,
+    /// The kind of request, and what its attributes say.
+    pub wants: serde_json::Value,
+}
+
+/// Something that the lock pins for a target. To the engine a locked tree is only a digest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LockedMember {
+    /// What it belongs to: a kernel's release, or `-`.
+    pub group: String,
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// Its architecture.
+    pub arch: String,
+    /// The digest of its unpacked tree.
+    pub tree: TreeDigest,
+}
+
+/// One thing that somebody asked for: a target in one of its cells.
+#[derive(Clone, Debug)]
+pub struct Goal {
+    /// The target.
+    pub label: Label,
+    /// The cell.
+    pub cell: Cell,
+    /// Whether the target's `exclude` names this cell: then it is not built.
+    pub excluded: bool,
+    /// What it makes: path below its package's folder in `bld-out`, and artifact.
+    pub outputs: Vec<(RelativePath, Artifact)>,
+    /// Where its log goes if it fails.
+    pub failure_log: Option<RelativePath>,
+}
+
+/// What is to be built.
+#[derive(Debug, Default)]
+pub struct Plan {
+    /// The nodes.
+    pub graph: Graph,
+    /// What was asked for, in order.
+    pub goals: Vec<Goal>,
+}
+
+impl Workspace<'_> {
+    /// Returns what the targets of the whole workspace ask to be locked.
+    pub fn lock_requests(&self) -> Result<Vec<LockRequest>, Diagnostic> {
+        let loader = Loader::new(*self);
+        loader.everything()?.iter().filter_map(|target| lock_request(target).transpose()).collect()
+    }
+
+    /// Returns the plan for what the patterns stand for. `locked` says what the lock pins for each label.
+    pub fn plan(
+        &self,
+        patterns: &[Pattern],
+        settings: &BTreeMap<String, String>,
+        locked: &BTreeMap<String, Vec<LockedMember>>,
+    ) -> Result<Plan, Diagnostic> {
+        let loader = Loader::new(*self);
+        let analyzer = Analyzer {
+            loader: &loader,
+            settings,
+            locked,
+            graph: RefCell::default(),
+            done: RefCell::default(),
+            cells: RefCell::default(),
+            chain: RefCell::default(),
+        };
+        let mut goals = BTreeMap::new();
+        for pattern in patterns {
+            for target in loader.targets(&pattern.targets)? {
+                analyzer.add_goals(&target, &pattern.cells, &mut goals)?;
+            }
+        }
+        Ok(Plan { graph: analyzer.graph.into_inner(), goals: goals.into_values().collect() })
+    }
+}
+
+fn lock_request(target: &Target) -> Result<Option<LockRequest>, Diagnostic> {
+    let Some((kind, attrs)) = &target.rule.lock else { return Ok(None) };
+    let mut fields = serde_json::Map::new();
+    for name in attrs {
+        let value = target.attrs[name].to_json().ok_or_else(|| {
+            let why = format!("`{name}` of {} says what is locked, so it cannot be a select", target.label);
+            Diagnostic::at(&target.place, why)
+        })?;
+        fields.insert(name.clone(), value);
+    }
+    let wants = serde_json::Map::from_iter([(kind.clone(), fields.into())]);
+    Ok(Some(LockRequest { label: target.label.to_string(), wants: wants.into() }))
+}
+
+struct Analyzer<'l, 'a> {
+    loader: &'l Loader<'a>,
+    settings: &'l BTreeMap<String, String>,
+    locked: &'l BTreeMap<String, Vec<LockedMember>>,
+    graph: RefCell<Graph>,
+    done: RefCell<BTreeMap<(Label, Cell), Arc<Dep>>>,
+    cells: RefCell<BTreeMap<Label, Rc<Vec<Cell>>>>,
+    chain: RefCell<Vec<String>>,
+}
+
+impl Analyzer<'_, '_> {
+    fn add_goals(
+        &self,
+        target: &Target,
+        pattern: &CellPattern,
+        goals: &mut BTreeMap<(Label, Cell), Goal>,
+    ) -> Result<(), Diagnostic> {
+        if let Some(axis) = pattern.axes().find(|axis| !target.matrix.contains_key(*axis)) {
+            let suggestion = suggest(axis, target.matrix.keys());
+            return Err(Diagnostic::new(format!("{} has no axis `{axis}`{suggestion}", target.label)));
+        }
+        let cells = self.cells_of(target)?;
+        let chosen: Vec<_> = cells.iter().filter(|cell| pattern.matches(cell)).collect();
+        if chosen.is_empty() && !pattern.is_all() {
+            return Err(Diagnostic::new(format!("no cell of {} matches {pattern}", target.label)));
+        }
+        for cell in chosen {
+            let key = (target.label.clone(), cell.clone());
+            if goals.contains_key(&key) {
+                continue;
+            }
+            goals.insert(key, self.goal(target, cell)?);
+        }
+        Ok(())
+    }
+
+    fn goal(&self, target: &Target, cell: &Cell) -> Result<Goal, Diagnostic> {
+        let excluded = is_excluded(target, cell);
+        let mut goal = Goal {
+            label: target.label.clone(),
+            cell: cell.clone(),
+            excluded,
+            outputs: Vec::new(),
+            failure_log: None,
+        };
+        if excluded {
+            return Ok(goal);
+        }
+        let dep = self.analyze(target, cell)?;
+        goal.outputs = outputs_of(&dep).map_err(|why| Diagnostic::at(&target.place, why))?;
+        let info = dep.provider_named(DEFAULT_INFO);
+        let log = info.and_then(|info| info.field("failure_log")?.as_str()).unwrap_or_default();
+        if !log.is_empty() {
+            let log = RelativePath::new(log);
+            goal.failure_log = Some(log.map_err(|error| Diagnostic::at(&target.place, error.to_string()))?);
+        }
+        Ok(goal)
+    }
+
+    /// Returns the cells of a target: one for each choice of values, in order.
+    fn cells_of(&self, target: &Target) -> Result<Rc<Vec<Cell>>, Diagnostic> {
+        if let Some(known) = self.cells.borrow().get(&target.label) {
+            return Ok(Rc::clone(known));
+        }
+        let mut cells = vec![Cell::default()];
+        for (axis, source) in &target.matrix {
+            let values = match source {
+                Axis::Values(values) => values.clone(),
+                Axis::Target(label) => self.axis_values(target, axis, label)?,
+            };
+            if cells.len().saturating_mul(values.len()) > CELLS_MAX {
+                let why = format!("{} has more than {CELLS_MAX} cells", target.label);
+                return Err(Diagnostic::at(&target.place, why));
+            }
+            cells = cells
+                .iter()
+                .flat_map(|cell| {
+                    values.iter().map(|value| {
+                        let mut cell = cell.clone();
+                        cell.0.insert(axis.clone(), value.clone());
+                        cell
+                    })
+                })
+                .collect();
+        }
+        let cells = Rc::new(cells);
+        self.cells.borrow_mut().insert(target.label.clone(), Rc::clone(&cells));
+        Ok(cells)
+    }
+
+    fn axis_values(
+        &self,
+        target: &Target,
+        axis: &str,
+        label: &Label,
+    ) -> Result<Vec<String>, Diagnostic> {
+        let refuse = |why: String| Diagnostic::at(&target.place, format!("the axis `{axis}` of {}: {why}", target.label));
+        let source = self.loader.target(label).map_err(|error| refuse(error.message))?;
+        let dep = self.analyze(&source, &Cell::default())?;
+        let info = dep.provider_named(AXIS_INFO);
+        let info = info.ok_or_else(|| refuse(format!("{label} does not provide {AXIS_INFO}")))?;
+        let Some(Data::List(values)) = info.field("values") else {
+            return Err(refuse(format!("the values of {label} are not a list")));
+        };
+        let values: Option<Vec<String>> =
+            values.iter().map(|value| value.as_str().map(str::to_owned)).collect();
+        let values = values.ok_or_else(|| refuse(format!("the values of {label} are not texts")))?;
+        if let Some(twice) = first_repeated(&values) {
+            return Err(refuse(format!("{label} has the value `{twice}` twice")));
+        }
+        Ok(values)
+    }
+
+    /// Returns a target analysed in a cell; each pair only once.
+    fn analyze(&self, target: &Target, cell: &Cell) -> Result<Arc<Dep>, Diagnostic> {
+        let key = (target.label.clone(), cell.clone());
+        if let Some(known) = self.done.borrow().get(&key) {
+            return Ok(Arc::clone(known));
+        }
+        let name = format!("{}{cell}", target.label);
+        if self.chain.borrow().contains(&name) {
+            let chain = self.chain.borrow();
+            let from = chain.iter().position(|link| *link == name).unwrap_or(0);
+            let cycle: Vec<_> = chain[from..].iter().chain([&name]).cloned().collect();
+            let why = format!("targets depend on each other: {}", cycle.join(" → "));
+            return Err(Diagnostic::at(&target.place, why));
+        }
+        self.chain.borrow_mut().push(name);
+        let dep = self.analyze_new(target, cell);
+        self.chain.borrow_mut().pop();
+        let dep = Arc::new(dep?);
+        self.done.borrow_mut().insert(key, Arc::clone(&dep));
+        Ok(dep)
+    }
+
+    fn analyze_new(&self, target: &Target, cell: &Cell) -> Result<Dep, Diagnostic> {
+        let mut attrs = Vec::new();
+        for (name, attr) in &target.rule.schema {
+            let value = self
+                .resolve(target, cell, attr, &target.attrs[name])
+                .map_err(|error| in_attribute(target, name, error))?;
+            attrs.push((name.clone(), value));
+        }
+        let context = ContextValue {
+            label: target.label.clone(),
+            cell: cell.clone(),
+            attrs,
+            locked: self.locked_members(target)?,
+            settings: self.settings.clone(),
+        };
+        let owner = Owner { label: target.label.clone(), cell: cell.clone(), role: String::new() };
+        let instances = self.call(target, context, owner)?;
+        let dep = Dep { label: target.label.clone(), cell: cell.clone(), instances };
+        outputs_of(&dep).map_err(|why| Diagnostic::at(&target.place, why))?;
+        Ok(dep)
+    }
+
+    fn locked_members(&self, target: &Target) -> Result<Vec<Data>, Diagnostic> {
+        if target.rule.lock.is_none() {
+            return Ok(Vec::new());
+        }
+        let label = target.label.to_string();
+        let members = self.locked.get(&label).ok_or_else(|| {
+            Diagnostic::at(&target.place, format!("bld.lock pins nothing for {label}: run `bld lock`"))
+        })?;
+        let member = |member: &LockedMember| {
+            let artifact = self.graph.borrow_mut().add(Node::Locked(member.tree));
+            let text = |text: &str| Data::String(text.to_owned());
+            Data::Struct(vec![
+                ("group".to_owned(), text(&member.group)),
+                ("name".to_owned(), text(&member.name)),
+                ("version".to_owned(), text(&member.version)),
+                ("arch".to_owned(), text(&member.arch)),
+                ("tree".to_owned(), Data::Artifact(artifact)),
+            ])
+        };
+        Ok(members.iter().map(member).collect())
+    }
+
+    /// Calls the rule's implementation in a heap of its own, of which only plain values leave.
+    fn call(
+        &self,
+        target: &Target,
+        context: ContextValue,
+        owner: Owner,
+    ) -> Result<Vec<Arc<Instance>>, Diagnostic> {
+        let rule = &target.rule;
+        let module = self.loader.module(&rule.file);
+        let function = module.and_then(|module| {
+            module.get_any_visibility(&rule.implementation).ok().map(|(value, _)| value)
+        });
+        let function = function.ok_or_else(|| {
+            let why = format!("the rule {} has no implementation `{}` at the top of {}", rule.name(), rule.implementation, rule.file);
+            Diagnostic::at(&target.place, why)
+        })?;
+        let graph = RefCell::new(self.graph.take());
+        let session = Session::Analysis { graph, owner };
+        let returned = Module::with_temp_heap(|module| {
+            let mut eval = Evaluator::new(&module);
+            set_bounds(&mut eval)?;
+            eval.extra = Some(&session);
+            let context = module.heap().alloc(context);
+            let function = module.heap().access_owned_frozen_value(&function);
+            let returned = eval.eval_function(function, &[context], &[])?;
+            instances(returned).map_err(|why| {
+                Diagnostic::new(format!("the implementation of {} {why}", rule.name()))
+            })
+        });
+        let Session::Analysis { graph, .. } = session else {
+            unreachable!("the session was made as one of analysis");
+        };
+        self.graph.replace(graph.into_inner());
+        returned.map_err(|error| in_target(target, error))
+    }
+
+    /// Returns the value that an attribute has in a cell: selects chosen, labels analysed, files found.
+    fn resolve(
+        &self,
+        target: &Target,
+        cell: &Cell,
+        attr: &Attr,
+        value: &Data,
+    ) -> Result<Data, Diagnostic> {
+        if let Data::Select(select) = value {
+            let chosen = select.choose(cell, self.settings).map_err(Diagnostic::new)?;
+            return self.resolve(target, cell, attr, chosen);
+        }
+        let here = &target.label.package;
+        match (&attr.kind, value) {
+            (AttrKind::Source, Data::String(text)) => {
+                let found = self.sources(here, cell, text)?;
+                let [(_, artifact)] = found.as_slice() else {
+                    let why = format!("`{text}` makes {} files, but one is wanted", found.len());
+                    return Err(Diagnostic::new(why));
+                };
+                Ok(Data::Artifact(artifact.clone()))
+            }
+            (AttrKind::SourceList, Data::List(items)) => {
+                let mut all = Vec::new();
+                for item in items {
+                    for (path, artifact) in self.sources(here, cell, item.as_str().unwrap_or_default())? {
+                        let path = Data::String(path);
+                        if all.iter().any(|(known, _)| *known == path) {
+                            return Err(Diagnostic::new(format!("{path} is named twice")));
+                        }
+                        all.push((path, Data::Artifact(artifact)));
+                    }
+                }
+                Ok(Data::Dict(all))
+            }
+            (AttrKind::Label(providers), Data::String(text)) => {
+                let mut deps = self.deps(here, cell, text, providers)?;
+                if deps.len() != 1 {
+                    let why = format!("`{text}` stands for {} cells, but one is wanted: choose one with {{axis=value}}, or give this target the axis", deps.len());
+                    return Err(Diagnostic::new(why));
+                }
+                Ok(Data::Dep(deps.remove(0)))
+            }
+            (AttrKind::LabelList(providers), Data::List(items)) => {
+                let mut all = Vec::new();
+                for item in items {
+                    all.extend(self.deps(here, cell, item.as_str().unwrap_or_default(), providers)?);
+                }
+                Ok(Data::List(all.into_iter().map(Data::Dep).collect()))
+            }
+            (AttrKind::LabelDict(providers), Data::Dict(pairs)) => {
+                let mut all = Vec::new();
+                for (key, label) in pairs {
+                    let deps = self.deps(here, cell, label.as_str().unwrap_or_default(), providers)?;
+                    let [dep] = deps.as_slice() else {
+                        return Err(Diagnostic::new(format!("{label} stands for {} cells, but one is wanted", deps.len())));
+                    };
+                    all.push((key.clone(), Data::Dep(Arc::clone(dep))));
+                }
+                Ok(Data::Dict(all))
+            }
+            _ => Ok(value.clone()),
+        }
+    }
+
+    /// Returns what a source stands for: itself, or what a target makes.
+    fn sources(
+        &self,
+        here: &RelativePath,
+        cell: &Cell,
+        text: &str,
+    ) -> Result<Vec<(String, Artifact)>, Diagnostic> {
+        if is_label(text) {
+            let mut all = Vec::new();
+            for dep in self.deps(here, cell, text, &[])? {
+                let outputs = outputs_of(&dep).map_err(Diagnostic::new)?;
+                all.extend(outputs.into_iter().map(|(path, artifact)| (path.to_string(), artifact)));
+            }
+            return Ok(all);
+        }
+        let path = RelativePath::new(text).map_err(|error| Diagnostic::new(error.to_string()))?;
+        let path = here.join(&path);
+        let kind = self.loader.files().kind(&path);
+        let kind = kind.map_err(|error| Diagnostic::new(format!("{error}: {}", error.source)))?;
+        if kind.is_none() {
+            return Err(Diagnostic::new(format!("there is no file `{path}`{}", self.similar(&path)?)));
+        }
+        Ok(vec![(text.to_owned(), self.graph.borrow_mut().source(&path))])
+    }
+
+    fn similar(&self, path: &RelativePath) -> Result<String, Diagnostic> {
+        let Some((folder, name)) = path.split_last() else { return Ok(String::new()) };
+        let listed = self.loader.files().list(&folder);
+        let listed = listed.map_err(|error| Diagnostic::new(format!("{error}: {}", error.source)))?;
+        let names: Vec<_> = listed.iter().map(|(name, _)| name.to_string()).collect();
+        Ok(suggest(name.as_str(), &names))
+    }
+
+    /// Returns the targets that a label in an attribute stands for: one, in this cell's part of its axes;
+    /// or, where this target lacks an axis of it, one for each of its cells that is not excluded.
+    fn deps(
+        &self,
+        here: &RelativePath,
+        cell: &Cell,
+        text: &str,
+        providers: &[ProviderId],
+    ) -> Result<Vec<Arc<Dep>>, Diagnostic> {
+        let mistake = |error: crate::label::LabelError| Diagnostic::new(error.to_string());
+        let (label, pattern) = split_cell(text).map_err(mistake)?;
+        let label = Label::parse(label, here).map_err(mistake)?;
+        let target = self.loader.target(&label)?;
+        let own = cell.project(target.matrix.keys());
+        let cells = match own {
+            Ok(own) if pattern.is_all() => vec![own],
+            _ => {
+                let shared = cell.0.iter().filter(|(axis, _)| target.matrix.contains_key(*axis));
+                let chosen_by_pattern = |axis: &String| pattern.axes().any(|it| it == axis);
+                let shared: Vec<_> = shared.filter(|(axis, _)| !chosen_by_pattern(axis)).collect();
+                let agrees = |other: &&Cell| {
+                    shared.iter().all(|(axis, value)| other.0.get(*axis) == Some(*value))
+                        && pattern.matches(other)
+                        && !is_excluded(&target, other)
+                };
+                self.cells_of(&target)?.iter().filter(agrees).cloned().collect()
+            }
+        };
+        let mut deps = Vec::new();
+        for cell in cells {
+            let dep = self.analyze(&target, &cell)?;
+            if let Some(lacking) = providers.iter().find(|provider| dep.provider(provider).is_none()) {
+                let has: Vec<_> = dep.instances.iter().map(|it| it.provider.name()).collect();
+                return Err(Diagnostic::new(format!(
+                    "{label} does not provide {} (it provides {})",
+                    lacking.name(),
+                    has.join(", ")
+                )));
+            }
+            deps.push(dep);
+        }
+        Ok(deps)
+    }
+}
+
+fn is_excluded(target: &Target, cell: &Cell) -> bool {
+    target.exclude.iter().any(|pattern| pattern.matches(cell))
+}
+
+fn in_attribute(target: &Target, name: &str, error: Diagnostic) -> Diagnostic {
+    // A mistake in another target or in a rule file is shown there.
+    if error.place.is_some() {
+        return error;
+    }
+    Diagnostic::at(&target.place, format!("`{name}` of {}: {}", target.label, error.message))
+}
+
+fn in_target(target: &Target, error: Diagnostic) -> Diagnostic {
+    let place = &target.place;
+    let note = format!("\n  for {} at {}:{}", target.label, place.file, place.line);
+    match error.place {
+        Some(inner) => Diagnostic { message: error.message + &note, place: Some(inner) },
+        None => Diagnostic::at(place, error.message),
+    }
+}
+
+fn instances(returned: Value<'_>) -> Result<Vec<Arc<Instance>>, String> {
+    let list = ListRef::from_value(returned).ok_or("returns a list of providers")?;
+    let mut instances: Vec<Arc<Instance>> = Vec::new();
+    for value in list.iter() {
+        let instance = value.downcast_ref::<InstanceValue>();
+        let instance = instance.ok_or_else(|| format!("returns {value}, which is not a provider"))?;
+        if instances.iter().any(|known| known.provider == instance.0.provider) {
+            return Err(format!("returns {} twice", instance.0.provider.name()));
+        }
+        instances.push(Arc::clone(&instance.0));
+    }
+    let provider = default_info();
+    if !instances.iter().any(|instance| instance.provider == provider) {
+        let fields = vec![
+            ("outputs".to_owned(), Data::Dict(Vec::new())),
+            ("failure_log".to_owned(), Data::String(String::new())),
+        ];
+        instances.push(Arc::new(Instance { provider, fields }));
+    }
+    Ok(instances)
+}
+
+/// Returns what a target makes, sorted by path.
+fn outputs_of(dep: &Dep) -> Result<Vec<(RelativePath, Artifact)>, String> {
+    let info = dep.provider_named(DEFAULT_INFO).ok_or("it has no DefaultInfo")?;
+    let Some(Data::Dict(pairs)) = info.field("outputs") else {
+        return Err("the outputs of DefaultInfo are a dict from paths to artifacts".to_owned());
+    };
+    let mut outputs = Vec::new();
+    for (path, artifact) in pairs {
+        let (Some(path), Data::Artifact(artifact)) = (path.as_str(), artifact) else {
+            return Err("the outputs of DefaultInfo are a dict from paths to artifacts".to_owned());
+        };
+        let path = RelativePath::new(path).map_err(|error| error.to_string())?;
+        outputs.push((path, artifact.clone()));
+    }
+    outputs.sort();
+    Ok(outputs)
+}

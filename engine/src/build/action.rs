@@ -1,0 +1,326 @@
+//! Actions: from a node to a digest, from the digest to a result, found or made.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use executor::{
+    BUILTIN_PROGRAM, ExecuteError, Execution, Fate, Job, Rung, SANDBOX_SALT, builtin_salt,
+};
+use futures::future::{BoxFuture, FutureExt as _};
+use model::{
+    Action, ActionDigest, ActionResult, Command, Node as TreeNode, Platform, RelativePath,
+    TreeDigest,
+};
+use wire::encode;
+
+use super::{Build, BuildError, Failure, FailureKind, Made, Outcome, Ran, Stop, broken};
+use crate::graph::{BuiltinNode, NodeId, Owner, RunNode};
+
+/// Where every command starts.
+const WORKING_DIRECTORY: &str = "work";
+
+/// Where a built-in's only output lies.
+const BUILTIN_OUTPUT: &str = "out/tree";
+
+/// An action, its command, and what they are called.
+struct Keyed {
+    action: Action,
+    command: Command,
+    digest: ActionDigest,
+}
+
+impl Build {
+    pub(super) async fn run_node(&self, id: NodeId, run: &RunNode) -> Outcome {
+        let keyed = self.key_of_run(run).await?;
+        self.obtain(id, &run.owner, &keyed).await
+    }
+
+    pub(super) async fn builtin_node(&self, id: NodeId, builtin: &BuiltinNode) -> Outcome {
+        let keyed = self.key_of_builtin(builtin).await?;
+        self.obtain(id, &builtin.owner, &keyed).await
+    }
+
+    /// Boxed, because inputs may have to be made again, which needs their keys.
+    fn key_of_run<'a>(&'a self, run: &'a RunNode) -> BoxFuture<'a, Result<Keyed, Stop>> {
+        self.key_of_run_now(run).boxed()
+    }
+
+    async fn key_of_run_now(&self, run: &RunNode) -> Result<Keyed, Stop> {
+        let owner = || run.owner.to_string();
+        let (input_root, _) = self.place(&run.inputs, &owner).await?;
+        let command = Command {
+            arguments: run.arguments.clone(),
+            environment: run.environment.clone(),
+            output_paths: run.outputs.clone(),
+            working_directory: RelativePath::new(WORKING_DIRECTORY).expect("a constant"),
+        };
+        let property = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let platform = Platform(BTreeMap::from([
+            property("ISA", "x86-64"),
+            property("OSFamily", "linux"),
+            property("bld-root", "input"),
+        ]));
+        self.keyed(command, input_root, run.timeout, SANDBOX_SALT.to_owned(), platform)
+    }
+
+    fn key_of_builtin<'a>(
+        &'a self,
+        builtin: &'a BuiltinNode,
+    ) -> BoxFuture<'a, Result<Keyed, Stop>> {
+        self.key_of_builtin_now(builtin).boxed()
+    }
+
+    async fn key_of_builtin_now(&self, builtin: &BuiltinNode) -> Result<Keyed, Stop> {
+        let owner = || builtin.owner.to_string();
+        let salt = builtin_salt(&builtin.name).ok_or_else(|| {
+            broken(BuildError::UnknownBuiltin { owner: owner(), name: builtin.name.clone() })
+        })?;
+        let place = |(number, artifact): (usize, &crate::graph::Artifact)| {
+            let place = RelativePath::new(number.to_string()).expect("a number is a name");
+            (place, artifact.clone())
+        };
+        let entries: Vec<_> = builtin.inputs.iter().enumerate().map(place).collect();
+        let (input_root, _) = self.place(&entries, &owner).await?;
+        let command = Command {
+            arguments: vec![
+                BUILTIN_PROGRAM.to_owned(),
+                builtin.name.clone(),
+                builtin.options.clone(),
+            ],
+            output_paths: vec![RelativePath::new(BUILTIN_OUTPUT).expect("a constant")],
+            ..Command::default()
+        };
+        self.keyed(command, input_root, None, salt, Platform::default())
+    }
+
+    fn keyed(
+        &self,
+        command: Command,
+        input_root: TreeDigest,
+        timeout: Option<std::time::Duration>,
+        salt: String,
+        platform: Platform,
+    ) -> Result<Keyed, Stop> {
+        // Both messages are kept: a later build explains itself by comparing them.
+        let encoded = encode::command(&command);
+        let command_digest = self.store.ingest_bytes(&encoded, false).map_err(broken)?;
+        let action = Action { command: command_digest, input_root, timeout, salt, platform };
+        let encoded = encode::action(&action);
+        let digest = ActionDigest(self.store.ingest_bytes(&encoded, false).map_err(broken)?);
+        Ok(Keyed { action, command, digest })
+    }
+
+    /// Returns the action's result: found, waited for, or made.
+    async fn obtain(&self, id: NodeId, owner: &Owner, keyed: &Keyed) -> Outcome {
+        if let Some(outcome) = self.find(id, owner, keyed)? {
+            return outcome;
+        }
+        if self.is_stopping() {
+            return Err(Stop::Skipped);
+        }
+        // Another process may be at it; waiting for it takes no slot.
+        let (store, digest) = (Arc::clone(&self.store), keyed.digest);
+        let locked = tokio::task::spawn_blocking(move || store.lock_action(digest)).await;
+        let _lock = locked.expect("waiting does not panic").map_err(broken)?;
+        if let Some(outcome) = self.find(id, owner, keyed)? {
+            return outcome;
+        }
+        self.execute(id, owner, keyed).await
+    }
+
+    /// Looks the action up among successes and remembered failures.
+    fn find(&self, id: NodeId, owner: &Owner, keyed: &Keyed) -> Result<Option<Outcome>, Stop> {
+        tokio::task::block_in_place(|| {
+            if let Some(result) = self.store.lookup_result(keyed.digest).map_err(broken)?
+                && let Ok(outputs) = outputs_of(&keyed.command, &result)
+            {
+                self.events.hit(owner);
+                self.count(owner, keyed.digest, &result, true, None);
+                self.note_outputs(id, &outputs);
+                return Ok(Some(Ok(Arc::new(Made { outputs, ran: false }))));
+            }
+            if self.options.retry_failed {
+                return Ok(None);
+            }
+            let failed = self.store.lookup_failure(keyed.digest).map_err(broken)?;
+            Ok(failed.map(|result| {
+                let kind = failure_of(&keyed.command, &result, Fate::Exited);
+                let kind = kind.unwrap_or(FailureKind::Exit(result.exit_code));
+                self.count(owner, keyed.digest, &result, true, Some(kind.clone()));
+                Err(self.failed(owner, keyed.digest, kind, &result, true))
+            }))
+        })
+    }
+
+    async fn execute(&self, id: NodeId, owner: &Owner, keyed: &Keyed) -> Outcome {
+        let slot = self.slots.acquire().await.expect("the slots are never closed");
+        if self.is_stopping() {
+            return Err(Stop::Skipped);
+        }
+        self.events.started(owner);
+        let job =
+            Job { action: &keyed.action, command: &keyed.command, limits: self.options.limits };
+        let executed = self.executor.execute(job, self).await;
+        drop(slot);
+        let execution = match executed {
+            Ok(execution) => execution,
+            Err(error) if error.is_action_fault() => return self.bad_output(owner, keyed, &error),
+            Err(source) => {
+                let owner = owner.to_string();
+                return Err(broken(BuildError::Execute { owner, source }));
+            }
+        };
+        self.settle(id, owner, keyed, &execution)
+    }
+
+    /// Records what came of running an action.
+    fn settle(&self, id: NodeId, owner: &Owner, keyed: &Keyed, execution: &Execution) -> Outcome {
+        let result = &execution.result;
+        let failure = failure_of(&keyed.command, result, execution.fate);
+        let ran = self.count(owner, keyed.digest, result, false, failure.clone());
+        self.events.finished(owner, &ran);
+        if let Some(kind) = failure {
+            let complete = execution.rung != Rung::Bare && execution.fate.is_repeatable();
+            // 128 and above is how shells tell of a signal that ended their child: perhaps the machine's fault.
+            if complete && result.exit_code < 128 {
+                self.store.record_failure(keyed.digest, result).map_err(broken)?;
+            }
+            return Err(self.failed(owner, keyed.digest, kind, result, false));
+        }
+        if execution.rung != Rung::Bare {
+            self.store.record_result(keyed.digest, result).map_err(broken)?;
+        }
+        let outputs = outputs_of(&keyed.command, result).unwrap_or_default();
+        self.note_outputs(id, &outputs);
+        Ok(Arc::new(Made { outputs, ran: true }))
+    }
+
+    fn bad_output(&self, owner: &Owner, keyed: &Keyed, error: &ExecuteError) -> Outcome {
+        let result = ActionResult { exit_code: 1, ..ActionResult::default() };
+        let kind = FailureKind::BadOutput(error.to_string());
+        let ran = self.count(owner, keyed.digest, &result, false, Some(kind.clone()));
+        self.events.finished(owner, &ran);
+        Err(self.failed(owner, keyed.digest, kind, &result, false))
+    }
+
+    fn failed(
+        &self,
+        owner: &Owner,
+        action: ActionDigest,
+        kind: FailureKind,
+        result: &ActionResult,
+        remembered: bool,
+    ) -> Stop {
+        self.failed.store(true, Ordering::Relaxed);
+        Stop::Failed(Arc::new(Failure {
+            owner: owner.clone(),
+            action: Some(action),
+            kind,
+            remembered,
+            stdout: result.stdout,
+            stderr: result.stderr,
+        }))
+    }
+
+    fn count(
+        &self,
+        owner: &Owner,
+        action: ActionDigest,
+        result: &ActionResult,
+        hit: bool,
+        failure: Option<FailureKind>,
+    ) -> Ran {
+        let mut counts = self.counts.lock().expect("no holder panics");
+        let cpu = result.metadata.cpu;
+        if hit {
+            counts.hits += 1;
+            counts.cpu_saved += cpu;
+        } else {
+            counts.misses += 1;
+            counts.cpu_spent += cpu;
+        }
+        counts.failures += u64::from(failure.is_some());
+        let ran = Ran {
+            owner: owner.clone(),
+            action,
+            hit,
+            failure,
+            wall: result.metadata.wall,
+            cpu,
+            stdout: result.stdout,
+            stderr: result.stderr,
+        };
+        self.ran.lock().expect("no holder panics").push(ran.clone());
+        ran
+    }
+
+    fn note_outputs(&self, id: NodeId, outputs: &BTreeMap<RelativePath, TreeNode>) {
+        for node in outputs.values() {
+            if let TreeNode::Directory(tree) = node {
+                self.note_maker(tree.0, id);
+            }
+        }
+    }
+
+    /// Runs a node's action again, whatever the cache says, because its outputs are gone.
+    /// Returns whether there was anything to run; each node is run again at most once in a build.
+    pub(super) async fn remake(&self, id: NodeId) -> Result<bool, Stop> {
+        if !self.remade.lock().expect("no holder panics").insert(id) {
+            return Ok(true);
+        }
+        let (owner, keyed) = match self.plan.graph.node(id) {
+            crate::graph::Node::Run(run) => (&run.owner, self.key_of_run(run).await?),
+            crate::graph::Node::Builtin(it) => (&it.owner, self.key_of_builtin(it).await?),
+            _ => return Ok(false),
+        };
+        self.store.forget_result(keyed.digest).map_err(broken)?;
+        let job =
+            Job { action: &keyed.action, command: &keyed.command, limits: self.options.limits };
+        self.events.started(owner);
+        let executed = self.executor.execute(job, self).await;
+        let execution = executed
+            .map_err(|source| broken(BuildError::Execute { owner: owner.to_string(), source }))?;
+        self.settle(id, owner, &keyed, &execution).map(|_| true)
+    }
+}
+
+/// Returns each declared output of a result, or the first that is lacking.
+fn outputs_of(
+    command: &Command,
+    result: &ActionResult,
+) -> Result<BTreeMap<RelativePath, TreeNode>, RelativePath> {
+    let files = result.files.iter().map(|file| {
+        let node = TreeNode::File { digest: file.digest, executable: file.executable };
+        (file.path.clone(), node)
+    });
+    let trees =
+        result.directories.iter().map(|it| (it.path.clone(), TreeNode::Directory(it.root)));
+    let links =
+        result.symlinks.iter().map(|it| (it.path.clone(), TreeNode::Symlink(it.target.clone())));
+    let mut outputs: BTreeMap<_, _> = files.chain(trees).chain(links).collect();
+    for path in &command.output_paths {
+        if !outputs.contains_key(path) {
+            return Err(path.clone());
+        }
+    }
+    // A built-in has one output, which artifacts name as the whole node.
+    let builtin = command.arguments.first().is_some_and(|program| program == BUILTIN_PROGRAM);
+    if builtin && let Some(tree) = outputs.remove(&command.output_paths[0]) {
+        outputs.insert(RelativePath::root(), tree);
+    }
+    Ok(outputs)
+}
+
+fn failure_of(command: &Command, result: &ActionResult, fate: Fate) -> Option<FailureKind> {
+    match fate {
+        Fate::TimedOut => return Some(FailureKind::TimedOut),
+        Fate::OutOfMemory => return Some(FailureKind::OutOfMemory),
+        Fate::Signalled(signal) => return Some(FailureKind::Signal(signal)),
+        Fate::Exited => {}
+    }
+    if result.exit_code != 0 {
+        return Some(FailureKind::Exit(result.exit_code));
+    }
+    outputs_of(command, result).err().map(FailureKind::NoOutput)
+}

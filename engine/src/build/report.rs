@@ -1,0 +1,144 @@
+//! What came of a build.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::{ActionDigest, Digest, Node, RelativePath};
+
+use crate::graph::Owner;
+
+/// What came of a build.
+#[derive(Debug)]
+pub struct Report {
+    /// What came of each goal, in the plan's order.
+    pub goals: Vec<GoalOutcome>,
+    /// How many actions there were.
+    pub counts: Counts,
+    /// What each action did, those found in the cache too, by owner.
+    pub ran: Vec<Ran>,
+}
+
+/// How many actions there were, and what they cost or saved.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Actions whose results were found.
+    pub hits: u64,
+    /// Actions that ran.
+    pub misses: u64,
+    /// Actions that failed, now or as remembered.
+    pub failures: u64,
+    /// Processor time of what ran.
+    pub cpu_spent: Duration,
+    /// Processor time that the results found had cost when they were made.
+    pub cpu_saved: Duration,
+}
+
+/// What came of one goal.
+#[derive(Clone, Debug)]
+pub struct GoalOutcome {
+    /// How it ended.
+    pub status: GoalStatus,
+    /// What it made: path below its package's output folder, and what stands there.
+    pub outputs: Vec<(RelativePath, Node)>,
+}
+
+impl GoalOutcome {
+    fn bare(status: GoalStatus) -> Self {
+        Self { status, outputs: Vec::new() }
+    }
+
+    pub(crate) fn excluded() -> Self {
+        Self::bare(GoalStatus::Excluded)
+    }
+
+    pub(crate) fn skipped() -> Self {
+        Self::bare(GoalStatus::Skipped)
+    }
+
+    pub(crate) fn failed(failure: Arc<Failure>) -> Self {
+        Self::bare(GoalStatus::Failed(failure))
+    }
+}
+
+/// How a goal ended.
+#[derive(Clone, Debug)]
+pub enum GoalStatus {
+    /// Something ran for it.
+    Built,
+    /// All that it needs was found.
+    Cached,
+    /// Its target says that this cell is not built.
+    Excluded,
+    /// An action failed.
+    Failed(Arc<Failure>),
+    /// Another failure stopped the build first.
+    Skipped,
+}
+
+/// How an action failed.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// Which one.
+    pub owner: Owner,
+    /// What it is called in the cache.
+    pub action: Option<ActionDigest>,
+    /// How.
+    pub kind: FailureKind,
+    /// Whether this was remembered from an earlier build.
+    pub remembered: bool,
+    /// What it wrote to standard output, unless nothing.
+    pub stdout: Option<Digest>,
+    /// What it wrote to standard error, unless nothing.
+    pub stderr: Option<Digest>,
+}
+
+/// How an action failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FailureKind {
+    /// It ended with this exit status.
+    Exit(i32),
+    /// It did not make an output that it declares.
+    NoOutput(RelativePath),
+    /// This signal ended it.
+    Signal(i32),
+    /// It ran longer than it may.
+    TimedOut,
+    /// It needed more memory than it may.
+    OutOfMemory,
+    /// An output is something that cannot be kept.
+    BadOutput(String),
+}
+
+impl std::fmt::Display for FailureKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Exit(code) => write!(f, "exit status {code}"),
+            Self::NoOutput(path) => write!(f, "it did not make {path}"),
+            Self::Signal(signal) => write!(f, "ended by signal {signal}"),
+            Self::TimedOut => f.write_str("its time was up"),
+            Self::OutOfMemory => f.write_str("out of memory"),
+            Self::BadOutput(why) => f.write_str(why),
+        }
+    }
+}
+
+/// What one action did.
+#[derive(Clone, Debug)]
+pub struct Ran {
+    /// Which one.
+    pub owner: Owner,
+    /// What it is called in the cache.
+    pub action: ActionDigest,
+    /// Whether its result was found.
+    pub hit: bool,
+    /// How it failed, if it did.
+    pub failure: Option<FailureKind>,
+    /// How long the command ran, by the clock; when it was made, for a result that was found.
+    pub wall: Duration,
+    /// Its processor time.
+    pub cpu: Duration,
+    /// What it wrote to standard output, unless nothing.
+    pub stdout: Option<Digest>,
+    /// What it wrote to standard error, unless nothing.
+    pub stderr: Option<Digest>,
+}

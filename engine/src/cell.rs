@@ -1,0 +1,166 @@
+//! Cells: one target stands for many, one for each choice of values on its axes.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use regex::Regex;
+
+/// One choice of values: axis to value. A target without axes has the one empty cell.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Cell(pub BTreeMap<String, String>);
+
+impl Cell {
+    /// Returns the part of this cell on the given axes, or the name of one that it lacks.
+    pub fn project<'a>(
+        &self,
+        axes: impl Iterator<Item = &'a String>,
+    ) -> Result<Self, &'a String> {
+        axes.map(|axis| match self.0.get(axis) {
+            Some(value) => Ok((axis.clone(), value.clone())),
+            None => Err(axis),
+        })
+        .collect::<Result<_, _>>()
+        .map(Self)
+    }
+}
+
+/// `{axis=value,…}`, or nothing for the empty cell: the suffix of a label.
+impl fmt::Display for Cell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return Ok(());
+        }
+        let parts: Vec<_> = self.0.iter().map(|(axis, value)| format!("{axis}={value}")).collect();
+        write!(f, "{{{}}}", parts.join(","))
+    }
+}
+
+/// A choice among cells: for some axes, which values.
+#[derive(Clone, Debug, Default)]
+pub struct CellPattern(BTreeMap<String, ValuePattern>);
+
+impl CellPattern {
+    /// Parses `axis=pattern,axis=pattern`; `None` if it is not of that form.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut axes = BTreeMap::new();
+        for part in text.split(',') {
+            let (axis, pattern) = part.split_once('=')?;
+            let known = axes.insert(axis.trim().to_owned(), ValuePattern::parse(pattern.trim()).ok()?);
+            if known.is_some() || axis.trim().is_empty() {
+                return None;
+            }
+        }
+        Some(Self(axes))
+    }
+
+    /// Returns the pattern made of these axes and texts.
+    pub fn from_axes(
+        axes: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, regex::Error> {
+        axes.into_iter()
+            .map(|(axis, text)| ValuePattern::parse(&text).map(|pattern| (axis, pattern)))
+            .collect::<Result<_, _>>()
+            .map(Self)
+    }
+
+    /// Returns whether the cell is among those chosen. An axis that it lacks matches nothing.
+    pub fn matches(&self, cell: &Cell) -> bool {
+        self.0.iter().all(|(axis, pattern)| {
+            cell.0.get(axis).is_some_and(|value| pattern.matches(value))
+        })
+    }
+
+    /// Returns whether the cell is among those chosen, as far as it has the axes.
+    pub fn matches_known(&self, cell: &Cell) -> bool {
+        self.0.iter().all(|(axis, pattern)| {
+            cell.0.get(axis).is_none_or(|value| pattern.matches(value))
+        })
+    }
+
+    /// Returns the axes that this says something about.
+    pub fn axes(&self) -> impl Iterator<Item = &String> {
+        self.0.keys()
+    }
+
+    /// Returns whether every cell is chosen.
+    pub fn is_all(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl PartialEq for CellPattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.to_string() == other.to_string()
+    }
+}
+
+impl Eq for CellPattern {}
+
+impl fmt::Display for CellPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return Ok(());
+        }
+        let parts: Vec<_> =
+            self.0.iter().map(|(axis, pattern)| format!("{axis}={}", pattern.text)).collect();
+        write!(f, "{{{}}}", parts.join(","))
+    }
+}
+
+/// Which values: a glob (`*` any characters, `?` one), or `~` and a regular expression for the whole value.
+#[derive(Clone, Debug)]
+pub struct ValuePattern {
+    text: String,
+    regex: Regex,
+}
+
+impl ValuePattern {
+    /// Parses a pattern.
+    pub fn parse(text: &str) -> Result<Self, regex::Error> {
+        let source = match text.strip_prefix('~') {
+            Some(regex) => format!("^(?:{regex})$"),
+            None => glob_regex(text),
+        };
+        Ok(Self { text: text.to_owned(), regex: Regex::new(&source)? })
+    }
+
+    /// Returns whether the whole value matches.
+    pub fn matches(&self, value: &str) -> bool {
+        self.regex.is_match(value)
+    }
+}
+
+fn glob_regex(glob: &str) -> String {
+    let mut regex = String::from("(?s)^");
+    for character in glob.chars() {
+        match character {
+            '*' => regex.push_str(".*"),
+            '?' => regex.push('.'),
+            other => regex.push_str(&regex::escape(other.encode_utf8(&mut [0; 4]))),
+        }
+    }
+    regex.push('$');
+    regex
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn globs_and_regular_expressions_match_whole_values() {
+        for (pattern, value, expected) in [
+            ("6.1.*", "6.1.0-56-amd64", true),
+            ("6.1.*", "16.1.0", false),
+            ("6.1.0", "6x1x0", false),
+            ("*-rt-amd64", "6.1.0-47-rt-amd64", true),
+            ("~6\\.(1|12)\\..*", "6.12.3", true),
+            ("~6", "6.1", false),
+            ("", "", true),
+        ] {
+            let found = ValuePattern::parse(pattern).unwrap().matches(value);
+            assert_eq!(found, expected, "{pattern} {value}");
+        }
+        ValuePattern::parse("~(").unwrap_err();
+    }
+}

@@ -1,0 +1,175 @@
+//! Values that have left Starlark: plain, ordered, shared between targets without any heap.
+
+use std::fmt;
+use std::sync::Arc;
+
+use allocative::Allocative;
+use starlark::values::dict::{AllocDict, DictRef};
+use starlark::values::list::{AllocList, ListRef};
+use starlark::values::structs::{AllocStruct, StructRef};
+use starlark::values::tuple::TupleRef;
+use starlark::values::{Heap, Value, ValueLike as _};
+
+use super::artifact::{Artifact, ArtifactValue};
+use super::provider::{InstanceValue, ProviderId};
+use super::select::{Select, SelectValue};
+use super::dep::DepValue;
+
+/// A value of the build language.
+#[derive(Clone, Debug, PartialEq, Allocative)]
+pub(crate) enum Data {
+    None,
+    Bool(bool),
+    Int(i32),
+    String(String),
+    List(Vec<Data>),
+    Dict(Vec<(Data, Data)>),
+    Struct(Vec<(String, Data)>),
+    Artifact(#[allocative(skip)] Artifact),
+    Instance(Arc<Instance>),
+    Select(#[allocative(skip)] Arc<Select>),
+    Dep(#[allocative(skip)] Arc<super::dep::Dep>),
+}
+
+/// An instance of a provider.
+#[derive(Clone, Debug, PartialEq, Allocative)]
+pub(crate) struct Instance {
+    #[allocative(skip)]
+    pub(crate) provider: ProviderId,
+    pub(crate) fields: Vec<(String, Data)>,
+}
+
+impl Instance {
+    pub(crate) fn field(&self, name: &str) -> Option<&Data> {
+        self.fields.iter().find(|(field, _)| field == name).map(|(_, value)| value)
+    }
+}
+
+/// A value of a type that cannot leave Starlark.
+#[derive(Debug, thiserror::Error)]
+#[error("a value of type {0} cannot be used here: attributes and providers hold text, numbers, lists, dicts, structs, artifacts and providers")]
+pub(crate) struct NotData(String);
+
+impl Data {
+    pub(crate) fn from_value(value: Value<'_>) -> Result<Self, NotData> {
+        if value.is_none() {
+            return Ok(Self::None);
+        }
+        if let Some(value) = value.unpack_bool() {
+            return Ok(Self::Bool(value));
+        }
+        if let Some(value) = value.unpack_i32() {
+            return Ok(Self::Int(value));
+        }
+        if let Some(value) = value.unpack_str() {
+            return Ok(Self::String(value.to_owned()));
+        }
+        if let Some(list) = ListRef::from_value(value) {
+            return list.iter().map(Self::from_value).collect::<Result<_, _>>().map(Self::List);
+        }
+        if let Some(tuple) = TupleRef::from_value(value) {
+            return tuple.iter().map(Self::from_value).collect::<Result<_, _>>().map(Self::List);
+        }
+        if let Some(dict) = DictRef::from_value(value) {
+            let pair = |(key, value)| Ok((Self::from_value(key)?, Self::from_value(value)?));
+            return dict.iter().map(pair).collect::<Result<_, _>>().map(Self::Dict);
+        }
+        if let Some(fields) = StructRef::from_value(value) {
+            let field = |(name, value): (starlark::values::StringValue<'_>, Value<'_>)| {
+                Ok((name.as_str().to_owned(), Self::from_value(value)?))
+            };
+            return fields.iter().map(field).collect::<Result<_, _>>().map(Self::Struct);
+        }
+        if let Some(artifact) = value.downcast_ref::<ArtifactValue>() {
+            return Ok(Self::Artifact(artifact.0.clone()));
+        }
+        if let Some(instance) = value.downcast_ref::<InstanceValue>() {
+            return Ok(Self::Instance(Arc::clone(&instance.0)));
+        }
+        if let Some(select) = value.downcast_ref::<SelectValue>() {
+            return Ok(Self::Select(Arc::clone(&select.0)));
+        }
+        if let Some(dep) = value.downcast_ref::<DepValue>() {
+            return Ok(Self::Dep(Arc::clone(&dep.0)));
+        }
+        Err(NotData(value.get_type().to_owned()))
+    }
+
+    pub(crate) fn to_value<'v>(&self, heap: Heap<'v>) -> Value<'v> {
+        match self {
+            Self::None => Value::new_none(),
+            Self::Bool(value) => Value::new_bool(*value),
+            Self::Int(value) => heap.alloc(*value),
+            Self::String(value) => heap.alloc(value.as_str()),
+            Self::List(values) => {
+                heap.alloc(AllocList(values.iter().map(|value| value.to_value(heap))))
+            }
+            Self::Dict(pairs) => heap.alloc(AllocDict(
+                pairs.iter().map(|(key, value)| (key.to_value(heap), value.to_value(heap))),
+            )),
+            Self::Struct(fields) => heap.alloc(AllocStruct(
+                fields.iter().map(|(name, value)| (name.as_str(), value.to_value(heap))),
+            )),
+            Self::Artifact(artifact) => heap.alloc(ArtifactValue(artifact.clone())),
+            Self::Instance(instance) => heap.alloc(InstanceValue(Arc::clone(instance))),
+            Self::Select(select) => heap.alloc(SelectValue(Arc::clone(select))),
+            Self::Dep(dep) => heap.alloc(DepValue(Arc::clone(dep))),
+        }
+    }
+
+    /// Returns what the value is called in messages.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::None => "None",
+            Self::Bool(_) => "bool",
+            Self::Int(_) => "int",
+            Self::String(_) => "string",
+            Self::List(_) => "list",
+            Self::Dict(_) => "dict",
+            Self::Struct(_) => "struct",
+            Self::Artifact(_) => "artifact",
+            Self::Instance(_) => "provider",
+            Self::Select(_) => "select",
+            Self::Dep(_) => "dependency",
+        }
+    }
+
+    pub(crate) fn as_str(&self) -> Option<&str> {
+        match self {
+            Self::String(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// Returns the value as JSON: for what leaves the engine (lock requests, options of built-ins).
+    pub(crate) fn to_json(&self) -> Option<serde_json::Value> {
+        use serde_json::Value as Json;
+        match self {
+            Self::None => Some(Json::Null),
+            Self::Bool(value) => Some(Json::Bool(*value)),
+            Self::Int(value) => Some(Json::from(*value)),
+            Self::String(value) => Some(Json::String(value.clone())),
+            Self::List(values) => values.iter().map(Self::to_json).collect::<Option<_>>().map(Json::Array),
+            Self::Dict(pairs) => pairs
+                .iter()
+                .map(|(key, value)| Some((key.as_str()?.to_owned(), value.to_json()?)))
+                .collect::<Option<_>>()
+                .map(Json::Object),
+            Self::Struct(fields) => fields
+                .iter()
+                .map(|(name, value)| Some((name.clone(), value.to_json()?)))
+                .collect::<Option<_>>()
+                .map(Json::Object),
+            Self::Artifact(_) | Self::Instance(_) | Self::Select(_) | Self::Dep(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Data {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::String(text) => write!(f, "{text:?}"),
+            other => write!(f, "a {}", other.kind()),
+        }
+    }
+}

@@ -1,0 +1,399 @@
+//! The words that `bld` adds to Starlark.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use model::{PathSegment, RelativePath};
+use starlark::environment::{Globals, GlobalsBuilder, LibraryExtension};
+use starlark::eval::Evaluator;
+use starlark::starlark_module;
+use starlark::values::dict::UnpackDictEntries;
+use starlark::values::list::UnpackList;
+use starlark::values::none::NoneOr;
+use starlark::values::Value;
+
+use super::artifact::ArtifactValue;
+use super::attr::{Attr, AttrKind, AttrValue};
+use super::data::Data;
+use super::mistake;
+use super::provider::{Field, FieldKind, ProviderId, ProviderValue};
+use super::rule::{Rule, RuleValue};
+use super::select::{Select, SelectValue};
+use super::session::Session;
+use crate::cell::ValuePattern;
+use crate::files::FileKind;
+use crate::glob::PathGlob;
+use crate::label::is_build_file;
+
+/// The provider that every target has.
+pub(crate) const DEFAULT_INFO: &str = "DefaultInfo";
+
+/// The provider of targets that give an axis its values.
+pub(crate) const AXIS_INFO: &str = "AxisInfo";
+
+/// How many files a glob may look at: more is a folder that does not belong into a workspace.
+const GLOB_FILES_MAX: usize = 200_000;
+
+/// Returns everything that a file can name without loading it.
+pub(crate) fn globals() -> Globals {
+    use LibraryExtension as Extension;
+    GlobalsBuilder::extended_by(&[
+        Extension::StructType,
+        Extension::Map,
+        Extension::Filter,
+        Extension::Typing,
+        Extension::Partial,
+        Extension::Json,
+    ])
+    .with(declarations)
+    .with(file_functions)
+    .with(value_functions)
+    .with(|builder| {
+        builder.set(DEFAULT_INFO, ProviderValue(default_info()));
+        builder.set(AXIS_INFO, ProviderValue(axis_info()));
+    })
+    .with_namespace("attr", attributes)
+    .build()
+}
+
+/// `DefaultInfo(outputs = {path: artifact}, failure_log = "path")`.
+pub(crate) fn default_info() -> ProviderId {
+    let field = |name: &str, kind, default| Field { name: name.to_owned(), kind, default };
+    ProviderId::built_in(
+        DEFAULT_INFO,
+        vec![
+            field("outputs", FieldKind::Dict, Some(Data::Dict(Vec::new()))),
+            field("failure_log", FieldKind::String, Some(Data::String(String::new()))),
+        ],
+    )
+}
+
+/// `AxisInfo(values = […])`.
+fn axis_info() -> ProviderId {
+    let values = Field { name: "values".to_owned(), kind: FieldKind::List, default: None };
+    ProviderId::built_in(AXIS_INFO, vec![values])
+}
+
+fn data(value: Value<'_>) -> starlark::Result<Data> {
+    Data::from_value(value).map_err(|error| mistake(error.to_string()))
+}
+
+fn caller_file(eval: &Evaluator<'_, '_, '_>) -> String {
+    eval.call_stack_top_location().map(|span| span.filename().to_owned()).unwrap_or_default()
+}
+
+#[starlark_module]
+fn declarations(builder: &mut GlobalsBuilder) {
+    /// Makes a rule: a function that declares targets.
+    fn rule<'v>(
+        #[starlark(require = named)] implementation: Value<'v>,
+        #[starlark(require = named)] attrs: UnpackDictEntries<String, &'v AttrValue>,
+        #[starlark(require = named, default = NoneOr::None)] lock: NoneOr<
+            UnpackDictEntries<String, UnpackList<String>>,
+        >,
+        #[starlark(require = named, default = "")] doc: &str,
+        eval: &mut Evaluator<'v, '_, '_>,
+    ) -> starlark::Result<RuleValue> {
+        let _ = doc;
+        let signature = implementation.to_string();
+        let name = signature.split('(').next().unwrap_or_default().to_owned();
+        if implementation.get_type() != "function" || name.is_empty() || name == "lambda" {
+            return Err(mistake("`implementation` is a function that this file defines with `def`"));
+        }
+        let schema: BTreeMap<_, _> =
+            attrs.entries.into_iter().map(|(name, attr)| (name, attr.0.clone())).collect();
+        let lock = match lock.into_option() {
+            None => None,
+            Some(lock) => {
+                let mut entries = lock.entries.into_iter();
+                let (Some((kind, attrs)), None) = (entries.next(), entries.next()) else {
+                    return Err(mistake("`lock` is a dict of one kind and the attributes that say what"));
+                };
+                if let Some(name) = attrs.items.iter().find(|name| !schema.contains_key(*name)) {
+                    return Err(mistake(format!("`lock` names `{name}`, which is not an attribute")));
+                }
+                Some((kind, attrs.items))
+            }
+        };
+        Ok(RuleValue(Arc::new(Rule::new(caller_file(eval), name, schema, lock))))
+    }
+
+    /// Makes a provider: `provider(fields = {"tree": "artifact"})`.
+    fn provider<'v>(
+        #[starlark(require = named)] fields: UnpackDictEntries<String, String>,
+        #[starlark(require = named, default = "")] doc: &str,
+        eval: &mut Evaluator<'v, '_, '_>,
+    ) -> starlark::Result<ProviderValue> {
+        let _ = doc;
+        let field = |(name, kind): (String, String)| match FieldKind::parse(&kind) {
+            Some(kind) => Ok(Field { name, kind, default: None }),
+            None => Err(mistake(format!(
+                "`{kind}` is not a type of field (they are: any, artifact, string, bool, int, list, dict)"
+            ))),
+        };
+        let fields = fields.entries.into_iter().map(field).collect::<starlark::Result<_>>()?;
+        Ok(ProviderValue(ProviderId::new(&caller_file(eval), fields)))
+    }
+
+    /// Makes a value that depends on the cell and the settings: `select({"kernel=6.1.*": a, "default": b})`.
+    fn select<'v>(branches: UnpackDictEntries<Value<'v>, Value<'v>>) -> starlark::Result<SelectValue> {
+        let mut parsed = Vec::new();
+        for (condition, value) in branches.entries {
+            parsed.push((data(condition)?, data(value)?));
+        }
+        Select::parse(parsed).map(|select| SelectValue(Arc::new(select))).map_err(mistake)
+    }
+}
+
+#[starlark_module]
+fn file_functions(builder: &mut GlobalsBuilder) {
+    /// Returns the files of the package that match, sorted. Folders that are packages of their own are left out.
+    fn glob<'v>(
+        include: UnpackList<String>,
+        #[starlark(require = named, default = UnpackList::default())] exclude: UnpackList<String>,
+        #[starlark(require = named, default = false)] allow_empty: bool,
+        eval: &mut Evaluator<'v, '_, '_>,
+    ) -> starlark::Result<Vec<String>> {
+        let session = Session::of(eval)?;
+        let include_glob = PathGlob::new(&include.items).map_err(mistake)?;
+        let exclude = PathGlob::new(&exclude.items).map_err(mistake)?;
+        let found = files_of_package(session)?;
+        let chosen: Vec<String> = found
+            .iter()
+            .filter(|path| include_glob.matches(path) && !exclude.matches(path))
+            .map(ToString::to_string)
+            .collect();
+        if chosen.is_empty() && !allow_empty {
+            return Err(mistake(format!(
+                "no file matches {} (say allow_empty = True if that is meant)",
+                include.items.join(", ")
+            )));
+        }
+        Ok(chosen)
+    }
+
+    /// Returns the text of a file of the package.
+    fn read_file<'v>(path: &str, eval: &mut Evaluator<'v, '_, '_>) -> starlark::Result<String> {
+        let (package, files) = Session::of(eval)?.package_files()?;
+        let path = RelativePath::new(path).map_err(|error| mistake(error.to_string()))?;
+        let text = files.read(&package.join(&path));
+        let text = text.map_err(|error| mistake(format!("{error}: {}", error.source)))?;
+        text.ok_or_else(|| mistake(format!("there is no file `{path}` in this package")))
+    }
+
+    /// Returns the text of a file that belongs to a `.bzl` file: a script that its rules run, for example.
+    fn read_text<'v>(path: &str, eval: &mut Evaluator<'v, '_, '_>) -> starlark::Result<String> {
+        match Session::of(eval)? {
+            Session::Library { texts } => texts.text(path),
+            Session::Package { .. } | Session::Analysis { .. } => Err(mistake(
+                "read_text is for .bzl files, while they are loaded; a BUILD.bld has read_file",
+            )),
+        }
+    }
+
+    /// Returns the folder of the package that is being loaded.
+    fn package_name<'v>(eval: &mut Evaluator<'v, '_, '_>) -> starlark::Result<String> {
+        let (package, _) = Session::of(eval)?.package_files()?;
+        Ok(package.to_string())
+    }
+}
+
+/// Lists the files of a package, sorted; never through a link, never into another package.
+fn files_of_package(session: &Session<'_>) -> starlark::Result<Vec<RelativePath>> {
+    let (package, files) = session.package_files()?;
+    let mut found = Vec::new();
+    let mut pending = vec![RelativePath::root()];
+    while let Some(folder) = pending.pop() {
+        let listed = files.list(&package.join(&folder));
+        let listed = listed.map_err(|error| mistake(format!("{error}: {}", error.source)))?;
+        let is_package = |(name, _): &(PathSegment, FileKind)| is_build_file(name);
+        if !folder.is_root() && listed.iter().any(is_package) {
+            continue;
+        }
+        for (name, kind) in listed {
+            let path = folder.child(&name);
+            match kind {
+                FileKind::Directory => pending.push(path),
+                FileKind::File | FileKind::Symlink => found.push(path),
+                FileKind::Other => {}
+            }
+        }
+        if found.len() > GLOB_FILES_MAX {
+            return Err(mistake(format!("this package has more than {GLOB_FILES_MAX} files")));
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+#[starlark_module]
+fn value_functions(builder: &mut GlobalsBuilder) {
+    /// Returns whether the whole value matches a glob, or a regular expression after `~`.
+    fn matches(pattern: &str, value: &str) -> starlark::Result<bool> {
+        let pattern = ValuePattern::parse(pattern);
+        Ok(pattern.map_err(|error| mistake(error.to_string()))?.matches(value))
+    }
+
+    /// Returns what lies below a path in a tree, as an artifact of its own.
+    fn subtree<'v>(tree: &'v ArtifactValue, path: &str) -> starlark::Result<ArtifactValue> {
+        let path = RelativePath::new(path).map_err(|error| mistake(error.to_string()))?;
+        let mut artifact = tree.0.clone();
+        artifact.below = artifact.below.join(&path);
+        Ok(ArtifactValue(artifact))
+    }
+
+    /// Returns the file name that an artifact would naturally have.
+    fn basename<'v>(
+        artifact: &'v ArtifactValue,
+        eval: &mut Evaluator<'v, '_, '_>,
+    ) -> starlark::Result<String> {
+        let (graph, _) = Session::of(eval)?.analysis()?;
+        Ok(graph.borrow().basename(&artifact.0))
+    }
+}
+
+fn attribute(
+    kind: AttrKind,
+    default: Value<'_>,
+    mandatory: bool,
+    empty: Data,
+) -> starlark::Result<AttrValue> {
+    let default = match data(default)? {
+        _ if mandatory => None,
+        Data::None => Some(empty),
+        given => Some(given),
+    };
+    Ok(AttrValue(Attr { kind, default }))
+}
+
+fn provider_ids(providers: &UnpackList<&ProviderValue>) -> Vec<ProviderId> {
+    providers.items.iter().map(|provider| provider.0.clone()).collect()
+}
+
+fn none<'v>() -> Value<'v> {
+    Value::new_none()
+}
+
+#[starlark_module]
+fn attributes(builder: &mut GlobalsBuilder) {
+    /// Text.
+    fn string<'v>(
+        #[starlark(require = named)] default: Option<Value<'v>>,
+        #[starlark(require = named, default = false)] mandatory: bool,
+        #[starlark(require = named, default = UnpackList::default())] values: UnpackList<String>,
+        #[starlark(require = named, default = "")] doc: &str,
+    ) -> starlark::Result<AttrValue> {
+        let _ = doc;
+        let kind = if values.items.is_empty() {
+            AttrKind::String
+        } else {
+            AttrKind::Choice(values.items)
+        };
+        attribute(kind, default.unwrap_or_else(none), mandatory, Data::String(String::new()))
+    }
+
+    /// A number.
+    fn int<'v>(
+        #[starlark(require = named)] default: Option<Value<'v>>,
+        #[starlark(require = named, default = false)] mandatory: bool,
+        #[starlark(require = named, default = "")] doc: &str,
+    ) -> starlark::Result<AttrValue> {
+        let _ = doc;
+        attribute(AttrKind::Int, default.unwrap_or_else(none), mandatory, Data::Int(0))
+    }
+
+    /// True or False.
+    fn bool<'v>(
+        #[starlark(require = named)] default: Option<Value<'v>>,
+        #[starlark(require = named, default = false)] mandatory: bool,
+        #[starlark(require = named, default = "")] doc: &str,
+    ) -> starlark::Result<AttrValue> {
+        let _ = doc;
+        attribute(AttrKind::Bool, default.unwrap_or_else(none), mandatory, Data::Bool(false))
+    }
+
+    /// A list of texts.
+    fn string_list<'v>(
+        #[starlark(require = named)] default: Option<Value<'v>>,
+        #[starlark(require = named, default = false)] mandatory: bool,
+        #[starlark(require = named, default = "")] doc: &str,
+    ) -> starlark::Result<AttrValue> {
+        let _ = doc;
+        let empty = Data::List(Vec::new());
+        attribute(AttrKind::StringList, default.unwrap_or_else(none), mandatory, empty)
+    }
+
+    /// A dict from texts to texts.
+    fn string_dict<'v>(
+        #[starlark(require = named)] default: Option<Value<'v>>,
+        #[starlark(require = named, default = false)] mandatory: bool,
+        #[starlark(require = named, default = "")] doc: &str,
+    ) -> starlark::Result<AttrValue> {
+        let _ = doc;
+        let empty = Data::Dict(Vec::new());
+        attribute(AttrKind::StringDict, default.unwrap_or_else(none), mandatory, empty)
+    }
+
+    /// A file or folder of the package, or the label of a target that makes one.
+    fn source<'v>(
+        #[starlark(require = named)] default: Option<Value<'v>>,
+        #[starlark(require = named, default = false)] mandatory: bool,
+        #[starlark(require = named, default = "")] doc: &str,
+    ) -> starlark::Result<AttrValue> {
+        let _ = doc;
+        attribute(AttrKind::Source, default.unwrap_or_else(none), mandatory, Data::None)
+    }
+
+    /// A list of files, folders and labels.
+    fn source_list<'v>(
+        #[starlark(require = named)] default: Option<Value<'v>>,
+        #[starlark(require = named, default = false)] mandatory: bool,
+        #[starlark(require = named, default = "")] doc: &str,
+    ) -> starlark::Result<AttrValue> {
+        let _ = doc;
+        let empty = Data::List(Vec::new());
+        attribute(AttrKind::SourceList, default.unwrap_or_else(none), mandatory, empty)
+    }
+
+    /// The label of a target that has the providers.
+    fn label<'v>(
+        #[starlark(require = named)] default: Option<Value<'v>>,
+        #[starlark(require = named, default = false)] mandatory: bool,
+        #[starlark(require = named, default = UnpackList::default())] providers: UnpackList<
+            &'v ProviderValue,
+        >,
+        #[starlark(require = named, default = "")] doc: &str,
+    ) -> starlark::Result<AttrValue> {
+        let _ = doc;
+        let kind = AttrKind::Label(provider_ids(&providers));
+        attribute(kind, default.unwrap_or_else(none), mandatory, Data::None)
+    }
+
+    /// A list of labels of targets that have the providers.
+    fn label_list<'v>(
+        #[starlark(require = named)] default: Option<Value<'v>>,
+        #[starlark(require = named, default = false)] mandatory: bool,
+        #[starlark(require = named, default = UnpackList::default())] providers: UnpackList<
+            &'v ProviderValue,
+        >,
+        #[starlark(require = named, default = "")] doc: &str,
+    ) -> starlark::Result<AttrValue> {
+        let _ = doc;
+        let kind = AttrKind::LabelList(provider_ids(&providers));
+        attribute(kind, default.unwrap_or_else(none), mandatory, Data::List(Vec::new()))
+    }
+
+    /// A dict from texts to labels of targets that have the providers.
+    fn label_dict<'v>(
+        #[starlark(require = named)] default: Option<Value<'v>>,
+        #[starlark(require = named, default = false)] mandatory: bool,
+        #[starlark(require = named, default = UnpackList::default())] providers: UnpackList<
+            &'v ProviderValue,
+        >,
+        #[starlark(require = named, default = "")] doc: &str,
+    ) -> starlark::Result<AttrValue> {
+        let _ = doc;
+        let kind = AttrKind::LabelDict(provider_ids(&providers));
+        attribute(kind, default.unwrap_or_else(none), mandatory, Data::Dict(Vec::new()))
+    }
+}

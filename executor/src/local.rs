@@ -1,0 +1,132 @@
+//! The executor of this machine.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use model::{ActionResult, Digest};
+use store::{LocalStore, TreeSource};
+
+use crate::builtin::{self, BUILTIN_PROGRAM};
+use crate::cgroup::Cgroup;
+use crate::sandbox::{Lifeline, Mount, Outcome, Rung, Spec, run};
+use crate::{ExecuteError, Execution, Executor, Fate, Job, inputs, outputs};
+
+/// The exit code of a command that a signal ended is this and the signal.
+const SIGNAL_EXIT_CODE: i32 = 128;
+
+/// Runs actions on this machine, out of its store and into it.
+#[derive(Debug)]
+pub struct LocalExecutor {
+    store: Arc<LocalStore>,
+    rung: Rung,
+}
+
+impl LocalExecutor {
+    /// Returns an executor that makes its sandboxes on `rung`.
+    pub fn new(store: Arc<LocalStore>, rung: Rung) -> Self {
+        Self { store, rung }
+    }
+
+    async fn run_sandboxed(
+        &self,
+        job: Job<'_>,
+        trees: &dyn TreeSource,
+    ) -> Result<Execution, ExecuteError> {
+        let scratch = self.store.scratch()?;
+        let root = job.action.input_root;
+        let mounts = inputs::mounts(&self.store, root, job.command, scratch.path(), trees).await?;
+        let spec = self.spec(&job, mounts, scratch.path())?;
+        let name = scratch.path().file_name().unwrap_or_default().to_string_lossy();
+        let cgroup = Cgroup::make(&format!("bld-{name}"), &job.limits);
+
+        // Whoever drops this future drops its lifeline, and so ends what the thread waits for.
+        let lifeline = Lifeline::default();
+        let held = lifeline.clone();
+        let waited = tokio::task::spawn_blocking(move || {
+            let outcome = run(&spec, cgroup.as_ref(), &held);
+            (outcome, cgroup, scratch)
+        });
+        let (outcome, cgroup, scratch) = waited.await.expect("the waiting thread does not panic");
+        drop(lifeline);
+        let outcome = outcome?;
+        let out_of_memory = cgroup.is_some_and(|cgroup| cgroup.ran_out_of_memory());
+        tokio::task::block_in_place(|| self.finish(&job, &outcome, out_of_memory, scratch.path()))
+    }
+
+    fn spec(
+        &self,
+        job: &Job<'_>,
+        mounts: Vec<Mount>,
+        scratch: &Path,
+    ) -> Result<Spec, ExecuteError> {
+        let root = scratch.join("root");
+        std::fs::create_dir(&root).map_err(ExecuteError::disk("create", &root))?;
+        Ok(Spec {
+            rung: self.rung,
+            root,
+            mounts,
+            arguments: job.command.arguments.clone(),
+            environment: job.command.environment.clone(),
+            working_directory: job.command.working_directory.to_string(),
+            stdout: scratch.join("stdout"),
+            stderr: scratch.join("stderr"),
+            time_ms: u64::try_from(job.action.timeout.unwrap_or(job.limits.time).as_millis())
+                .unwrap_or(u64::MAX),
+            file_bytes: job.limits.output_bytes,
+        })
+    }
+
+    fn finish(
+        &self,
+        job: &Job<'_>,
+        outcome: &Outcome,
+        out_of_memory: bool,
+        scratch: &Path,
+    ) -> Result<Execution, ExecuteError> {
+        let fate = match outcome.signal {
+            _ if outcome.timed_out => Fate::TimedOut,
+            _ if out_of_memory => Fate::OutOfMemory,
+            Some(signal) => Fate::Signalled(signal),
+            None => Fate::Exited,
+        };
+        let by_signal = SIGNAL_EXIT_CODE + outcome.signal.unwrap_or_default();
+        let mut result = ActionResult {
+            exit_code: outcome.exit_code.unwrap_or(by_signal),
+            stdout: self.keep_log(&scratch.join("stdout"))?,
+            stderr: self.keep_log(&scratch.join("stderr"))?,
+            ..ActionResult::default()
+        };
+        result.metadata.worker = "local".to_owned();
+        result.metadata.wall = std::time::Duration::from_micros(outcome.wall_us);
+        result.metadata.cpu = std::time::Duration::from_micros(outcome.cpu_us);
+        let limit = job.limits.output_bytes;
+        outputs::collect(&self.store, job.command, scratch, limit, &mut result)?;
+        Ok(Execution { result, fate, rung: self.rung })
+    }
+
+    fn keep_log(&self, path: &Path) -> Result<Option<Digest>, ExecuteError> {
+        let mut file = std::fs::File::open(path).map_err(ExecuteError::disk("open", path))?;
+        let digest = self.store.ingest(&mut file, false)?;
+        Ok((!digest.is_empty()).then_some(digest))
+    }
+}
+
+#[async_trait]
+impl Executor for LocalExecutor {
+    async fn execute(
+        &self,
+        job: Job<'_>,
+        trees: &dyn TreeSource,
+    ) -> Result<Execution, ExecuteError> {
+        if job.command.arguments.first().is_some_and(|program| program == BUILTIN_PROGRAM) {
+            let (root, salt) = (job.action.input_root, &job.action.salt);
+            let result = builtin::run(&self.store, root, job.command, salt, trees).await?;
+            return Ok(Execution { result, fate: Fate::Exited, rung: self.rung });
+        }
+        if self.rung == Rung::Bare {
+            return Err(ExecuteError::NeedsSandbox);
+        }
+        self.run_sandboxed(job, trees).await
+    }
+}

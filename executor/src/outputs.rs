@@ -1,0 +1,140 @@
+//! From what a command left behind to blobs and trees.
+
+use std::fs;
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+use std::path::Path;
+
+use model::{
+    ActionResult, Command, Node, OutputDirectory, OutputFile, OutputSymlink, PathSegment,
+    RelativePath, SymlinkTarget, TreeDigest,
+};
+use store::{Draft, LocalStore};
+use wire::encode;
+
+use crate::ExecuteError;
+use crate::inputs::OUTPUT_FOLDER;
+
+/// Moves what the command made at its declared outputs into the store and names it in `result`.
+/// What is not there is not in the result; whoever needs it says so.
+pub(crate) fn collect(
+    store: &LocalStore,
+    command: &Command,
+    scratch: &Path,
+    limit: u64,
+    result: &mut ActionResult,
+) -> Result<(), ExecuteError> {
+    let mut collector = Collector { store, left: limit, limit };
+    let folder = RelativePath::new(OUTPUT_FOLDER).expect("a constant");
+    for path in &command.output_paths {
+        let below = path.strip_prefix(&folder).expect("checked before the command ran");
+        let file = scratch.join(OUTPUT_FOLDER).join(&below);
+        let Some(node) = collector.node(&file, path)? else { continue };
+        let path = path.clone();
+        match node {
+            Node::File { digest, executable } => {
+                result.files.push(OutputFile { path, digest, executable });
+            }
+            Node::Symlink(target) => result.symlinks.push(OutputSymlink { path, target }),
+            Node::Directory(root) => result.directories.push(directory_output(store, path, root)?),
+        }
+    }
+    Ok(())
+}
+
+/// Returns the output for a directory whose tree is in the store: its `Tree` message is made and kept too.
+pub(crate) fn directory_output(
+    store: &LocalStore,
+    path: RelativePath,
+    root: TreeDigest,
+) -> Result<OutputDirectory, ExecuteError> {
+    let mut encoded = Vec::new();
+    let mut pending = vec![root];
+    while let Some(tree) = pending.pop() {
+        let missing = || ExecuteError::MissingInput { digest: tree.0, path: path.clone() };
+        let directory = store.directory(tree)?.ok_or_else(missing)?;
+        let mut children: Vec<_> = directory.directories().map(|(_, child)| child).collect();
+        children.reverse();
+        pending.extend(children);
+        encoded.push(encode::directory(&directory));
+    }
+    let tree = store.ingest_bytes(&encode::tree(&encoded[0], &encoded[1..]), false)?;
+    Ok(OutputDirectory { path, tree, root })
+}
+
+struct Collector<'a> {
+    store: &'a LocalStore,
+    left: u64,
+    limit: u64,
+}
+
+impl Collector<'_> {
+    fn node(&mut self, file: &Path, path: &RelativePath) -> Result<Option<Node>, ExecuteError> {
+        let refuse = |why| ExecuteError::Output { path: path.to_string(), why };
+        let metadata = match file.symlink_metadata() {
+            Ok(metadata) => metadata,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(ExecuteError::disk("look at", file)(error)),
+        };
+        let kind = metadata.file_type();
+        if kind.is_symlink() {
+            let target = fs::read_link(file).map_err(ExecuteError::disk("read", file))?;
+            let target = target.to_str().ok_or_else(|| refuse("has a target that is not UTF-8"))?;
+            let target = SymlinkTarget::new(target);
+            let target = target.map_err(|_source| refuse("has a target that no link can have"))?;
+            return Ok(Some(Node::Symlink(target)));
+        }
+        if kind.is_fifo() || kind.is_socket() || kind.is_block_device() || kind.is_char_device() {
+            return Err(refuse("is a device, socket or pipe, which a tree cannot hold"));
+        }
+        let mode = metadata.permissions().mode();
+        let special = if kind.is_dir() { 0o6000 } else { 0o7000 };
+        if mode & special != 0 {
+            return Err(refuse("has a set-user-id, set-group-id or sticky bit, which a tree cannot hold"));
+        }
+        if has_attributes(file) {
+            return Err(refuse("has extended attributes, which a tree cannot hold"));
+        }
+        if kind.is_dir() {
+            return self.directory(file, path).map(Some);
+        }
+        self.left = self
+            .left
+            .checked_sub(metadata.len())
+            .ok_or(ExecuteError::OutputSize { limit: self.limit })?;
+        let executable = mode & 0o100 != 0;
+        let digest = self.store.adopt(file, executable)?;
+        Ok(Some(Node::File { digest, executable }))
+    }
+
+    fn directory(&mut self, folder: &Path, path: &RelativePath) -> Result<Node, ExecuteError> {
+        let mut draft = Draft::new();
+        // A command may have taken its own rights away; they are not part of the tree.
+        fs::set_permissions(folder, fs::Permissions::from_mode(0o755))
+            .map_err(ExecuteError::disk("open", folder))?;
+        let entries = fs::read_dir(folder).map_err(ExecuteError::disk("list", folder))?;
+        for entry in entries {
+            let entry = entry.map_err(ExecuteError::disk("list", folder))?;
+            let name = entry.file_name();
+            let refuse = |why| ExecuteError::Output { path: format!("{path}/{}", name.display()), why };
+            let name = name.to_str().ok_or_else(|| refuse("has a name that is not UTF-8"))?;
+            let name = PathSegment::new(name).map_err(|_source| refuse("has a name that is too long"))?;
+            let below = path.child(&name);
+            if let Some(node) = self.node(&entry.path(), &below)? {
+                draft.add(self.store, &RelativePath::from(name), node)?;
+            }
+        }
+        Ok(Node::Directory(draft.finish(self.store)?))
+    }
+}
+
+/// Returns whether a file has attributes of its own; labels that a security module gives to everything do not count.
+fn has_attributes(file: &Path) -> bool {
+    let mut names = vec![0; 4096];
+    match rustix::fs::llistxattr(file, &mut names) {
+        Ok(length) => names[..length]
+            .split(|byte| *byte == 0)
+            .any(|name| !name.is_empty() && name != b"security.selinux"),
+        // More names than fit are attributes all the more; a file system without any has none.
+        Err(error) => error == rustix::io::Errno::RANGE,
+    }
+}

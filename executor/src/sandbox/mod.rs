@@ -1,0 +1,122 @@
+//! The strict sandbox: what a command sees, and nothing more.
+//!
+//! `bld` starts itself again ([`run_if_asked`] is the first thing that `main` does). That process makes the namespaces;
+//! its child is the sandbox's init: it mounts what the command may see, starts the command, reaps what is orphaned,
+//! and ends everything when the command ends, when its time is up, or when the pipe that `bld` holds closes.
+
+mod confine;
+mod init;
+mod linux;
+mod probe;
+mod spec;
+
+use std::io::{Read as _, Write as _};
+use std::os::unix::process::CommandExt as _;
+use std::process::{ChildStdin, Command, Stdio};
+use std::sync::{Arc, Mutex};
+
+pub use confine::{confine, wait_until_closed};
+pub use init::run_if_asked;
+pub use probe::{Probe, probe};
+pub use spec::{Mount, MountKind, Outcome, Rung, Spec};
+
+use crate::ExecuteError;
+use crate::cgroup::Cgroup;
+
+/// The version of what a sandbox shows: /dev, passwd, uid, host name, umask, limits. Part of every key.
+pub const SANDBOX_SALT: &str = "bld-sandbox-1";
+
+/// The user and group that every command runs as.
+pub const SANDBOX_ID: u32 = 1000;
+
+/// The host name that every command sees.
+pub const HOST_NAME: &str = "bld";
+
+/// The word that makes `bld` a sandbox's first process.
+const ARGUMENT: &str = "__sandbox";
+
+/// Holds a sandbox alive; dropping any holder of it ends everything in the sandbox.
+///
+/// Two hold it: the thread that waits, and the future that may be dropped.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Lifeline(Arc<Mutex<Line>>);
+
+#[derive(Debug, Default)]
+enum Line {
+    #[default]
+    Unused,
+    Held(#[expect(dead_code, reason = "held open, never written to again")] ChildStdin),
+    Cut,
+}
+
+impl Lifeline {
+    fn hold(&self, stdin: ChildStdin) {
+        let mut line = self.0.lock().expect("no holder panics");
+        // Cut before it was used: then `stdin` closes here, and the sandbox ends as soon as it begins.
+        if matches!(*line, Line::Unused) {
+            *line = Line::Held(stdin);
+        }
+    }
+}
+
+impl Drop for Lifeline {
+    fn drop(&mut self) {
+        *self.0.lock().expect("no holder panics") = Line::Cut;
+    }
+}
+
+/// Starts a sandbox, waits for its end, and returns what its init reports. Blocks.
+pub(crate) fn run(
+    spec: &Spec,
+    cgroup: Option<&Cgroup>,
+    lifeline: &Lifeline,
+) -> Result<Outcome, ExecuteError> {
+    let failed = |step: &str| {
+        let step = step.to_owned();
+        move |source| ExecuteError::Sandbox { step, source }
+    };
+    let mut child = Command::new("/proc/self/exe")
+        .arg0("bld-sandbox")
+        .arg(ARGUMENT)
+        .env_clear()
+        // Ctrl-C on the terminal is for bld, which then ends its sandboxes.
+        .process_group(0)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit())
+        .spawn()
+        .map_err(failed("starting bld again"))?;
+    if let Some(cgroup) = cgroup {
+        // It waits for its spec, so all that it starts will be in the group too.
+        cgroup.enter(child.id()).map_err(failed("entering the control group"))?;
+    }
+    let mut stdin = child.stdin.take().expect("it is piped");
+    let message = serde_json::to_vec(spec).expect("a spec has only strings and numbers");
+    let length = u32::try_from(message.len()).expect("a spec is small").to_le_bytes();
+    let sent = stdin.write_all(&length).and_then(|()| stdin.write_all(&message));
+    lifeline.hold(stdin);
+    let mut report = Vec::new();
+    let read = child.stdout.take().expect("it is piped").read_to_end(&mut report);
+    child.wait().map_err(failed("waiting for the sandbox"))?;
+    read.map_err(failed("reading the sandbox's report"))?;
+    if report.is_empty() {
+        sent.map_err(failed("telling the sandbox what to do"))?;
+    }
+    let report: Result<Outcome, spec::SetupFailure> =
+        serde_json::from_slice(&report).map_err(|source| ExecuteError::NoReport { source })?;
+    report.map_err(|failure| ExecuteError::Sandbox {
+        step: failure.step,
+        source: std::io::Error::from_raw_os_error(failure.errno),
+    })
+}
+
+/// Returns the best rung that works here, trying no further than the first that does.
+pub fn first_working(scratch: &std::path::Path) -> Option<Rung> {
+    probe::first_working(scratch)
+}
+
+/// Returns whether limits on memory and processes can be kept here.
+pub fn limits_are_kept() -> bool {
+    let name = format!("bld-probe-{}", std::process::id());
+    Cgroup::make(&name, &crate::Limits::default()).is_some()
+}

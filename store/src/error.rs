@@ -1,0 +1,108 @@
+//! What can go wrong with machinery that keeps bytes.
+
+use std::path::{Path, PathBuf};
+
+use model::Digest;
+
+/// A failure of the store's machinery; absence is never one of these.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// A system call on the store's files failed.
+    #[error("cannot {verb} {}", path.display())]
+    Disk {
+        /// What was tried.
+        verb: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// What was to be kept could not be read to its end.
+    #[error("cannot read what was to be kept")]
+    Input {
+        /// What its reader said.
+        source: std::io::Error,
+    },
+    /// Bytes do not hash to the digest they were given under.
+    #[error("the bytes given as {expected} hash to {found}")]
+    Mismatch {
+        /// The digest they were given under.
+        expected: Digest,
+        /// What they hash to.
+        found: Digest,
+    },
+    /// A blob holds something else than it is used as.
+    #[error("the blob {digest} is not what it is used as")]
+    Decode {
+        /// The blob.
+        digest: Digest,
+        /// What is wrong with it.
+        source: wire::decode::DecodeError,
+    },
+    /// Something that this step cannot do without is not there.
+    #[error("the blob {digest} is not in the store")]
+    Missing {
+        /// The blob.
+        digest: Digest,
+    },
+    /// A tree that somebody else promises could not be had from there.
+    #[error("cannot fetch the tree {}", tree.0.short())]
+    Outside {
+        /// The tree.
+        tree: model::TreeDigest,
+        /// What whoever promised it says.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The store was made by another version of `bld`.
+    #[error("the store at {} has format `{found}`, this bld needs `{expected}`; choose another with --store or BLD_STORE", path.display())]
+    Format {
+        /// Where the store is.
+        path: PathBuf,
+        /// What its format file says.
+        found: String,
+        /// What this version reads and writes.
+        expected: &'static str,
+    },
+}
+
+impl StoreError {
+    /// Returns a function that wraps what the system said of `verb` on `path`.
+    pub(crate) fn disk<E: Into<std::io::Error>>(
+        verb: &'static str,
+        path: &Path,
+    ) -> impl FnOnce(E) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Disk { verb, path, source: source.into() }
+    }
+
+    /// Returns whether the same call may succeed later without anybody mending anything.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Disk { source, .. } => matches!(
+                source.kind(),
+                std::io::ErrorKind::Interrupted | std::io::ErrorKind::WouldBlock
+            ),
+            Self::Missing { .. } | Self::Outside { .. } => true,
+            Self::Input { .. }
+            | Self::Mismatch { .. }
+            | Self::Decode { .. }
+            | Self::Format { .. } => false,
+        }
+    }
+
+    /// Returns whether the disk is full.
+    pub fn is_full(&self) -> bool {
+        match self {
+            Self::Disk { source, .. } => matches!(
+                source.kind(),
+                std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded
+            ),
+            Self::Missing { .. }
+            | Self::Outside { .. }
+            | Self::Input { .. }
+            | Self::Mismatch { .. }
+            | Self::Decode { .. }
+            | Self::Format { .. } => false,
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! The cellar: keeps bytes and trees under their digests.
+//!
+//! Small traits by ability; [`LocalStore`] is the one that many `bld` processes share on a machine.
+//! Trees are made here and nowhere else: by a [`Draft`], from archives, from sources or from other trees.
+
+mod blob;
+mod draft;
+mod error;
+mod local;
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use async_trait::async_trait;
+use model::{ActionDigest, ActionResult, Digest, TreeDigest};
+
+pub use blob::Blob;
+pub use draft::{Draft, DraftError, Entry};
+pub use error::StoreError;
+pub use local::{
+    ActionLock, Collected, Durability, LocalStore, Remembered, Scratch, StoreStat, TreeFault,
+    Verified, FILE_TIME_SECONDS, default_root,
+};
+
+/// A place that keeps blobs under their digests.
+///
+/// Absence is an answer (`None`, or membership in the missing set), never an error.
+#[async_trait]
+pub trait BlobStore: Send + Sync {
+    /// Returns those of `digests` that the store does not hold.
+    async fn find_missing(&self, digests: BTreeSet<Digest>) -> Result<BTreeSet<Digest>, StoreError>;
+    /// Returns the blob named `digest`, or `None` if the store does not hold it.
+    async fn read(&self, digest: Digest) -> Result<Option<Blob>, StoreError>;
+    /// Keeps `blob` under `digest`, or refuses it if it hashes to something else.
+    /// Writing what is already there is a no-op.
+    async fn write(&self, digest: Digest, blob: Blob) -> Result<(), StoreError>;
+}
+
+/// A place that remembers what actions made.
+#[async_trait]
+pub trait ActionCache: Send + Sync {
+    /// Returns what the action made, or `None` if nobody recorded it.
+    async fn lookup(&self, action: ActionDigest) -> Result<Option<ActionResult>, StoreError>;
+    /// Remembers what the action made. The last record wins.
+    async fn record(&self, action: ActionDigest, result: &ActionResult) -> Result<(), StoreError>;
+}
+
+/// A place where whole trees can be had.
+#[async_trait]
+pub trait TreeSource: Send + Sync {
+    /// Makes the whole tree present and returns the read-only directory that holds it,
+    /// or `None` if it cannot be had from here.
+    async fn ensure(&self, tree: TreeDigest) -> Result<Option<PathBuf>, StoreError>;
+}

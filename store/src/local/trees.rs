@@ -1,0 +1,298 @@
+//! Trees: whole read-only directories, hard-linked from blobs, made once and then mounted.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+use std::path::{Path, PathBuf};
+
+use model::{Digest, Directory, Node, TreeDigest};
+use rayon::prelude::*;
+
+use super::blobs::{rename_new, set_file_time};
+use super::{Durability, LocalStore, remove_tree};
+use crate::StoreError;
+
+/// What the system calls this boot, and when it began.
+///
+/// What was written before it may have been torn by a power failure, so it is checked once.
+#[derive(Debug)]
+pub(super) struct Boot {
+    id: String,
+    began: u64,
+}
+
+impl Boot {
+    pub(super) fn read() -> Result<Self, StoreError> {
+        let path = Path::new("/proc/sys/kernel/random/boot_id");
+        let id = fs::read_to_string(path).map_err(StoreError::disk("read", path))?;
+        let path = Path::new("/proc/stat");
+        let stat = fs::read_to_string(path).map_err(StoreError::disk("read", path))?;
+        let began = stat.lines().find_map(|line| line.strip_prefix("btime "));
+        let began = began.and_then(|text| text.trim().parse().ok()).unwrap_or(u64::MAX);
+        Ok(Self { id: id.trim().to_owned(), began })
+    }
+}
+
+/// What is remembered beside a tree.
+#[derive(Debug)]
+pub(super) struct Mark {
+    /// The boot in which the tree was last known to be whole.
+    pub(super) boot: String,
+    /// The bytes that its directories take on disk; its files are blobs, and counted there.
+    pub(super) own_bytes: u64,
+}
+
+impl Mark {
+    pub(super) fn read(path: &Path) -> Option<Self> {
+        let text = fs::read_to_string(path).ok()?;
+        let (boot, own_bytes) = text.trim_end().split_once(' ')?;
+        Some(Self { boot: boot.to_owned(), own_bytes: own_bytes.parse().ok()? })
+    }
+}
+
+/// How a tree that is here differs from what its digest says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TreeFault {
+    /// The tree.
+    pub tree: TreeDigest,
+    /// What is wrong, below the tree's root.
+    pub path: PathBuf,
+}
+
+impl LocalStore {
+    /// Makes the whole tree present and returns its directory,
+    /// or `None` if a blob that it needs is not in the store.
+    pub fn materialise(&self, tree: TreeDigest) -> Result<Option<PathBuf>, StoreError> {
+        self.pin_tree(tree)?;
+        if let Some(path) = self.present_tree(tree)? {
+            return Ok(Some(path));
+        }
+        let beside = self.temporary_path();
+        let own_bytes = match self.fill(tree, &beside) {
+            Ok(Some(own_bytes)) => own_bytes,
+            unfinished => {
+                let _ = remove_tree(&beside);
+                return unfinished.map(|_| None);
+            }
+        };
+        if self.durability == Durability::Synced {
+            let folder = fs::File::open(&beside).map_err(StoreError::disk("open", &beside))?;
+            rustix::fs::syncfs(&folder).map_err(StoreError::disk("sync", &beside))?;
+        }
+        let path = self.tree_path(tree);
+        let folder = path.parent().expect("a tree lies in a folder");
+        fs::create_dir_all(folder).map_err(StoreError::disk("create", folder))?;
+        self.mark_verified(tree, own_bytes)?;
+        self.count_written(own_bytes);
+        match rename_new(&beside, &path) {
+            Ok(()) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+                let _ = remove_tree(&beside);
+            }
+            Err(error) => return Err(StoreError::disk("name", &path)(error)),
+        }
+        Ok(Some(path))
+    }
+
+    /// Returns the directory of a tree that is here already, whole and checked.
+    pub fn present_tree(&self, tree: TreeDigest) -> Result<Option<PathBuf>, StoreError> {
+        self.pin_tree(tree)?;
+        let path = self.tree_path(tree);
+        if !path.exists() && !(self.wait_for_collector()? && path.exists()) {
+            return Ok(None);
+        }
+        let mark = self.mark_path(tree);
+        let known = Mark::read(&mark);
+        if known.as_ref().is_none_or(|known| known.boot != self.boot.id) {
+            if self.check_tree(tree)?.is_some() {
+                let aside = self.folder("quarantine")?.join(format!("tree-{}", tree.0.hex()));
+                let _ = remove_tree(&aside);
+                fs::rename(&path, &aside).map_err(StoreError::disk("set aside", &path))?;
+                return Ok(None);
+            }
+            self.mark_verified(tree, known.map_or(0, |known| known.own_bytes))?;
+        }
+        self.touch(&mark);
+        Ok(Some(path))
+    }
+
+    /// Pins a tree: its directory, and every blob below it.
+    pub fn pin_tree(&self, tree: TreeDigest) -> Result<(), StoreError> {
+        self.lease.pin(format!("tree {}:{}", tree.0.function(), tree.0.hex()))
+    }
+
+    /// Returns whether the whole closure of `tree` is here, as a directory or as blobs.
+    pub fn contains_tree(&self, tree: TreeDigest) -> Result<bool, StoreError> {
+        if self.present_tree(tree)?.is_some() {
+            return Ok(true);
+        }
+        let mut pending = vec![tree];
+        while let Some(tree) = pending.pop() {
+            let Some(directory) = self.directory(tree)? else {
+                return Ok(false);
+            };
+            for (_, node) in directory.children() {
+                match node {
+                    Node::File { digest, .. } if !self.contains(*digest)? => return Ok(false),
+                    Node::Directory(child) => pending.push(*child),
+                    Node::File { .. } | Node::Symlink(_) => {}
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// Compares a tree's directory with its digest, and returns the first thing that is wrong.
+    pub(super) fn check_tree(&self, tree: TreeDigest) -> Result<Option<TreeFault>, StoreError> {
+        let root = self.tree_path(tree);
+        let mut pending = vec![(tree, root)];
+        while let Some((here, path)) = pending.pop() {
+            let fault = || Some(TreeFault { tree, path: path.clone() });
+            let Some(directory) = self.directory(here)? else {
+                return Ok(fault());
+            };
+            let names = match fs::read_dir(&path) {
+                Ok(entries) => entries.count(),
+                Err(_) => return Ok(fault()),
+            };
+            if names != directory.len() {
+                return Ok(fault());
+            }
+            for (name, node) in directory.children() {
+                let child = path.join(name);
+                let right = match node {
+                    Node::Directory(digest) => {
+                        pending.push((*digest, child.clone()));
+                        child.symlink_metadata().is_ok_and(|metadata| metadata.is_dir())
+                    }
+                    Node::Symlink(target) => fs::read_link(&child)
+                        .is_ok_and(|found| found.as_os_str() == target.as_str()),
+                    Node::File { digest, executable } => file_is(&child, *digest, *executable),
+                };
+                if !right {
+                    return Ok(Some(TreeFault { tree, path: child }));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    pub(super) fn tree_path(&self, tree: TreeDigest) -> PathBuf {
+        self.root.join("trees").join(tree.0.function().name()).join(tree.0.hex())
+    }
+
+    /// The file beside a tree that says in which boot it was last known to be whole; its access time is the tree's.
+    pub(super) fn mark_path(&self, tree: TreeDigest) -> PathBuf {
+        let mut path = self.tree_path(tree).into_os_string();
+        path.push(".boot");
+        path.into()
+    }
+
+    fn mark_verified(&self, tree: TreeDigest, own_bytes: u64) -> Result<(), StoreError> {
+        let mark = self.mark_path(tree);
+        let beside = self.temporary_path();
+        let text = format!("{} {own_bytes}\n", self.boot.id);
+        fs::write(&beside, text).map_err(StoreError::disk("write", &beside))?;
+        fs::rename(&beside, &mark).map_err(StoreError::disk("rename", &mark))
+    }
+
+    /// Fills the new directory `path` with `tree`, and returns the bytes that its directories take;
+    /// `None` if a blob is missing.
+    fn fill(&self, tree: TreeDigest, path: &Path) -> Result<Option<u64>, StoreError> {
+        let Some(directory) = self.directory_unpinned(tree)? else {
+            return Ok(None);
+        };
+        fs::create_dir(path).map_err(StoreError::disk("create", path))?;
+        if !self.fill_files(&directory, path)? {
+            return Ok(None);
+        }
+        let children: Vec<_> = directory.directories().collect();
+        let sum = |left: Option<u64>, right: Option<u64>| Some(left? + right?);
+        let below = children
+            .into_par_iter()
+            .map(|(name, child)| self.fill(child, &path.join(name)))
+            .try_fold(|| Some(0), |bytes, filled| filled.map(|filled| sum(bytes, filled)))
+            .try_reduce(|| Some(0), |left, right| Ok(sum(left, right)))?;
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755))
+            .map_err(StoreError::disk("set the mode of", path))?;
+        set_file_time(path)?;
+        let own = fs::metadata(path).map_or(0, |metadata| metadata.blocks() * 512);
+        Ok(below.map(|below| below + own))
+    }
+
+    fn fill_files(&self, directory: &Directory, path: &Path) -> Result<bool, StoreError> {
+        for (name, node) in directory.children() {
+            let child = path.join(name);
+            match node {
+                Node::File { digest, executable } => {
+                    if !self.link_blob(*digest, *executable, &child)? {
+                        return Ok(false);
+                    }
+                }
+                Node::Symlink(target) => {
+                    symlink(target.as_str(), &child).map_err(StoreError::disk("link", &child))?;
+                    set_file_time(&child)?;
+                }
+                Node::Directory(_) => {}
+            }
+        }
+        Ok(true)
+    }
+
+    /// Gives a blob one more name. An empty one gets a file of its own: thousands share its digest,
+    /// more than a file system allows names.
+    fn link_blob(&self, digest: Digest, executable: bool, to: &Path) -> Result<bool, StoreError> {
+        if digest.is_empty() {
+            fs::write(to, b"").map_err(StoreError::disk("create", to))?;
+            let mode = if executable { 0o555 } else { 0o444 };
+            fs::set_permissions(to, fs::Permissions::from_mode(mode))
+                .map_err(StoreError::disk("make read-only", to))?;
+            set_file_time(to)?;
+            return Ok(true);
+        }
+        let from = self.blob_path(digest, executable);
+        match fs::hard_link(&from, to) {
+            Ok(()) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let Some(from) = self.ensure_blob(digest, executable)? else {
+                    return Ok(false);
+                };
+                fs::hard_link(&from, to).map_err(StoreError::disk("link", to))?;
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::TooManyLinks => {
+                self.renew_blob(&from, executable)?;
+                fs::hard_link(&from, to).map_err(StoreError::disk("link", to))?;
+            }
+            Err(error) => return Err(StoreError::disk("link", to)(error)),
+        }
+        if self.is_older_than_boot(to) && !file_is(to, digest, executable) {
+            self.quarantine(digest)?;
+            return Ok(false);
+        }
+        Ok(true)
+    }
+
+    fn is_older_than_boot(&self, path: &Path) -> bool {
+        use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
+        let Ok(found) = statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::BTIME) else {
+            return true;
+        };
+        let born = u64::try_from(found.stx_btime.tv_sec).unwrap_or(0);
+        let knows = found.stx_mask & StatxFlags::BTIME.bits() != 0;
+        !knows || born <= self.boot.began
+    }
+}
+
+fn file_is(path: &Path, digest: Digest, executable: bool) -> bool {
+    let Ok(metadata) = path.symlink_metadata() else {
+        return false;
+    };
+    let mode = if executable { 0o555 } else { 0o444 };
+    if !metadata.is_file() || metadata.permissions().mode() & 0o7777 != mode {
+        return false;
+    }
+    let Ok(mut file) = fs::File::open(path) else {
+        return false;
+    };
+    let mut hasher = model::Hasher::new(digest.function());
+    std::io::copy(&mut file, &mut hasher).is_ok() && hasher.finish() == digest
+}

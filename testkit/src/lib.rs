@@ -1,0 +1,1 @@
+//! Fakes, promises and faults, for tests only.

@@ -1,0 +1,193 @@
+//! Bytes from outside to model values: parsed, not trusted.
+
+use std::time::Duration;
+
+use model::{
+    Action, ActionResult, Command, Digest, DigestFunction, Directory, DuplicateName,
+    ExecutionMetadata, InvalidPath, InvalidTarget, Node, OutputDirectory, OutputFile,
+    OutputSymlink, ParseDigestError, PathSegment, Platform, RelativePath, SymlinkTarget,
+    TreeDigest,
+};
+use prost::Message;
+
+use crate::encode::USAGE_URL;
+use crate::proto::{bld, reapi};
+
+/// Why bytes are not the message they are said to be.
+#[derive(Debug, thiserror::Error)]
+pub enum DecodeError {
+    /// The bytes are not protobuf of that type.
+    #[error("the bytes are not such a message")]
+    Protobuf(#[from] prost::DecodeError),
+    /// A digest is missing or malformed.
+    #[error("a digest is malformed")]
+    Digest(#[from] ParseDigestError),
+    /// A message lacks a field that it cannot do without.
+    #[error("the field {0} is missing")]
+    Missing(&'static str),
+    /// A name or path is not allowed in a tree.
+    #[error("a path is not allowed")]
+    Path(#[from] InvalidPath),
+    /// A link has no possible target.
+    #[error("a link is not allowed")]
+    Target(#[from] InvalidTarget),
+    /// Two children have the same name.
+    #[error("a directory is ambiguous")]
+    Duplicate(#[from] DuplicateName),
+    /// A size or duration is negative.
+    #[error("the field {0} is negative")]
+    Negative(&'static str),
+    /// A text is not UTF-8.
+    #[error("the field {0} is not UTF-8")]
+    Text(&'static str),
+    /// A node has properties, which trees cannot say.
+    #[error("`{0}` has node properties (a time, mode or attribute), which a tree cannot hold")]
+    Properties(String),
+}
+
+/// Parses a `Directory` message whose digests are of `function`.
+pub fn directory(function: DigestFunction, bytes: &[u8]) -> Result<Directory, DecodeError> {
+    directory_message(function, reapi::Directory::decode(bytes)?)
+}
+
+fn directory_message(
+    function: DigestFunction,
+    message: reapi::Directory,
+) -> Result<Directory, DecodeError> {
+    let mut directory = Directory::new();
+    if message.node_properties.is_some() {
+        return Err(DecodeError::Properties(".".to_owned()));
+    }
+    for file in message.files {
+        if file.node_properties.is_some() {
+            return Err(DecodeError::Properties(file.name));
+        }
+        let digest = digest(function, file.digest, "FileNode.digest")?;
+        let node = Node::File { digest, executable: file.is_executable };
+        directory.add(PathSegment::new(file.name)?, node)?;
+    }
+    for child in message.directories {
+        let digest = digest(function, child.digest, "DirectoryNode.digest")?;
+        directory.add(PathSegment::new(child.name)?, Node::Directory(TreeDigest(digest)))?;
+    }
+    for link in message.symlinks {
+        if link.node_properties.is_some() {
+            return Err(DecodeError::Properties(link.name));
+        }
+        let target = SymlinkTarget::new(link.target)?;
+        directory.add(PathSegment::new(link.name)?, Node::Symlink(target))?;
+    }
+    Ok(directory)
+}
+
+/// Parses a `Command` message.
+pub fn command(bytes: &[u8]) -> Result<Command, DecodeError> {
+    let message = reapi::Command::decode(bytes)?;
+    let paths = message.output_paths.into_iter().map(RelativePath::new);
+    Ok(Command {
+        arguments: message.arguments,
+        environment: message
+            .environment_variables
+            .into_iter()
+            .map(|variable| (variable.name, variable.value))
+            .collect(),
+        output_paths: paths.collect::<Result<_, _>>()?,
+        working_directory: RelativePath::new(message.working_directory)?,
+    })
+}
+
+/// Parses an `Action` message whose digests are of `function`.
+pub fn action(function: DigestFunction, bytes: &[u8]) -> Result<Action, DecodeError> {
+    let message = reapi::Action::decode(bytes)?;
+    let properties = message.platform.unwrap_or_default().properties;
+    Ok(Action {
+        command: digest(function, message.command_digest, "Action.command_digest")?,
+        input_root: TreeDigest(digest(
+            function,
+            message.input_root_digest,
+            "Action.input_root_digest",
+        )?),
+        timeout: message.timeout.map(|it| duration(it, "Action.timeout")).transpose()?,
+        salt: String::from_utf8(message.salt.to_vec())
+            .map_err(|_source| DecodeError::Text("Action.salt"))?,
+        platform: Platform(properties.into_iter().map(|it| (it.name, it.value)).collect()),
+    })
+}
+
+/// Parses an `ActionResult` message whose digests are of `function`.
+pub fn action_result(function: DigestFunction, bytes: &[u8]) -> Result<ActionResult, DecodeError> {
+    let message = reapi::ActionResult::decode(bytes)?;
+    let optional = |it: Option<reapi::Digest>, field| {
+        it.map(|it| digest(function, Some(it), field)).transpose()
+    };
+    let mut result = ActionResult {
+        exit_code: message.exit_code,
+        stdout: optional(message.stdout_digest, "ActionResult.stdout_digest")?,
+        stderr: optional(message.stderr_digest, "ActionResult.stderr_digest")?,
+        metadata: metadata(message.execution_metadata.unwrap_or_default())?,
+        ..Default::default()
+    };
+    for file in message.output_files {
+        result.files.push(OutputFile {
+            path: RelativePath::new(file.path)?,
+            digest: digest(function, file.digest, "OutputFile.digest")?,
+            executable: file.is_executable,
+        });
+    }
+    for tree in message.output_directories {
+        let root = digest(
+            function,
+            tree.root_directory_digest,
+            "OutputDirectory.root_directory_digest",
+        )?;
+        result.directories.push(OutputDirectory {
+            path: RelativePath::new(tree.path)?,
+            tree: digest(function, tree.tree_digest, "OutputDirectory.tree_digest")?,
+            root: TreeDigest(root),
+        });
+    }
+    for link in message.output_symlinks {
+        result.symlinks.push(OutputSymlink {
+            path: RelativePath::new(link.path)?,
+            target: SymlinkTarget::new(link.target)?,
+        });
+    }
+    Ok(result)
+}
+
+fn metadata(message: reapi::ExecutedActionMetadata) -> Result<ExecutionMetadata, DecodeError> {
+    let usage = message.auxiliary_metadata.iter().find(|any| any.type_url == USAGE_URL);
+    let usage = match usage {
+        Some(any) => bld::ResourceUsage::decode(any.value.as_slice())?,
+        None => bld::ResourceUsage::default(),
+    };
+    Ok(ExecutionMetadata {
+        worker: message.worker,
+        wall: duration(
+            message.virtual_execution_duration.unwrap_or_default(),
+            "ExecutedActionMetadata.virtual_execution_duration",
+        )?,
+        cpu: duration(usage.cpu.unwrap_or_default(), "ResourceUsage.cpu")?,
+    })
+}
+
+fn digest(
+    function: DigestFunction,
+    message: Option<reapi::Digest>,
+    field: &'static str,
+) -> Result<Digest, DecodeError> {
+    let message = message.ok_or(DecodeError::Missing(field))?;
+    let size = u64::try_from(message.size_bytes).map_err(|_source| DecodeError::Negative(field))?;
+    let digest = Digest::from_hex(function, &message.hash, size)?;
+    if size == 0 && digest != Digest::of(function, b"") {
+        return Err(ParseDigestError::Hash(message.hash).into());
+    }
+    Ok(digest)
+}
+
+fn duration(
+    message: prost_types::Duration,
+    field: &'static str,
+) -> Result<Duration, DecodeError> {
+    Duration::try_from(message).map_err(|_source| DecodeError::Negative(field))
+}

@@ -1,0 +1,5 @@
+//! The encoding against known bytes, and the generated code against its source.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod generated;
+mod vectors;
