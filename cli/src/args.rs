@@ -23,7 +23,13 @@ pub(crate) struct Args {
     pub(crate) store: Option<PathBuf>,
 
     /// How large the store may be after a build, beyond what running builds use
-    #[arg(long, value_name = "SIZE", env = "BLD_STORE_BUDGET", default_value = "40 GiB", global = true)]
+    #[arg(
+        long,
+        value_name = "SIZE",
+        env = "BLD_STORE_BUDGET",
+        default_value = "40 GiB",
+        global = true
+    )]
     pub(crate) store_budget: ByteSize,
 
     #[command(subcommand)]
@@ -53,6 +59,7 @@ pub(crate) enum Command {
 }
 
 #[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "flags that were typed or not")]
 pub(crate) struct BuildArgs {
     /// Targets: //pkg:name, //pkg:all, //pkg/..., //..., each maybe with {axis=value}
     #[arg(required = true, value_name = "PATTERN")]

@@ -57,9 +57,10 @@ pub(crate) fn run(settings: &Settings, args: &BuildArgs) -> Result<ExitCode, Cli
         store.collect(settings.store_budget)?;
     }
     answer(settings, &workspace, &store, &plan, &report, &written);
-    let failed = report.goals.iter().any(|goal| {
-        matches!(goal.status, GoalStatus::Failed(_) | GoalStatus::Skipped)
-    });
+    let failed = report
+        .goals
+        .iter()
+        .any(|goal| matches!(goal.status, GoalStatus::Failed(_) | GoalStatus::Skipped));
     Ok(if failed { ExitCode::from(exit::BUILD_FAILED) } else { exit::SUCCESS })
 }
 
@@ -172,14 +173,19 @@ fn answer(
 ) {
     let summary = BuildRecord::of(report);
     if settings.json {
-        let goals: Vec<_> = plan.goals.iter().zip(&report.goals).map(|(goal, outcome)| {
-            json!({
-                "label": goal.label.to_string(),
-                "cell": goal.cell.0,
-                "status": grid::status_name(&outcome.status),
-                "outputs": written.paths_of(goal),
+        let goals: Vec<_> = plan
+            .goals
+            .iter()
+            .zip(&report.goals)
+            .map(|(goal, outcome)| {
+                json!({
+                    "label": goal.label.to_string(),
+                    "cell": goal.cell.0,
+                    "status": grid::status_name(&outcome.status),
+                    "outputs": written.paths_of(goal),
+                })
             })
-        }).collect();
+            .collect();
         say_json(&json!({ "goals": goals, "summary": summary }));
         return;
     }
@@ -219,7 +225,8 @@ fn show_failures(workspace: &OpenWorkspace, store: &LocalStore, plan: &Plan, rep
         if shown.len() > FAILURES_SHOWN {
             continue;
         }
-        let again = if failure.remembered { " (remembered; --retry-failed runs it again)" } else { "" };
+        let again =
+            if failure.remembered { " (remembered; --retry-failed runs it again)" } else { "" };
         tell(&format!("{} {}: {}{again}", paint.red("failed:"), failure.owner, failure.kind));
         let log = output::failure_text(store, failure);
         let lines: Vec<_> = log.lines().filter(|line| !line.trim().is_empty()).collect();

@@ -85,14 +85,18 @@ fn sandbox(scratch: &Path) -> Vec<Finding> {
                 "allow user namespaces: sysctl kernel.unprivileged_userns_clone=1, user.max_user_namespaces=10000, \
                  kernel.apparmor_restrict_unprivileged_userns=0 (or an AppArmor profile with `userns,` for bld)",
             ),
-            Rung::Root | Rung::Bare => ("root rung", "nothing: only needed where user namespaces are forbidden"),
+            Rung::Root | Rung::Bare => {
+                ("root rung", "nothing: only needed where user namespaces are forbidden")
+            }
         };
         let (grade, text) = match probe.result {
             Ok(()) => {
                 works = true;
                 (Grade::Works, "all namespaces, read-only binds and overlays".to_owned())
             }
-            Err(error) => (Grade::Degraded, format!("{}; to mend it: {mend}", chain(&error).join(": "))),
+            Err(error) => {
+                (Grade::Degraded, format!("{}; to mend it: {mend}", chain(&error).join(": ")))
+            }
         };
         findings.push(Finding { name, grade, text });
     }
@@ -123,12 +127,15 @@ fn disk(store: &Path) -> Finding {
             let grade = if free < DISK_BYTES_MIN { Grade::Degraded } else { Grade::Works };
             Finding { name, grade, text }
         }
-        Err(error) => Finding { name, grade: Grade::Broken, text: format!("{}: {error}", store.display()) },
+        Err(error) => {
+            Finding { name, grade: Grade::Broken, text: format!("{}: {error}", store.display()) }
+        }
     }
 }
 
 fn clock() -> Finding {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let now =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     let (grade, text) = if now.as_secs() < CLOCK_MIN {
         (Grade::Degraded, "the clock was never set: certificates and signatures will look invalid")
     } else {
@@ -139,15 +146,12 @@ fn clock() -> Finding {
 
 fn signatures() -> Finding {
     let name = "signatures";
-    match ["gpgv", "sqv"].into_iter().find(|program| on_path(program)) {
-        Some(program) => {
-            Finding { name, grade: Grade::Works, text: format!("verified by {program}") }
-        }
-        None => {
-            let text = "neither gpgv nor sqv is here: package lists cannot be verified (apt-get install gpgv)";
-            Finding { name, grade: Grade::Broken, text: text.to_owned() }
-        }
-    }
+    let Some(program) = ["gpgv", "sqv"].into_iter().find(|program| on_path(program)) else {
+        let text =
+            "neither gpgv nor sqv is here: package lists cannot be verified (apt-get install gpgv)";
+        return Finding { name, grade: Grade::Broken, text: text.to_owned() };
+    };
+    Finding { name, grade: Grade::Works, text: format!("verified by {program}") }
 }
 
 fn sources() -> Finding {

@@ -13,7 +13,9 @@ pub(crate) enum CliError {
     NoWorkspace(PathBuf),
     #[error("cannot go to {}", path.display())]
     Directory { path: PathBuf, source: std::io::Error },
-    #[error("cannot tell where the store should be: neither HOME nor XDG_CACHE_HOME is set; use --store")]
+    #[error(
+        "cannot tell where the store should be: neither HOME nor XDG_CACHE_HOME is set; use --store"
+    )]
     NoStore,
     #[error("cannot {verb} {}", path.display())]
     Disk { verb: &'static str, path: PathBuf, source: std::io::Error },

@@ -42,8 +42,9 @@ fn print_target(label: &str, cells: &[(&Goal, &GoalOutcome)]) {
         let row = goal.cell.0.get(&rows).cloned().unwrap_or_default();
         let others = goal.cell.0.iter().filter(|(axis, _)| **axis != rows);
         // The version is what people look for first, the kind after it.
-        let mut others: Vec<_> = others.map(|(axis, value)| (axis == "kind", value.as_str())).collect();
-        others.sort();
+        let mut others: Vec<_> =
+            others.map(|(axis, value)| (axis == "kind", value.as_str())).collect();
+        others.sort_unstable();
         let column = others.iter().map(|(_, value)| *value).collect::<Vec<_>>().join(" ");
         columns.insert(column.clone());
         grid.entry(RowKey::new(row)).or_default().insert(column, &outcome.status);

@@ -31,7 +31,7 @@ pub(crate) fn run(settings: &Settings, args: &LockArgs) -> Result<ExitCode, CliE
     let outside = Outside::new(&workspace, &store, requests, network, display)?;
     let old = read(&workspace.lock_path())?;
     if args.locked {
-        check(&old, &outside, store.function())?;
+        check(old.as_ref(), &outside, store.function())?;
         say("bld.lock is current");
         return Ok(exit::SUCCESS);
     }
@@ -65,7 +65,7 @@ pub(crate) fn ensure(
         return Ok(Lock::new(function));
     }
     if locked {
-        check(&old, outside, function)?;
+        check(old.as_ref(), outside, function)?;
     }
     // Builds that start at once in one workspace lock it once.
     let _alone = alone(workspace)?;
@@ -81,9 +81,9 @@ pub(crate) fn ensure(
     Ok(lock)
 }
 
-fn check(old: &Option<Lock>, outside: &Outside, function: DigestFunction) -> Result<(), CliError> {
+fn check(old: Option<&Lock>, outside: &Outside, function: DigestFunction) -> Result<(), CliError> {
     let blank = Lock::new(function);
-    let current = old.as_ref().unwrap_or(&blank).is_current(&outside.requests, function);
+    let current = old.unwrap_or(&blank).is_current(&outside.requests, function);
     current.map_err(CliError::Locked)
 }
 
@@ -101,8 +101,8 @@ fn resolve(
         downloader: &outside.downloader,
         cache: outside.cache.clone(),
     };
-    let locked = locker.lock(&outside.requests, old, mode);
-    let (lock, report) = locked.map_err(|error| CliError::Fetch(Box::new(error)))?;
+    let resolved = locker.lock(&outside.requests, old, mode);
+    let (lock, report) = resolved.map_err(|error| CliError::Fetch(Box::new(error)))?;
     write(&workspace.lock_path(), &lock.to_string())?;
     Ok((lock, report))
 }

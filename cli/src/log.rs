@@ -9,11 +9,11 @@ use store::LocalStore;
 
 use crate::args::LogArgs;
 use crate::error::CliError;
+use crate::exit;
 use crate::record::{LastRun, last_runs};
 use crate::settings::Settings;
 use crate::terminal::{say, say_json};
 use crate::workspace::OpenWorkspace;
-use crate::exit;
 
 pub(crate) fn run(settings: &Settings, args: &LogArgs) -> Result<ExitCode, CliError> {
     let workspace = OpenWorkspace::find(settings)?;

@@ -65,7 +65,12 @@ pub(crate) fn write(
         match &outcome.status {
             GoalStatus::Failed(failure) => {
                 make_parent(&to)?;
-                let text = format!("{}: {}\n{}", failure.owner, failure.kind, failure_text(store, failure));
+                let text = format!(
+                    "{}: {}\n{}",
+                    failure.owner,
+                    failure.kind,
+                    failure_text(store, failure)
+                );
                 fs::write(&to, text).map_err(CliError::disk("write", &to))?;
                 // What an earlier build made is not what this one would.
                 for (path, _) in &goal.outputs {

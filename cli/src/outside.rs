@@ -38,9 +38,15 @@ impl Outside {
         display: Arc<Display>,
     ) -> Result<Self, CliError> {
         let sources = if workspace.config.mirrors.is_empty() {
-            fetch::machine_sources(Path::new(ETC_APT)).map_err(|error| CliError::Fetch(Box::new(error)))?
+            fetch::machine_sources(Path::new(ETC_APT))
+                .map_err(|error| CliError::Fetch(Box::new(error)))?
         } else {
-            workspace.config.mirrors.iter().flat_map(|it| mirror_sources(it, &workspace.root)).collect()
+            workspace
+                .config
+                .mirrors
+                .iter()
+                .flat_map(|it| mirror_sources(it, &workspace.root))
+                .collect()
         };
         let proxies = Proxies::from_environment(|name| std::env::var(name).ok());
         let downloader = Downloader::new(network, proxies, store.folder("downloads")?);
@@ -95,10 +101,10 @@ impl TreeSource for LockedTrees {
                 downloader: &outside.downloader,
                 cache: outside.cache.clone(),
             };
-            let fetched = fetcher.fetch(tree);
-            let fetched =
-                fetched.map_err(|error| StoreError::Outside { tree, source: Box::new(error) })?;
-            if fetched { outside.store.materialise(tree) } else { Ok(None) }
+            let was_locked = fetcher
+                .fetch(tree)
+                .map_err(|error| StoreError::Outside { tree, source: Box::new(error) })?;
+            if was_locked { outside.store.materialise(tree) } else { Ok(None) }
         })
     }
 }

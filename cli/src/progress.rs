@@ -48,7 +48,8 @@ impl Display {
         let bar = (can_draw() && !quiet).then(|| {
             let bar = ProgressBar::new_spinner();
             bar.set_style(
-                ProgressStyle::with_template("{spinner:.green} {msg}").expect("a constant template"),
+                ProgressStyle::with_template("{spinner:.green} {msg}")
+                    .expect("a constant template"),
             );
             bar
         });
@@ -117,7 +118,8 @@ impl State {
         let bytes = count(&self.bytes);
         if bytes > 0 {
             let seconds = self.began.elapsed().as_secs().max(1);
-            lines[0] += &format!(" · {} ({}/s)", ByteSize(bytes), ByteSize(bytes / seconds));
+            let rate = ByteSize(bytes / seconds);
+            lines[0] = format!("{} · {} ({rate}/s)", lines[0], ByteSize(bytes));
         }
         let running = self.running.lock().expect("no holder panics");
         for item in running.values().take(LINES_MAX) {

@@ -105,7 +105,9 @@ fn save_last_runs(
             stdout: hex(ran.stdout),
             stderr: hex(ran.stderr),
         };
-        let same = runs.get(&key).is_some_and(|old| old.action == run.action && old.outcome == run.outcome);
+        let same = runs
+            .get(&key)
+            .is_some_and(|old| old.action == run.action && old.outcome == run.outcome);
         if !same {
             runs.insert(key, run);
             changed = true;
@@ -141,7 +143,10 @@ fn last_runs_path(workspace: &OpenWorkspace, store: &LocalStore) -> Result<PathB
 
 fn read_last_runs(path: &Path) -> BTreeMap<String, LastRun> {
     // A record that cannot be read is as good as none: it only says where logs are.
-    fs::read_to_string(path).ok().and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default()
+    fs::read_to_string(path)
+        .ok()
+        .and_then(|text| serde_json::from_str(&text).ok())
+        .unwrap_or_default()
 }
 
 fn list(folder: &Path) -> Result<Vec<PathBuf>, CliError> {

@@ -25,10 +25,9 @@ pub(crate) struct Settings {
 impl Settings {
     pub(crate) fn from_args(args: &Args) -> Result<Self, CliError> {
         let directory = args.directory.as_deref().unwrap_or(Path::new("."));
-        let directory = directory.canonicalize().map_err(|source| CliError::Directory {
-            path: directory.to_owned(),
-            source,
-        })?;
+        let directory = directory
+            .canonicalize()
+            .map_err(|source| CliError::Directory { path: directory.to_owned(), source })?;
         let variable = |name| std::env::var_os(name).map(PathBuf::from);
         let store = match &args.store {
             Some(store) => std::path::absolute(store).map_err(CliError::disk("find", store))?,

@@ -20,7 +20,8 @@ impl FromStr for ByteSize {
     fn from_str(text: &str) -> Result<Self, NotASize> {
         let refuse = || NotASize(text.to_owned());
         let compact = text.trim().to_ascii_uppercase();
-        let digits = compact.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(compact.len());
+        let digits =
+            compact.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(compact.len());
         let (number, unit) = compact.split_at(digits);
         let unit = unit.trim().trim_end_matches('B').trim_end_matches('I');
         let factor = match unit {
@@ -34,9 +35,9 @@ impl FromStr for ByteSize {
         }
         let scale = 10_u64.pow(u32::try_from(fraction.len()).unwrap_or(0));
         let part: u64 = fraction.parse().unwrap_or(0);
-        let bytes = whole.checked_mul(factor).and_then(|bytes| {
-            bytes.checked_add(part.checked_mul(factor)? / scale)
-        });
+        let bytes = whole
+            .checked_mul(factor)
+            .and_then(|bytes| bytes.checked_add(part.checked_mul(factor)? / scale));
         bytes.map(Self).ok_or_else(refuse)
     }
 }
@@ -57,9 +58,14 @@ mod tests {
 
     #[test]
     fn sizes_are_read_and_shown() {
-        for (text, bytes) in
-            [("0", 0), ("512", 512), ("20 GiB", 20 << 30), ("1.5G", 3 << 29), ("3mb", 3 << 20), ("2K", 2048)]
-        {
+        for (text, bytes) in [
+            ("0", 0),
+            ("512", 512),
+            ("20 GiB", 20 << 30),
+            ("1.5G", 3 << 29),
+            ("3mb", 3 << 20),
+            ("2K", 2048),
+        ] {
             assert_eq!(text.parse::<ByteSize>().unwrap().0, bytes, "{text}");
         }
         for text in ["", "G", "-1", "1 parsec", "99999999999999T", "1.x"] {

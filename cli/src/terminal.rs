@@ -1,5 +1,9 @@
 //! What is printed, and how.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "only the door prints, and only here")]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "only the door prints, and only here"
+)]
 
 use std::error::Error;
 use std::io::IsTerminal as _;

@@ -49,7 +49,8 @@ impl Unpacker for Confined {
         drop(reader);
         let status = child.wait().map_err(failed)?;
         answer.map_err(|said| {
-            let said = if said.is_empty() { format!("unpacking it ended with {status}") } else { said };
+            let said =
+                if said.is_empty() { format!("unpacking it ended with {status}") } else { said };
             failed(std::io::Error::other(said))
         })
     }
@@ -90,7 +91,8 @@ fn unpack(arguments: &[String]) -> Result<TreeDigest, String> {
     executor::sandbox::confine(MEMORY_BYTES_MAX, CPU_SECONDS_MAX)
         .map_err(|error| format!("cannot confine the process that unpacks: {error}"))?;
     let function: DigestFunction = function.parse().map_err(|error| format!("{error}"))?;
-    let request: UnpackRequest = serde_json::from_str(request).map_err(|error| error.to_string())?;
+    let request: UnpackRequest =
+        serde_json::from_str(request).map_err(|error| error.to_string())?;
     let store = LocalStore::open(Path::new(root), function).map_err(|error| said(&error))?;
     let stdin = std::os::fd::AsFd::as_fd(&std::io::stdin())
         .try_clone_to_owned()

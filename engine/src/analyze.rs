@@ -115,7 +115,10 @@ fn lock_request(target: &Target) -> Result<Option<LockRequest>, Diagnostic> {
     let mut fields = serde_json::Map::new();
     for name in attrs {
         let value = target.attrs[name].to_json().ok_or_else(|| {
-            let why = format!("`{name}` of {} says what is locked, so it cannot be a select", target.label);
+            let why = format!(
+                "`{name}` of {} says what is locked, so it cannot be a select",
+                target.label
+            );
             Diagnostic::at(&target.place, why)
         })?;
         fields.insert(name.clone(), value);
@@ -143,7 +146,10 @@ impl Analyzer<'_, '_> {
     ) -> Result<(), Diagnostic> {
         if let Some(axis) = pattern.axes().find(|axis| !target.matrix.contains_key(*axis)) {
             let suggestion = suggest(axis, target.matrix.keys());
-            return Err(Diagnostic::new(format!("{} has no axis `{axis}`{suggestion}", target.label)));
+            return Err(Diagnostic::new(format!(
+                "{} has no axis `{axis}`{suggestion}",
+                target.label
+            )));
         }
         let cells = self.cells_of(target)?;
         let chosen: Vec<_> = cells.iter().filter(|cell| pattern.matches(cell)).collect();
@@ -178,7 +184,8 @@ impl Analyzer<'_, '_> {
         let log = info.and_then(|info| info.field("failure_log")?.as_str()).unwrap_or_default();
         if !log.is_empty() {
             let log = RelativePath::new(log);
-            goal.failure_log = Some(log.map_err(|error| Diagnostic::at(&target.place, error.to_string()))?);
+            goal.failure_log =
+                Some(log.map_err(|error| Diagnostic::at(&target.place, error.to_string()))?);
         }
         Ok(goal)
     }
@@ -220,7 +227,9 @@ impl Analyzer<'_, '_> {
         axis: &str,
         label: &Label,
     ) -> Result<Vec<String>, Diagnostic> {
-        let refuse = |why: String| Diagnostic::at(&target.place, format!("the axis `{axis}` of {}: {why}", target.label));
+        let refuse = |why: String| {
+            Diagnostic::at(&target.place, format!("the axis `{axis}` of {}: {why}", target.label))
+        };
         let source = self.loader.target(label).map_err(|error| refuse(error.message))?;
         let dep = self.analyze(&source, &Cell::default())?;
         let info = dep.provider_named(AXIS_INFO);
@@ -230,7 +239,8 @@ impl Analyzer<'_, '_> {
         };
         let values: Option<Vec<String>> =
             values.iter().map(|value| value.as_str().map(str::to_owned)).collect();
-        let values = values.ok_or_else(|| refuse(format!("the values of {label} are not texts")))?;
+        let values =
+            values.ok_or_else(|| refuse(format!("the values of {label} are not texts")))?;
         if let Some(twice) = first_repeated(&values) {
             return Err(refuse(format!("{label} has the value `{twice}` twice")));
         }
@@ -287,7 +297,10 @@ impl Analyzer<'_, '_> {
         }
         let label = target.label.to_string();
         let members = self.locked.get(&label).ok_or_else(|| {
-            Diagnostic::at(&target.place, format!("bld.lock pins nothing for {label}: run `bld lock`"))
+            Diagnostic::at(
+                &target.place,
+                format!("bld.lock pins nothing for {label}: run `bld lock`"),
+            )
         })?;
         let member = |member: &LockedMember| {
             let artifact = self.graph.borrow_mut().add(Node::Locked(member.tree));
@@ -316,7 +329,12 @@ impl Analyzer<'_, '_> {
             module.get_any_visibility(&rule.implementation).ok().map(|(value, _)| value)
         });
         let function = function.ok_or_else(|| {
-            let why = format!("the rule {} has no implementation `{}` at the top of {}", rule.name(), rule.implementation, rule.file);
+            let why = format!(
+                "the rule {} has no implementation `{}` at the top of {}",
+                rule.name(),
+                rule.implementation,
+                rule.file
+            );
             Diagnostic::at(&target.place, why)
         })?;
         let graph = RefCell::new(self.graph.take());
@@ -364,7 +382,9 @@ impl Analyzer<'_, '_> {
             (AttrKind::SourceList, Data::List(items)) => {
                 let mut all = Vec::new();
                 for item in items {
-                    for (path, artifact) in self.sources(here, cell, item.as_str().unwrap_or_default())? {
+                    for (path, artifact) in
+                        self.sources(here, cell, item.as_str().unwrap_or_default())?
+                    {
                         let path = Data::String(path);
                         if all.iter().any(|(known, _)| *known == path) {
                             return Err(Diagnostic::new(format!("{path} is named twice")));
@@ -377,7 +397,10 @@ impl Analyzer<'_, '_> {
             (AttrKind::Label(providers), Data::String(text)) => {
                 let mut deps = self.deps(here, cell, text, providers)?;
                 if deps.len() != 1 {
-                    let why = format!("`{text}` stands for {} cells, but one is wanted: choose one with {{axis=value}}, or give this target the axis", deps.len());
+                    let why = format!(
+                        "`{text}` stands for {} cells, but one is wanted: choose one with {{axis=value}}, or give this target the axis",
+                        deps.len()
+                    );
                     return Err(Diagnostic::new(why));
                 }
                 Ok(Data::Dep(deps.remove(0)))
@@ -385,16 +408,25 @@ impl Analyzer<'_, '_> {
             (AttrKind::LabelList(providers), Data::List(items)) => {
                 let mut all = Vec::new();
                 for item in items {
-                    all.extend(self.deps(here, cell, item.as_str().unwrap_or_default(), providers)?);
+                    all.extend(self.deps(
+                        here,
+                        cell,
+                        item.as_str().unwrap_or_default(),
+                        providers,
+                    )?);
                 }
                 Ok(Data::List(all.into_iter().map(Data::Dep).collect()))
             }
             (AttrKind::LabelDict(providers), Data::Dict(pairs)) => {
                 let mut all = Vec::new();
                 for (key, label) in pairs {
-                    let deps = self.deps(here, cell, label.as_str().unwrap_or_default(), providers)?;
+                    let deps =
+                        self.deps(here, cell, label.as_str().unwrap_or_default(), providers)?;
                     let [dep] = deps.as_slice() else {
-                        return Err(Diagnostic::new(format!("{label} stands for {} cells, but one is wanted", deps.len())));
+                        return Err(Diagnostic::new(format!(
+                            "{label} stands for {} cells, but one is wanted",
+                            deps.len()
+                        )));
                     };
                     all.push((key.clone(), Data::Dep(Arc::clone(dep))));
                 }
@@ -415,7 +447,9 @@ impl Analyzer<'_, '_> {
             let mut all = Vec::new();
             for dep in self.deps(here, cell, text, &[])? {
                 let outputs = outputs_of(&dep).map_err(Diagnostic::new)?;
-                all.extend(outputs.into_iter().map(|(path, artifact)| (path.to_string(), artifact)));
+                all.extend(
+                    outputs.into_iter().map(|(path, artifact)| (path.to_string(), artifact)),
+                );
             }
             return Ok(all);
         }
@@ -424,7 +458,10 @@ impl Analyzer<'_, '_> {
         let kind = self.loader.files().kind(&path);
         let kind = kind.map_err(|error| Diagnostic::new(format!("{error}: {}", error.source)))?;
         if kind.is_none() {
-            return Err(Diagnostic::new(format!("there is no file `{path}`{}", self.similar(&path)?)));
+            return Err(Diagnostic::new(format!(
+                "there is no file `{path}`{}",
+                self.similar(&path)?
+            )));
         }
         Ok(vec![(text.to_owned(), self.graph.borrow_mut().source(&path))])
     }
@@ -432,7 +469,8 @@ impl Analyzer<'_, '_> {
     fn similar(&self, path: &RelativePath) -> Result<String, Diagnostic> {
         let Some((folder, name)) = path.split_last() else { return Ok(String::new()) };
         let listed = self.loader.files().list(&folder);
-        let listed = listed.map_err(|error| Diagnostic::new(format!("{error}: {}", error.source)))?;
+        let listed =
+            listed.map_err(|error| Diagnostic::new(format!("{error}: {}", error.source)))?;
         let names: Vec<_> = listed.iter().map(|(name, _)| name.to_string()).collect();
         Ok(suggest(name.as_str(), &names))
     }
@@ -468,7 +506,9 @@ impl Analyzer<'_, '_> {
         let mut deps = Vec::new();
         for cell in cells {
             let dep = self.analyze(&target, &cell)?;
-            if let Some(lacking) = providers.iter().find(|provider| dep.provider(provider).is_none()) {
+            if let Some(lacking) =
+                providers.iter().find(|provider| dep.provider(provider).is_none())
+            {
                 let has: Vec<_> = dep.instances.iter().map(|it| it.provider.name()).collect();
                 return Err(Diagnostic::new(format!(
                     "{label} does not provide {} (it provides {})",
@@ -508,7 +548,8 @@ fn instances(returned: Value<'_>) -> Result<Vec<Arc<Instance>>, String> {
     let mut instances: Vec<Arc<Instance>> = Vec::new();
     for value in list.iter() {
         let instance = value.downcast_ref::<InstanceValue>();
-        let instance = instance.ok_or_else(|| format!("returns {value}, which is not a provider"))?;
+        let instance =
+            instance.ok_or_else(|| format!("returns {value}, which is not a provider"))?;
         if instances.iter().any(|known| known.provider == instance.0.provider) {
             return Err(format!("returns {} twice", instance.0.provider.name()));
         }

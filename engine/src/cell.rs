@@ -11,10 +11,7 @@ pub struct Cell(pub BTreeMap<String, String>);
 
 impl Cell {
     /// Returns the part of this cell on the given axes, or the name of one that it lacks.
-    pub fn project<'a>(
-        &self,
-        axes: impl Iterator<Item = &'a String>,
-    ) -> Result<Self, &'a String> {
+    pub fn project<'a>(&self, axes: impl Iterator<Item = &'a String>) -> Result<Self, &'a String> {
         axes.map(|axis| match self.0.get(axis) {
             Some(value) => Ok((axis.clone(), value.clone())),
             None => Err(axis),
@@ -42,15 +39,16 @@ pub struct CellPattern(BTreeMap<String, ValuePattern>);
 impl CellPattern {
     /// Parses `axis=pattern,axis=pattern`; `None` if it is not of that form.
     pub fn parse(text: &str) -> Option<Self> {
-        let mut axes = BTreeMap::new();
-        for part in text.split(',') {
-            let (axis, pattern) = part.split_once('=')?;
-            let known = axes.insert(axis.trim().to_owned(), ValuePattern::parse(pattern.trim()).ok()?);
+        let mut chosen = BTreeMap::new();
+        for choice in text.split(',') {
+            let (axis, pattern) = choice.split_once('=')?;
+            let known =
+                chosen.insert(axis.trim().to_owned(), ValuePattern::parse(pattern.trim()).ok()?);
             if known.is_some() || axis.trim().is_empty() {
                 return None;
             }
         }
-        Some(Self(axes))
+        Some(Self(chosen))
     }
 
     /// Returns the pattern made of these axes and texts.
@@ -65,16 +63,16 @@ impl CellPattern {
 
     /// Returns whether the cell is among those chosen. An axis that it lacks matches nothing.
     pub fn matches(&self, cell: &Cell) -> bool {
-        self.0.iter().all(|(axis, pattern)| {
-            cell.0.get(axis).is_some_and(|value| pattern.matches(value))
-        })
+        self.0
+            .iter()
+            .all(|(axis, pattern)| cell.0.get(axis).is_some_and(|value| pattern.matches(value)))
     }
 
     /// Returns whether the cell is among those chosen, as far as it has the axes.
     pub fn matches_known(&self, cell: &Cell) -> bool {
-        self.0.iter().all(|(axis, pattern)| {
-            cell.0.get(axis).is_none_or(|value| pattern.matches(value))
-        })
+        self.0
+            .iter()
+            .all(|(axis, pattern)| cell.0.get(axis).is_none_or(|value| pattern.matches(value)))
     }
 
     /// Returns the axes that this says something about.

@@ -67,7 +67,11 @@ mod tests {
             ("[a].c", "a.c", false),
         ] {
             let glob = PathGlob::new(&[pattern.to_owned()]).unwrap();
-            assert_eq!(glob.matches(&RelativePath::new(path).unwrap()), expected, "{pattern} {path}");
+            assert_eq!(
+                glob.matches(&RelativePath::new(path).unwrap()),
+                expected,
+                "{pattern} {path}"
+            );
         }
         for pattern in ["/a", "../a", "a//b", "a/./b", "a**"] {
             PathGlob::new(&[pattern.to_owned()]).unwrap_err();

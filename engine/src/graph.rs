@@ -139,7 +139,11 @@ impl Graph {
         let name = |path: &RelativePath| path.split_last().map(|(_, name)| name.to_string());
         let own = || match &self.nodes[artifact.node] {
             Node::Source(path) => name(path),
-            _ => None,
+            Node::Locked(_)
+            | Node::Write { .. }
+            | Node::Tree(_)
+            | Node::Run(_)
+            | Node::Builtin(_) => None,
         };
         name(&artifact.below).or_else(|| name(&artifact.output)).or_else(own).unwrap_or_default()
     }

@@ -30,7 +30,9 @@ pub enum LabelError {
         source: model::InvalidPath,
     },
     /// The name has characters that names do not have.
-    #[error("`{0}` is not a label: the name of a target is a file name of letters, digits and -_.+=,@~/")]
+    #[error(
+        "`{0}` is not a label: the name of a target is a file name of letters, digits and -_.+=,@~/"
+    )]
     Name(String),
     /// What stands in braces is not a choice of cells.
     #[error("`{0}` does not choose cells: the braces hold axis=value, with commas between them")]
@@ -40,20 +42,17 @@ pub enum LabelError {
 impl Label {
     /// Parses `//package:name`, `//package` or, inside the package `here`, `:name`.
     pub fn parse(text: &str, here: &RelativePath) -> Result<Self, LabelError> {
-        let (package, name) = match text.strip_prefix("//") {
-            Some(rest) => match rest.split_once(':') {
-                Some((package, name)) => (parse_package(package, text)?, name.to_owned()),
-                None => {
-                    let package = parse_package(rest, text)?;
-                    let last = package.split_last();
-                    let last = last.ok_or_else(|| LabelError::Form(text.to_owned()))?;
-                    (package, last.1.to_string())
-                }
-            },
-            None => match text.strip_prefix(':') {
-                Some(name) => (here.clone(), name.to_owned()),
-                None => return Err(LabelError::Form(text.to_owned())),
-            },
+        let form = || LabelError::Form(text.to_owned());
+        let (package, name) = if let Some(rest) = text.strip_prefix("//") {
+            if let Some((package, name)) = rest.split_once(':') {
+                (parse_package(package, text)?, name.to_owned())
+            } else {
+                let package = parse_package(rest, text)?;
+                let (_, last) = package.split_last().ok_or_else(form)?;
+                (package, last.to_string())
+            }
+        } else {
+            (here.clone(), text.strip_prefix(':').ok_or_else(form)?.to_owned())
         };
         if !is_target_name(&name) {
             return Err(LabelError::Name(text.to_owned()));
@@ -105,7 +104,8 @@ impl Pattern {
     pub fn parse(text: &str, here: &RelativePath) -> Result<Self, LabelError> {
         let (target, cells) = split_cell(text)?;
         let relative = !target.starts_with("//") && !target.starts_with(':');
-        let absolute = if relative { format!("//{}", join(here, target)) } else { target.to_owned() };
+        let absolute =
+            if relative { format!("//{}", join(here, target)) } else { target.to_owned() };
         let targets = match absolute.strip_prefix("//").and_then(|rest| rest.strip_suffix("...")) {
             Some(package) => {
                 let package = package.strip_suffix('/').unwrap_or(package);
@@ -153,8 +153,12 @@ mod tests {
         match Pattern::parse(text, &here) {
             Err(error) => error.to_string(),
             Ok(Pattern { targets: Targets::One(label), cells }) => format!("{label} {cells}"),
-            Ok(Pattern { targets: Targets::Package(package), cells }) => format!("all {package} {cells}"),
-            Ok(Pattern { targets: Targets::Below(package), cells }) => format!("below {package} {cells}"),
+            Ok(Pattern { targets: Targets::Package(package), cells }) => {
+                format!("all {package} {cells}")
+            }
+            Ok(Pattern { targets: Targets::Below(package), cells }) => {
+                format!("below {package} {cells}")
+            }
         }
     }
 
@@ -179,7 +183,10 @@ mod tests {
 
     #[test]
     fn what_leaves_the_workspace_is_no_label() {
-        for text in ["//../a:b", "//a/../b", "//a:..", "//a:b{", "//a:b{x}", "//", "///a:b", "//a b:c", "//a:b c"] {
+        for text in [
+            "//../a:b", "//a/../b", "//a:..", "//a:b{", "//a:b{x}", "//", "///a:b", "//a b:c",
+            "//a:b c",
+        ] {
             let here = RelativePath::root();
             assert!(Pattern::parse(text, &here).is_err(), "{text}");
         }

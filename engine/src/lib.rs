@@ -12,7 +12,13 @@ mod files;
 mod glob;
 mod graph;
 mod label;
-#[expect(unsafe_code, reason = "what the derives of the starlark crate expand to")]
+#[expect(
+    unsafe_code,
+    clippy::panic,
+    clippy::elidable_lifetime_names,
+    clippy::too_many_arguments,
+    reason = "what the derives of the starlark crate expand to, and the signatures that it demands"
+)]
 mod lang;
 mod load;
 mod source;
@@ -20,7 +26,7 @@ mod source;
 pub use analyze::{Goal, LockRequest, LockedMember, Plan};
 pub use build::{
     Build, BuildError, BuildOptions, Counts, Events, Failure, FailureKind, GoalOutcome, GoalStatus,
-    Report, Ran,
+    Ran, Report,
 };
 pub use cell::{Cell, CellPattern, ValuePattern};
 pub use config::{CONFIG_FILE, Config, ConfigError, Mirror};

@@ -68,14 +68,11 @@ impl<'a> Loader<'a> {
     /// Returns the target of that name.
     pub(crate) fn target(&self, label: &Label) -> Result<Target, Diagnostic> {
         let package = self.package(&label.package)?;
-        match package.get(&label.name) {
-            Some(target) => Ok(target.clone()),
-            None => {
-                let suggestion = suggest(&label.name, package.keys());
-                let file = label.package.join(&build_file());
-                Err(Diagnostic::new(format!("{file} declares no target `{}`{suggestion}", label.name)))
-            }
-        }
+        package.get(&label.name).cloned().ok_or_else(|| {
+            let suggestion = suggest(&label.name, package.keys());
+            let file = label.package.join(&build_file());
+            Diagnostic::new(format!("{file} declares no target `{}`{suggestion}", label.name))
+        })
     }
 
     /// Returns the targets that a pattern stands for, in the order of their labels.
@@ -190,7 +187,12 @@ impl<'a> Loader<'a> {
         })
     }
 
-    fn library(&self, file: &str, home: &Home, path: &RelativePath) -> starlark::Result<FrozenModule> {
+    fn library(
+        &self,
+        file: &str,
+        home: &Home,
+        path: &RelativePath,
+    ) -> starlark::Result<FrozenModule> {
         if let Some(module) = self.module(file) {
             return Ok(module);
         }
@@ -229,9 +231,12 @@ impl<'a> Loader<'a> {
 
 pub(crate) fn set_bounds(eval: &mut Evaluator<'_, '_, '_>) -> Result<(), Diagnostic> {
     let failed = |error: starlark::Error| Diagnostic::from(error);
-    eval.set_max_callstack_size(CALL_DEPTH_MAX).map_err(|error| failed(starlark::Error::new_other(error)))?;
-    eval.set_max_tick_count(TICKS_MAX).map_err(|error| failed(starlark::Error::new_other(error)))?;
-    eval.set_max_heap_size(HEAP_BYTES_MAX).map_err(|error| failed(starlark::Error::new_other(error)))
+    eval.set_max_callstack_size(CALL_DEPTH_MAX)
+        .map_err(|error| failed(starlark::Error::new_other(error)))?;
+    eval.set_max_tick_count(TICKS_MAX)
+        .map_err(|error| failed(starlark::Error::new_other(error)))?;
+    eval.set_max_heap_size(HEAP_BYTES_MAX)
+        .map_err(|error| failed(starlark::Error::new_other(error)))
 }
 
 fn build_file() -> RelativePath {
@@ -271,9 +276,7 @@ impl FileLoader for Relative<'_, '_> {
                 "`{path}` cannot be loaded: write \"@rules//file.bzl\", \"//package:file.bzl\" or \":file.bzl\""
             ))
         };
-        if !path.ends_with(".bzl") {
-            return Err(malformed());
-        }
+        path.strip_suffix(".bzl").ok_or_else(malformed)?;
         let parse = |path: &str| RelativePath::new(path).map_err(|_source| malformed());
         if let Some(file) = path.strip_prefix("@rules//") {
             let file = parse(&file.replace(':', "/"))?;

@@ -38,10 +38,10 @@ impl DiskFiles {
 }
 
 fn absent<T: Default>(path: &RelativePath, error: io::Error) -> Result<T, FilesError> {
-    match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Ok(T::default()),
-        _ => Err(FilesError { path: path.clone(), source: error }),
+    if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) {
+        return Ok(T::default());
     }
+    Err(FilesError { path: path.clone(), source: error })
 }
 
 impl Files for DiskFiles {
@@ -103,7 +103,9 @@ pub enum SourceError {
         source: io::Error,
     },
     /// A link leads out of the workspace.
-    #[error("the link {path} leads to `{target}`: links in a workspace are relative and stay inside")]
+    #[error(
+        "the link {path} leads to `{target}`: links in a workspace are relative and stay inside"
+    )]
     Link {
         /// The link.
         path: RelativePath,

@@ -28,14 +28,18 @@ pub(crate) async fn run(
     let name = command.arguments.get(1).map_or("", String::as_str);
     let known = builtin_salt(name).is_some_and(|known| known == salt);
     if !known {
-        return Err(ExecuteError::UnknownBuiltin { name: name.to_owned(), version: salt.to_owned() });
+        return Err(ExecuteError::UnknownBuiltin {
+            name: name.to_owned(),
+            version: salt.to_owned(),
+        });
     }
     let operations = command.arguments.get(2).map_or("[]", String::as_str);
     let operations: Vec<formats::Operation> = serde_json::from_str(operations)
         .map_err(|source| ExecuteError::BuiltinArguments { source })?;
     let inputs = numbered(store, root)?;
     let began = std::time::Instant::now();
-    let mut composed = tokio::task::block_in_place(|| formats::compose(store, &inputs, &operations));
+    let mut composed =
+        tokio::task::block_in_place(|| formats::compose(store, &inputs, &operations));
     if composed.as_ref().is_err_and(formats::ComposeError::is_transient) {
         // Listings are missing: somebody must bring the trees first.
         for tree in &inputs {
@@ -46,7 +50,7 @@ pub(crate) async fn run(
         composed = tokio::task::block_in_place(|| formats::compose(store, &inputs, &operations));
     }
     let mut result = ActionResult::default();
-    result.metadata.worker = "bld-builtin".to_owned();
+    "bld-builtin".clone_into(&mut result.metadata.worker);
     match composed {
         Ok(tree) => {
             let path = command.output_paths.first().cloned().unwrap_or_default();

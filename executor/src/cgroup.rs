@@ -74,9 +74,8 @@ impl Cgroup {
         let Some(folder) = &self.memory else { return false };
         ["memory.events", "memory.oom_control"].iter().any(|file| {
             let text = fs::read_to_string(folder.join(file)).unwrap_or_default();
-            text.lines().any(|line| {
-                line.strip_prefix("oom_kill ").is_some_and(|count| count.trim() != "0")
-            })
+            text.lines()
+                .any(|line| line.strip_prefix("oom_kill ").is_some_and(|count| count.trim() != "0"))
         })
     }
 }

@@ -15,7 +15,9 @@ pub enum ExecuteError {
     #[error(transparent)]
     Draft(#[from] DraftError),
     /// An input is nowhere to be had.
-    #[error("the input tree {digest} (at /{path}) is not to be had: it is neither in the store, nor locked, nor made by an action of this build")]
+    #[error(
+        "the input tree {digest} (at /{path}) is not to be had: it is neither in the store, nor locked, nor made by an action of this build"
+    )]
     MissingInput {
         /// The tree's or file's digest.
         digest: Digest,
@@ -37,7 +39,9 @@ pub enum ExecuteError {
         source: serde_json::Error,
     },
     /// No sandbox can be had here.
-    #[error("this machine lets nobody make a sandbox (no user namespaces, and not root); `bld doctor` says how to mend it")]
+    #[error(
+        "this machine lets nobody make a sandbox (no user namespaces, and not root); `bld doctor` says how to mend it"
+    )]
     NoSandbox,
     /// An action with a build root cannot run without a sandbox.
     #[error("the action needs a build root, which `--sandbox=none` cannot show it")]

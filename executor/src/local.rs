@@ -97,7 +97,7 @@ impl LocalExecutor {
             stderr: self.keep_log(&scratch.join("stderr"))?,
             ..ActionResult::default()
         };
-        result.metadata.worker = "local".to_owned();
+        "local".clone_into(&mut result.metadata.worker);
         result.metadata.wall = std::time::Duration::from_micros(outcome.wall_us);
         result.metadata.cpu = std::time::Duration::from_micros(outcome.cpu_us);
         let limit = job.limits.output_bytes;

@@ -89,7 +89,9 @@ impl Collector<'_> {
         let mode = metadata.permissions().mode();
         let special = if kind.is_dir() { 0o6000 } else { 0o7000 };
         if mode & special != 0 {
-            return Err(refuse("has a set-user-id, set-group-id or sticky bit, which a tree cannot hold"));
+            return Err(refuse(
+                "has a set-user-id, set-group-id or sticky bit, which a tree cannot hold",
+            ));
         }
         if has_attributes(file) {
             return Err(refuse("has extended attributes, which a tree cannot hold"));
@@ -115,9 +117,11 @@ impl Collector<'_> {
         for entry in entries {
             let entry = entry.map_err(ExecuteError::disk("list", folder))?;
             let name = entry.file_name();
-            let refuse = |why| ExecuteError::Output { path: format!("{path}/{}", name.display()), why };
+            let refuse =
+                |why| ExecuteError::Output { path: format!("{path}/{}", name.display()), why };
             let name = name.to_str().ok_or_else(|| refuse("has a name that is not UTF-8"))?;
-            let name = PathSegment::new(name).map_err(|_source| refuse("has a name that is too long"))?;
+            let name =
+                PathSegment::new(name).map_err(|_source| refuse("has a name that is too long"))?;
             let below = path.child(&name);
             if let Some(node) = self.node(&entry.path(), &below)? {
                 draft.add(self.store, &RelativePath::from(name), node)?;

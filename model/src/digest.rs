@@ -145,7 +145,7 @@ impl Digest {
         if !plain || (size.len() > 1 && size.starts_with('0')) {
             return Err(malformed());
         }
-        let size = size.parse().map_err(|_: std::num::ParseIntError| malformed())?;
+        let size = size.parse().map_err(|_source: std::num::ParseIntError| malformed())?;
         Self::from_hex(function, hex, size)
     }
 }
@@ -255,10 +255,26 @@ mod tests {
     #[test]
     fn known_bytes_have_known_digests() {
         let cases = [
-            (DigestFunction::Sha256, "", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"),
-            (DigestFunction::Sha256, "abc", "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"),
-            (DigestFunction::Blake3, "", "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262"),
-            (DigestFunction::Blake3, "abc", "6437b3ac38465133ffb63b75273a8db548c558465d79db03fd359c6cd5bd9d85"),
+            (
+                DigestFunction::Sha256,
+                "",
+                "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+            ),
+            (
+                DigestFunction::Sha256,
+                "abc",
+                "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
+            ),
+            (
+                DigestFunction::Blake3,
+                "",
+                "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262",
+            ),
+            (
+                DigestFunction::Blake3,
+                "abc",
+                "6437b3ac38465133ffb63b75273a8db548c558465d79db03fd359c6cd5bd9d85",
+            ),
         ];
         for (function, text, hex) in cases {
             let digest = Digest::of(function, text.as_bytes());

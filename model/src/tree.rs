@@ -124,5 +124,7 @@ pub struct DuplicateName(pub PathSegment);
 
 /// A text cannot be the target of a symbolic link.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} cannot be the target of a link (empty, with a NUL, or longer than {TARGET_BYTES_MAX} bytes)")]
+#[error(
+    "{0:?} cannot be the target of a link (empty, with a NUL, or longer than {TARGET_BYTES_MAX} bytes)"
+)]
 pub struct InvalidTarget(pub String);

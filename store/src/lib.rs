@@ -18,8 +18,8 @@ pub use blob::Blob;
 pub use draft::{Draft, DraftError, Entry};
 pub use error::StoreError;
 pub use local::{
-    ActionLock, Collected, Durability, LocalStore, Remembered, Scratch, StoreStat, TreeFault,
-    Verified, FILE_TIME_SECONDS, default_root,
+    ActionLock, Collected, Durability, FILE_TIME_SECONDS, LocalStore, Remembered, Scratch,
+    StoreStat, TreeFault, Verified, default_root,
 };
 
 /// A place that keeps blobs under their digests.
@@ -28,7 +28,8 @@ pub use local::{
 #[async_trait]
 pub trait BlobStore: Send + Sync {
     /// Returns those of `digests` that the store does not hold.
-    async fn find_missing(&self, digests: BTreeSet<Digest>) -> Result<BTreeSet<Digest>, StoreError>;
+    async fn find_missing(&self, digests: BTreeSet<Digest>)
+    -> Result<BTreeSet<Digest>, StoreError>;
     /// Returns the blob named `digest`, or `None` if the store does not hold it.
     async fn read(&self, digest: Digest) -> Result<Option<Blob>, StoreError>;
     /// Keeps `blob` under `digest`, or refuses it if it hashes to something else.

@@ -135,11 +135,8 @@ pub fn action_result(function: DigestFunction, bytes: &[u8]) -> Result<ActionRes
         });
     }
     for tree in message.output_directories {
-        let root = digest(
-            function,
-            tree.root_directory_digest,
-            "OutputDirectory.root_directory_digest",
-        )?;
+        let root =
+            digest(function, tree.root_directory_digest, "OutputDirectory.root_directory_digest")?;
         result.directories.push(OutputDirectory {
             path: RelativePath::new(tree.path)?,
             tree: digest(function, tree.tree_digest, "OutputDirectory.tree_digest")?,
@@ -185,9 +182,6 @@ fn digest(
     Ok(digest)
 }
 
-fn duration(
-    message: prost_types::Duration,
-    field: &'static str,
-) -> Result<Duration, DecodeError> {
+fn duration(message: prost_types::Duration, field: &'static str) -> Result<Duration, DecodeError> {
     Duration::try_from(message).map_err(|_source| DecodeError::Negative(field))
 }

@@ -9,7 +9,6 @@ pub mod encode;
 #[expect(
     missing_docs,
     clippy::pedantic,
-    clippy::allow_attributes,
     reason = "generated code; the comments stand in proto/"
 )]
 pub mod proto {

@@ -272,7 +272,10 @@ impl Build {
         let (owner, keyed) = match self.plan.graph.node(id) {
             crate::graph::Node::Run(run) => (&run.owner, self.key_of_run(run).await?),
             crate::graph::Node::Builtin(it) => (&it.owner, self.key_of_builtin(it).await?),
-            _ => return Ok(false),
+            crate::graph::Node::Source(_)
+            | crate::graph::Node::Locked(_)
+            | crate::graph::Node::Write { .. }
+            | crate::graph::Node::Tree(_) => return Ok(false),
         };
         self.store.forget_result(keyed.digest).map_err(broken)?;
         let job =
@@ -294,8 +297,7 @@ fn outputs_of(
         let node = TreeNode::File { digest: file.digest, executable: file.executable };
         (file.path.clone(), node)
     });
-    let trees =
-        result.directories.iter().map(|it| (it.path.clone(), TreeNode::Directory(it.root)));
+    let trees = result.directories.iter().map(|it| (it.path.clone(), TreeNode::Directory(it.root)));
     let links =
         result.symlinks.iter().map(|it| (it.path.clone(), TreeNode::Symlink(it.target.clone())));
     let mut outputs: BTreeMap<_, _> = files.chain(trees).chain(links).collect();

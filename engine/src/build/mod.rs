@@ -192,7 +192,8 @@ impl Build {
             // Dropping the others with the set ends what they run.
             outcomes[index] = Some(outcome?);
         }
-        let goals = outcomes.into_iter().map(|it| it.unwrap_or_else(GoalOutcome::excluded)).collect();
+        let goals =
+            outcomes.into_iter().map(|it| it.unwrap_or_else(GoalOutcome::excluded)).collect();
         let counts = *self.counts.lock().expect("no holder panics");
         let mut ran = std::mem::take(&mut *self.ran.lock().expect("no holder panics"));
         ran.sort_by(|left, right| left.owner.cmp(&right.owner));
@@ -201,7 +202,8 @@ impl Build {
 
     async fn goal(&self, index: usize) -> Result<GoalOutcome, Arc<BuildError>> {
         let goal = &self.plan.goals[index];
-        let found = join_all(goal.outputs.iter().map(|(_, artifact)| self.goal_output(artifact))).await;
+        let found =
+            join_all(goal.outputs.iter().map(|(_, artifact)| self.goal_output(artifact))).await;
         let mut outputs = Vec::new();
         let mut ran = false;
         for ((path, _), found) in goal.outputs.iter().zip(found) {
@@ -252,9 +254,8 @@ impl Build {
         let whole = made.outputs.get(&artifact.output).cloned().ok_or_else(gone)?;
         let mut node = whole;
         for segment in artifact.below.segments() {
-            let no_such_path = || {
-                broken(BuildError::NoSuchPath { owner: owner(), path: artifact.below.clone() })
-            };
+            let no_such_path =
+                || broken(BuildError::NoSuchPath { owner: owner(), path: artifact.below.clone() });
             let TreeNode::Directory(tree) = node else { return Err(no_such_path()) };
             let directory = self.listing(tree, artifact.node).await?;
             node = directory.get(segment.as_str()).cloned().ok_or_else(no_such_path)?;
@@ -276,7 +277,8 @@ impl Build {
             Node::Locked(tree) => Ok(Arc::new(Made::plain(TreeNode::Directory(*tree)))),
             Node::Write { content, executable } => {
                 let digest = self.store.ingest_bytes(content.as_bytes(), *executable);
-                let node = TreeNode::File { digest: digest.map_err(broken)?, executable: *executable };
+                let node =
+                    TreeNode::File { digest: digest.map_err(broken)?, executable: *executable };
                 Ok(Arc::new(Made::plain(node)))
             }
             Node::Tree(entries) => {

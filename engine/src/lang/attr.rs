@@ -84,10 +84,12 @@ impl Attr {
             (AttrKind::LabelList(_), Data::List(items)) => items.iter().try_for_each(|item| {
                 check_label(item.as_str().ok_or("it is a list of labels")?, here)
             }),
-            (AttrKind::LabelDict(_), Data::Dict(pairs)) => pairs.iter().try_for_each(|(key, value)| {
-                let label = key.as_str().and(value.as_str());
-                check_label(label.ok_or("it is a dict from texts to labels")?, here)
-            }),
+            (AttrKind::LabelDict(_), Data::Dict(pairs)) => {
+                pairs.iter().try_for_each(|(key, value)| {
+                    let label = key.as_str().and(value.as_str());
+                    check_label(label.ok_or("it is a dict from texts to labels")?, here)
+                })
+            }
             (AttrKind::Choice(_) | AttrKind::String, _) => wrong("text"),
             (AttrKind::Int, _) => wrong("a number"),
             (AttrKind::Bool, _) => wrong("True or False"),

@@ -193,7 +193,9 @@ fn action_methods(builder: &mut MethodsBuilder) {
     ) -> starlark::Result<ArtifactValue> {
         let (graph, owner) = Session::of(eval)?.analysis()?;
         let options = Data::from_value(options).map_err(|error| mistake(error.to_string()))?;
-        let options = options.to_json().ok_or_else(|| mistake("`options` holds texts, numbers, lists and dicts"))?;
+        let options = options
+            .to_json()
+            .ok_or_else(|| mistake("`options` holds texts, numbers, lists and dicts"))?;
         let node = Node::Builtin(BuiltinNode {
             owner: role_of(owner, role),
             name: name.to_owned(),

@@ -11,9 +11,9 @@ use starlark::values::tuple::TupleRef;
 use starlark::values::{Heap, Value, ValueLike as _};
 
 use super::artifact::{Artifact, ArtifactValue};
+use super::dep::DepValue;
 use super::provider::{InstanceValue, ProviderId};
 use super::select::{Select, SelectValue};
-use super::dep::DepValue;
 
 /// A value of the build language.
 #[derive(Clone, Debug, PartialEq, Allocative)]
@@ -47,7 +47,9 @@ impl Instance {
 
 /// A value of a type that cannot leave Starlark.
 #[derive(Debug, thiserror::Error)]
-#[error("a value of type {0} cannot be used here: attributes and providers hold text, numbers, lists, dicts, structs, artifacts and providers")]
+#[error(
+    "a value of type {0} cannot be used here: attributes and providers hold text, numbers, lists, dicts, structs, artifacts and providers"
+)]
 pub(crate) struct NotData(String);
 
 impl Data {
@@ -135,10 +137,7 @@ impl Data {
     }
 
     pub(crate) fn as_str(&self) -> Option<&str> {
-        match self {
-            Self::String(text) => Some(text),
-            _ => None,
-        }
+        if let Self::String(text) = self { Some(text) } else { None }
     }
 
     /// Returns the value as JSON: for what leaves the engine (lock requests, options of built-ins).
@@ -149,7 +148,9 @@ impl Data {
             Self::Bool(value) => Some(Json::Bool(*value)),
             Self::Int(value) => Some(Json::from(*value)),
             Self::String(value) => Some(Json::String(value.clone())),
-            Self::List(values) => values.iter().map(Self::to_json).collect::<Option<_>>().map(Json::Array),
+            Self::List(values) => {
+                values.iter().map(Self::to_json).collect::<Option<_>>().map(Json::Array)
+            }
             Self::Dict(pairs) => pairs
                 .iter()
                 .map(|(key, value)| Some((key.as_str()?.to_owned(), value.to_json()?)))
@@ -167,9 +168,10 @@ impl Data {
 
 impl fmt::Display for Data {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::String(text) => write!(f, "{text:?}"),
-            other => write!(f, "a {}", other.kind()),
+        if let Self::String(text) = self {
+            write!(f, "{text:?}")
+        } else {
+            write!(f, "a {}", self.kind())
         }
     }
 }

@@ -43,13 +43,11 @@ impl<'v> StarlarkValue<'v> for DepValue {
         let Some(provider) = index.downcast_ref::<ProviderValue>() else {
             return Err(mistake("a dependency is asked for a provider: dep[SomeInfo]"));
         };
-        match self.0.provider(&provider.0) {
-            Some(instance) => Ok(Data::Instance(Arc::clone(instance)).to_value(heap)),
-            None => {
-                let (label, name) = (&self.0.label, provider.0.name());
-                Err(mistake(format!("{label} does not provide {name}")))
-            }
-        }
+        let Some(instance) = self.0.provider(&provider.0) else {
+            let (label, name) = (&self.0.label, provider.0.name());
+            return Err(mistake(format!("{label} does not provide {name}")));
+        };
+        Ok(Data::Instance(Arc::clone(instance)).to_value(heap))
     }
 
     fn is_in(&self, other: Value<'v>) -> starlark::Result<bool> {

@@ -7,10 +7,10 @@ use model::{PathSegment, RelativePath};
 use starlark::environment::{Globals, GlobalsBuilder, LibraryExtension};
 use starlark::eval::Evaluator;
 use starlark::starlark_module;
+use starlark::values::Value;
 use starlark::values::dict::UnpackDictEntries;
 use starlark::values::list::UnpackList;
 use starlark::values::none::NoneOr;
-use starlark::values::Value;
 
 use super::artifact::ArtifactValue;
 use super::attr::{Attr, AttrKind, AttrValue};
@@ -96,9 +96,12 @@ fn declarations(builder: &mut GlobalsBuilder) {
     ) -> starlark::Result<RuleValue> {
         let _ = doc;
         let signature = implementation.to_string();
-        let name = signature.split('(').next().unwrap_or_default().to_owned();
+        let path = signature.split('(').next().unwrap_or_default();
+        let name = path.rsplit('.').next().unwrap_or_default().to_owned();
         if implementation.get_type() != "function" || name.is_empty() || name == "lambda" {
-            return Err(mistake("`implementation` is a function that this file defines with `def`"));
+            return Err(mistake(
+                "`implementation` is a function that this file defines with `def`",
+            ));
         }
         let schema: BTreeMap<_, _> =
             attrs.entries.into_iter().map(|(name, attr)| (name, attr.0.clone())).collect();
@@ -107,10 +110,14 @@ fn declarations(builder: &mut GlobalsBuilder) {
             Some(lock) => {
                 let mut entries = lock.entries.into_iter();
                 let (Some((kind, attrs)), None) = (entries.next(), entries.next()) else {
-                    return Err(mistake("`lock` is a dict of one kind and the attributes that say what"));
+                    return Err(mistake(
+                        "`lock` is a dict of one kind and the attributes that say what",
+                    ));
                 };
                 if let Some(name) = attrs.items.iter().find(|name| !schema.contains_key(*name)) {
-                    return Err(mistake(format!("`lock` names `{name}`, which is not an attribute")));
+                    return Err(mistake(format!(
+                        "`lock` names `{name}`, which is not an attribute"
+                    )));
                 }
                 Some((kind, attrs.items))
             }
@@ -136,7 +143,9 @@ fn declarations(builder: &mut GlobalsBuilder) {
     }
 
     /// Makes a value that depends on the cell and the settings: `select({"kernel=6.1.*": a, "default": b})`.
-    fn select<'v>(branches: UnpackDictEntries<Value<'v>, Value<'v>>) -> starlark::Result<SelectValue> {
+    fn select<'v>(
+        branches: UnpackDictEntries<Value<'v>, Value<'v>>,
+    ) -> starlark::Result<SelectValue> {
         let mut parsed = Vec::new();
         for (condition, value) in branches.entries {
             parsed.push((data(condition)?, data(value)?));
@@ -258,11 +267,9 @@ fn attribute(
     mandatory: bool,
     empty: Data,
 ) -> starlark::Result<AttrValue> {
-    let default = match data(default)? {
-        _ if mandatory => None,
-        Data::None => Some(empty),
-        given => Some(given),
-    };
+    let given = data(default)?;
+    let default = if given == Data::None { empty } else { given };
+    let default = (!mandatory).then_some(default);
     Ok(AttrValue(Attr { kind, default }))
 }
 
@@ -284,11 +291,8 @@ fn attributes(builder: &mut GlobalsBuilder) {
         #[starlark(require = named, default = "")] doc: &str,
     ) -> starlark::Result<AttrValue> {
         let _ = doc;
-        let kind = if values.items.is_empty() {
-            AttrKind::String
-        } else {
-            AttrKind::Choice(values.items)
-        };
+        let kind =
+            if values.items.is_empty() { AttrKind::String } else { AttrKind::Choice(values.items) };
         attribute(kind, default.unwrap_or_else(none), mandatory, Data::String(String::new()))
     }
 

@@ -95,9 +95,9 @@ impl ProviderId {
         self.0.name.get().map_or("(unnamed provider)", String::as_str)
     }
 
-    fn instance(&self, given: Vec<(String, Data)>) -> Result<Instance, String> {
+    fn instance(&self, given: &[(String, Data)]) -> Result<Instance, String> {
         let known: Vec<_> = self.0.fields.iter().map(|field| field.name.clone()).collect();
-        for (name, _) in &given {
+        for (name, _) in given {
             if !known.contains(name) {
                 let suggestion = suggest(name, &known);
                 return Err(format!("{} has no field `{name}`{suggestion}", self.name()));
@@ -105,7 +105,8 @@ impl ProviderId {
         }
         let mut fields = Vec::new();
         for field in &self.0.fields {
-            let value = given.iter().find(|(name, _)| *name == field.name).map(|(_, it)| it.clone());
+            let value =
+                given.iter().find(|(name, _)| *name == field.name).map(|(_, it)| it.clone());
             let Some(value) = value.or_else(|| field.default.clone()) else {
                 return Err(format!("{} needs the field `{}`", self.name(), field.name));
             };
@@ -149,7 +150,7 @@ impl<'v> StarlarkValue<'v> for ProviderValue {
             let value = Data::from_value(value).map_err(|error| mistake(error.to_string()))?;
             given.push((name.as_str().to_owned(), value));
         }
-        let instance = self.0.instance(given).map_err(mistake)?;
+        let instance = self.0.instance(&given).map_err(mistake)?;
         Ok(eval.heap().alloc(InstanceValue(Arc::new(instance))))
     }
 }

@@ -97,7 +97,9 @@ impl<'v> StarlarkValue<'v> for RuleValue {
         let session = Session::of(eval)?;
         let rule = self.0.name();
         let Some(package) = session.package() else {
-            return Err(mistake(format!("{rule}() declares a target, which only a BUILD.bld can do")));
+            return Err(mistake(format!(
+                "{rule}() declares a target, which only a BUILD.bld can do"
+            )));
         };
         let mut given = BTreeMap::new();
         for (name, value) in arguments.names_map()? {
@@ -170,25 +172,23 @@ fn parse_matrix(
     let pairs = match matrix {
         None | Some(Data::None) => return Ok(BTreeMap::new()),
         Some(Data::Dict(pairs)) => pairs,
-        Some(other) => return Err(format!("`matrix` is a dict from axes to values, not {}", other.kind())),
+        Some(other) => {
+            return Err(format!("`matrix` is a dict from axes to values, not {}", other.kind()));
+        }
     };
     let axis = |(name, values): (Data, Data)| {
         let name = name.as_str().ok_or("the axes of a matrix are texts")?.to_owned();
-        let axis = match &values {
-            Data::String(text) => {
-                Axis::Target(Label::parse(text, package).map_err(|error| error.to_string())?)
-            }
-            values => {
-                let values = string_list(values).ok_or_else(|| {
-                    format!("the axis `{name}` is a list of texts, or the label of a target that provides AxisInfo")
-                })?;
-                if let Some(twice) = first_repeated(&values) {
-                    return Err(format!("the axis `{name}` has the value `{twice}` twice"));
-                }
-                Axis::Values(values)
-            }
-        };
-        Ok((name, axis))
+        if let Data::String(text) = &values {
+            let label = Label::parse(text, package).map_err(|error| error.to_string())?;
+            return Ok((name, Axis::Target(label)));
+        }
+        let values = string_list(&values).ok_or_else(|| {
+            format!("the axis `{name}` is a list of texts, or the label of a target that provides AxisInfo")
+        })?;
+        if let Some(twice) = first_repeated(&values) {
+            return Err(format!("the axis `{name}` has the value `{twice}` twice"));
+        }
+        Ok((name, Axis::Values(values)))
     };
     pairs.into_iter().map(axis).collect()
 }
@@ -213,14 +213,14 @@ fn parse_exclude(
         };
         let mut axes = Vec::new();
         for (axis, pattern) in pairs {
-            let (Some(axis), Some(pattern)) = (axis.as_str(), pattern.as_str()) else {
+            let (Some(name), Some(text)) = (axis.as_str(), pattern.as_str()) else {
                 return Err("`exclude` is a list of dicts from axes to patterns".to_owned());
             };
-            if !matrix.contains_key(axis) {
-                let suggestion = suggest(axis, matrix.keys());
-                return Err(format!("`exclude` names `{axis}`, which is not an axis{suggestion}"));
+            if !matrix.contains_key(name) {
+                let suggestion = suggest(name, matrix.keys());
+                return Err(format!("`exclude` names `{name}`, which is not an axis{suggestion}"));
             }
-            axes.push((axis.to_owned(), pattern.to_owned()));
+            axes.push((name.to_owned(), text.to_owned()));
         }
         CellPattern::from_axes(axes).map_err(|error| format!("`exclude`: {error}"))
     };

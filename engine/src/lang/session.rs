@@ -52,9 +52,9 @@ impl<'e> Session<'e> {
     pub(crate) fn package_files(&self) -> starlark::Result<(&RelativePath, &dyn Files)> {
         match self {
             Self::Package { package, files, .. } => Ok((package, *files)),
-            Self::Library { .. } | Self::Analysis { .. } => {
-                Err(mistake("files can only be looked at from a BUILD.bld (or a function that it calls)"))
-            }
+            Self::Library { .. } | Self::Analysis { .. } => Err(mistake(
+                "files can only be looked at from a BUILD.bld (or a function that it calls)",
+            )),
         }
     }
 

@@ -110,7 +110,8 @@ fn init(spec: &Spec) -> Result<Outcome, SetupFailure> {
     let stdout = File::create(&spec.stdout).map_err(step("opening the log"))?;
     let stderr = File::create(&spec.stderr).map_err(step("opening the log"))?;
     if spec.rung == Rung::Root {
-        let chown = |path: &Path| std::os::unix::fs::chown(path, Some(SANDBOX_ID), Some(SANDBOX_ID));
+        let chown =
+            |path: &Path| std::os::unix::fs::chown(path, Some(SANDBOX_ID), Some(SANDBOX_ID));
         for path in spec.mounts.iter().filter_map(writable) {
             chown(path).map_err(step("giving away the working directory"))?;
         }
@@ -263,15 +264,13 @@ fn enter_root(root: &Path) -> io::Result<()> {
 
 /// Becomes the command. Whatever goes wrong from here on is told on its standard error.
 fn become_command(spec: &Spec, stdout: &File, stderr: &File) -> ! {
-    let failed = match prepare_command(spec, stdout, stderr) {
-        Err(error) => error,
-        Ok(()) => {
-            let error = exec_command(spec);
-            let program = &spec.arguments[0];
-            let message = format!("bld: cannot run `{program}`: {error}\n");
-            let _ = io::stderr().write_all(message.as_bytes());
-            error
-        }
+    let failed = if let Err(error) = prepare_command(spec, stdout, stderr) {
+        error
+    } else {
+        let error = exec_command(spec);
+        let message = format!("bld: cannot run `{}`: {error}\n", spec.arguments[0]);
+        let _ = io::stderr().write_all(message.as_bytes());
+        error
     };
     linux::leave(if failed.kind() == io::ErrorKind::NotFound { 127 } else { 126 })
 }
@@ -320,7 +319,10 @@ fn candidates(spec: &Spec) -> Vec<PathBuf> {
         return vec![PathBuf::from(program)];
     }
     let path = spec.environment.get("PATH").map_or("", String::as_str);
-    path.split(':').filter(|folder| !folder.is_empty()).map(|it| Path::new(it).join(program)).collect()
+    path.split(':')
+        .filter(|folder| !folder.is_empty())
+        .map(|it| Path::new(it).join(program))
+        .collect()
 }
 
 /// Waits for the command to end, for its time to be up, or for bld to be gone; then ends everything.
@@ -361,8 +363,7 @@ fn supervise(command: i32, began: Instant, time: Duration) -> io::Result<Outcome
 /// Waits a while for something to happen, and returns whether bld closed its end of the pipe.
 fn bld_is_gone(ended: &OwnedFd, wait: Duration) -> io::Result<bool> {
     let stdin = io::stdin();
-    let mut descriptors =
-        [PollFd::new(&stdin, PollFlags::IN), PollFd::new(ended, PollFlags::IN)];
+    let mut descriptors = [PollFd::new(&stdin, PollFlags::IN), PollFd::new(ended, PollFlags::IN)];
     let wait = Timespec::try_from(wait).map_err(|_source| io::ErrorKind::InvalidInput)?;
     match poll(&mut descriptors, Some(&wait)) {
         Ok(_) => Ok(!descriptors[0].revents().is_empty()),

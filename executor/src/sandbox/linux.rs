@@ -1,5 +1,8 @@
 //! The few system calls that only `unsafe` code can make.
-#![expect(unsafe_code, reason = "fork, execve and calls without a safe wrapper; nowhere else in the house")]
+#![expect(
+    unsafe_code,
+    reason = "fork, execve and calls without a safe wrapper; nowhere else in the house"
+)]
 
 use std::ffi::{CString, c_char};
 use std::io;
@@ -119,7 +122,8 @@ pub(super) fn children_cpu_us() -> u64 {
         usage
     };
     let us = |time: libc::timeval| {
-        u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000 + u64::try_from(time.tv_usec).unwrap_or(0)
+        u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000
+            + u64::try_from(time.tv_usec).unwrap_or(0)
     };
     us(usage.ru_utime) + us(usage.ru_stime)
 }
@@ -238,7 +242,10 @@ pub(super) fn forbid_new_privileges() -> io::Result<()> {
 }
 
 /// Puts `descriptor` in the place of `number`.
-pub(super) fn place_descriptor(descriptor: &impl std::os::fd::AsRawFd, number: i32) -> io::Result<()> {
+pub(super) fn place_descriptor(
+    descriptor: &impl std::os::fd::AsRawFd,
+    number: i32,
+) -> io::Result<()> {
     // SAFETY: no memory is involved; the caller owns both numbers.
     let result = unsafe { libc::dup2(descriptor.as_raw_fd(), number) };
     if result >= 0 { Ok(()) } else { Err(io::Error::last_os_error()) }

@@ -148,7 +148,9 @@ fn wishes_that_make_no_sense_are_refused() {
             "`..` is not a name",
         ),
         (
-            format!(r#"{{"http_file":{{"urls":["http://a/b"],"sha256":"{hash}","file_name":"a/b"}}}}"#),
+            format!(
+                r#"{{"http_file":{{"urls":["http://a/b"],"sha256":"{hash}","file_name":"a/b"}}}}"#
+            ),
             "slash",
         ),
         (

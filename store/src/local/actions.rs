@@ -96,7 +96,7 @@ impl LocalStore {
             }
             Err(error) => return Err(StoreError::disk("read", &path)(error)),
         };
-        self.touch(&path);
+        Self::touch(&path);
         Ok(parse_entry(action.0.function(), &bytes))
     }
 

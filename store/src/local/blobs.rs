@@ -28,10 +28,7 @@ impl LocalStore {
     pub fn ingest(&self, reader: &mut dyn Read, executable: bool) -> Result<Digest, StoreError> {
         let mut head = Vec::new();
         let limit = MEMORY_BYTES_MAX as u64 + 1;
-        reader
-            .take(limit)
-            .read_to_end(&mut head)
-            .map_err(|source| StoreError::Input { source })?;
+        reader.take(limit).read_to_end(&mut head).map_err(|source| StoreError::Input { source })?;
         if head.len() <= MEMORY_BYTES_MAX {
             return self.ingest_bytes(&head, executable);
         }
@@ -94,7 +91,7 @@ impl LocalStore {
         let Some(path) = self.find_blob(digest)? else {
             return Ok(None);
         };
-        self.touch(&path);
+        Self::touch(&path);
         match File::open(&path) {
             Ok(file) => Ok(Some(file)),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
@@ -242,9 +239,10 @@ impl LocalStore {
     }
 
     fn look_for_blob(&self, digest: Digest) -> Option<PathBuf> {
-        [false, true].into_iter().map(|executable| self.blob_path(digest, executable)).find(
-            |path| fs::metadata(path).is_ok_and(|metadata| metadata.len() == digest.size()),
-        )
+        [false, true]
+            .into_iter()
+            .map(|executable| self.blob_path(digest, executable))
+            .find(|path| fs::metadata(path).is_ok_and(|metadata| metadata.len() == digest.size()))
     }
 
     /// Waits for a collector at work, which may be about to put back what is pinned.
@@ -260,7 +258,7 @@ impl LocalStore {
     }
 
     /// Marks a file as used now. Explicit, because most file systems are mounted without access times.
-    pub(super) fn touch(&self, path: &Path) {
+    pub(super) fn touch(path: &Path) {
         let now = std::time::SystemTime::now();
         let since = now.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         let times = Timestamps {
@@ -315,13 +313,13 @@ impl LocalStore {
     fn name_blob(&self, digest: Digest, beside: &Path, executable: bool) -> Result<(), StoreError> {
         seal(beside, executable)?;
         let path = self.blob_path(digest, executable);
-        let named = rename_new(beside, &path).or_else(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => {
-                let folder = path.parent().expect("a blob lies in a folder");
-                fs::create_dir_all(folder)?;
-                rename_new(beside, &path)
+        let named = rename_new(beside, &path).or_else(|error| {
+            if error.kind() != std::io::ErrorKind::NotFound {
+                return Err(error);
             }
-            _ => Err(error),
+            let folder = path.parent().expect("a blob lies in a folder");
+            fs::create_dir_all(folder)?;
+            rename_new(beside, &path)
         });
         match named {
             Ok(()) => {

@@ -4,7 +4,7 @@
 //! results by last use, trees by last use, other blobs by last use. Whatever is left over is renamed into `trash/`;
 //! then the leases are read again, because somebody may have pinned meanwhile; then it is deleted or put back.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -209,7 +209,8 @@ impl LocalStore {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             let owner = name.rsplit_once('-').map_or("", |(owner, _)| owner);
             if !leases.live.contains(owner) {
-                let removed = if path.is_dir() { remove_tree(&path) } else { fs::remove_file(&path) };
+                let removed =
+                    if path.is_dir() { remove_tree(&path) } else { fs::remove_file(&path) };
                 removed.map_err(StoreError::disk("remove", &path))?;
             }
         }
@@ -333,7 +334,8 @@ impl Keep {
                     self.tree(survey, &name);
                 }
                 _ => {
-                    let same = |found: &&FoundResult| found.table.folder() == kind && found.name == name;
+                    let same =
+                        |found: &&FoundResult| found.table.folder() == kind && found.name == name;
                     if let Some(found) = survey.results.iter().find(same) {
                         self.result(store, survey, found, u64::MAX)?;
                     }
@@ -383,20 +385,20 @@ impl Keep {
         tree: &BlobName,
         budget: u64,
     ) -> Result<bool, StoreError> {
-        let mut wanted = BTreeMap::new();
+        let mut wanted = HashSet::new();
         let mut bytes = 0;
         let mut pending = vec![tree.clone()];
         while let Some(name) = pending.pop() {
             let Some(found) = survey.blobs.get(&name) else { continue };
             let digest = Digest::from_hex(name.0, &name.1, found.bytes)
                 .expect("the survey only lists digests");
-            let fresh = !self.blobs.contains(&name) && !wanted.contains_key(&name);
+            let fresh = !self.blobs.contains(&name) && !wanted.contains(&name);
             if !fresh {
                 // Kept already as a directory, so all below it is.
                 continue;
             }
             bytes += found.physical;
-            wanted.insert(name, ());
+            wanted.insert(name);
             let Some(directory) = store.directory_unpinned(TreeDigest(digest))? else { continue };
             for (_, node) in directory.children() {
                 match node {
@@ -405,7 +407,7 @@ impl Keep {
                         let name = (digest.function(), digest.hex());
                         if let Some(found) = survey.blobs.get(&name)
                             && !self.blobs.contains(&name)
-                            && wanted.insert(name, ()).is_none()
+                            && wanted.insert(name)
                         {
                             bytes += found.physical;
                         }
@@ -418,7 +420,7 @@ impl Keep {
             return Ok(false);
         }
         self.bytes += bytes;
-        self.blobs.extend(wanted.into_keys());
+        self.blobs.extend(wanted);
         Ok(true)
     }
 
@@ -473,12 +475,7 @@ fn survey_blob(survey: &mut Survey, function: DigestFunction, path: PathBuf) {
     entry.used = entry.used.max(metadata.atime());
 }
 
-fn survey_result(
-    survey: &mut Survey,
-    table: Remembered,
-    function: DigestFunction,
-    path: PathBuf,
-) {
+fn survey_result(survey: &mut Survey, table: Remembered, function: DigestFunction, path: PathBuf) {
     let Ok(metadata) = fs::metadata(&path) else { return };
     let Some(name) = path.file_name().and_then(|name| name.to_str()) else { return };
     let name = (function, name.to_owned());

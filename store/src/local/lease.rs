@@ -98,8 +98,8 @@ impl Leases {
             let Ok(file) = File::open(&path) else {
                 continue;
             };
-            let lives = id == own.id
-                || flock(&file, FlockOperation::NonBlockingLockShared).is_err();
+            let lives =
+                id == own.id || flock(&file, FlockOperation::NonBlockingLockShared).is_err();
             if lives {
                 let text = fs::read_to_string(&path).unwrap_or_default();
                 leases.pins.extend(text.lines().map(str::to_owned));

@@ -220,7 +220,10 @@ fn remove_tree(path: &Path) -> std::io::Result<()> {
 
 #[async_trait]
 impl BlobStore for LocalStore {
-    async fn find_missing(&self, digests: BTreeSet<Digest>) -> Result<BTreeSet<Digest>, StoreError> {
+    async fn find_missing(
+        &self,
+        digests: BTreeSet<Digest>,
+    ) -> Result<BTreeSet<Digest>, StoreError> {
         tokio::task::block_in_place(|| {
             let mut missing = BTreeSet::new();
             for digest in digests {
@@ -238,8 +241,7 @@ impl BlobStore for LocalStore {
 
     async fn write(&self, digest: Digest, blob: Blob) -> Result<(), StoreError> {
         tokio::task::block_in_place(|| {
-            let mut reader =
-                blob.into_reader().map_err(|source| StoreError::Input { source })?;
+            let mut reader = blob.into_reader().map_err(|source| StoreError::Input { source })?;
             self.ingest_as(digest, &mut reader)
         })
     }

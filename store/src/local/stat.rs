@@ -1,6 +1,6 @@
 //! What the store holds, in numbers.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use model::{Digest, Node, TreeDigest};
 
@@ -43,13 +43,13 @@ impl LocalStore {
 
     fn logical_bytes(&self, survey: &Survey) -> Result<u64, StoreError> {
         let mut sizes: HashMap<BlobName, u64> = HashMap::new();
-        let mut in_trees: HashMap<BlobName, ()> = HashMap::new();
+        let mut in_trees: HashSet<BlobName> = HashSet::new();
         let mut total = 0;
         let roots = self.roots()?.into_iter().map(|root| (root.0.function(), root.0.hex()));
         for tree in survey.trees.keys().cloned().chain(roots) {
             total += self.tree_bytes(survey, &tree, &mut sizes, &mut in_trees)?;
         }
-        let others = survey.blobs.iter().filter(|(name, _)| !in_trees.contains_key(*name));
+        let others = survey.blobs.iter().filter(|(name, _)| !in_trees.contains(*name));
         Ok(total + others.map(|(_, found)| found.bytes).sum::<u64>())
     }
 
@@ -58,7 +58,7 @@ impl LocalStore {
         survey: &Survey,
         tree: &BlobName,
         sizes: &mut HashMap<BlobName, u64>,
-        in_trees: &mut HashMap<BlobName, ()>,
+        in_trees: &mut HashSet<BlobName>,
     ) -> Result<u64, StoreError> {
         if let Some(size) = sizes.get(tree) {
             return Ok(*size);
@@ -66,12 +66,12 @@ impl LocalStore {
         let Some(found) = survey.blobs.get(tree) else { return Ok(0) };
         let Ok(digest) = Digest::from_hex(tree.0, &tree.1, found.bytes) else { return Ok(0) };
         let Some(directory) = self.directory_unpinned(TreeDigest(digest))? else { return Ok(0) };
-        in_trees.insert(tree.clone(), ());
+        in_trees.insert(tree.clone());
         let mut bytes = found.bytes;
         for (_, node) in directory.children() {
             match node {
                 Node::File { digest, .. } => {
-                    in_trees.insert((digest.function(), digest.hex()), ());
+                    in_trees.insert((digest.function(), digest.hex()));
                     bytes += digest.size();
                 }
                 Node::Directory(child) => {

@@ -97,7 +97,8 @@ impl LocalStore {
     pub fn present_tree(&self, tree: TreeDigest) -> Result<Option<PathBuf>, StoreError> {
         self.pin_tree(tree)?;
         let path = self.tree_path(tree);
-        if !path.exists() && !(self.wait_for_collector()? && path.exists()) {
+        let here = path.exists() || (self.wait_for_collector()? && path.exists());
+        if !here {
             return Ok(None);
         }
         let mark = self.mark_path(tree);
@@ -111,7 +112,7 @@ impl LocalStore {
             }
             self.mark_verified(tree, known.map_or(0, |known| known.own_bytes))?;
         }
-        self.touch(&mark);
+        Self::touch(&mark);
         Ok(Some(path))
     }
 

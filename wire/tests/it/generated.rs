@@ -9,7 +9,8 @@ const WRITE: &str = "BLD_WRITE_GENERATED";
 fn the_generated_code_is_that_of_the_proto_files() {
     let wire = Path::new(env!("CARGO_MANIFEST_DIR"));
     let proto = wire.join("../proto");
-    let files = ["build/bazel/remote/execution/v2/remote_execution.proto", "bld/v1/resource_usage.proto"];
+    let files =
+        ["build/bazel/remote/execution/v2/remote_execution.proto", "bld/v1/resource_usage.proto"];
     let descriptors = protox::compile(files, [&proto]).unwrap();
     let made = tempfile::tempdir().unwrap();
     let mut config = tonic_prost_build::Config::new();

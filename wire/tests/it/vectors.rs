@@ -44,7 +44,8 @@ fn a_hostile_directory_is_refused() {
     use prost::Message as _;
     use wire::proto::reapi;
     let digest = || Some(reapi::Digest { hash: Digest::of(SHA256, b"x").hex(), size_bytes: 1 });
-    let file = |name: &str| reapi::FileNode { name: name.into(), digest: digest(), ..Default::default() };
+    let file =
+        |name: &str| reapi::FileNode { name: name.into(), digest: digest(), ..Default::default() };
     for name in ["..", ".", "", "a/b", "a\0"] {
         let message = reapi::Directory { files: vec![file(name)], ..Default::default() };
         decode::directory(SHA256, &message.encode_to_vec()).unwrap_err();
@@ -81,10 +82,7 @@ fn an_action_keeps_its_digest() {
     let bytes = encode::action(&action);
     assert_eq!(decode::action(SHA256, &bytes).unwrap(), action);
     // Changing this digest makes every result in every cache unreachable.
-    assert_eq!(
-        Digest::of(SHA256, &bytes).hex(),
-        "PLACEHOLDER"
-    );
+    assert_eq!(Digest::of(SHA256, &bytes).hex(), "PLACEHOLDER");
 }
 
 #[test]
@@ -92,7 +90,11 @@ fn an_action_result_is_read_back() {
     let digest = Digest::of(SHA256, b"hi\n");
     let result = ActionResult {
         exit_code: 3,
-        files: vec![OutputFile { path: RelativePath::new("o/a").unwrap(), digest, executable: true }],
+        files: vec![OutputFile {
+            path: RelativePath::new("o/a").unwrap(),
+            digest,
+            executable: true,
+        }],
         directories: vec![OutputDirectory {
             path: RelativePath::new("d").unwrap(),
             tree: digest,
