@@ -145,7 +145,7 @@ pub(crate) enum CacheCommand {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct CleanArgs {
-    /// Also remove the whole store
+    /// Empty the store, too, of what no running build uses
     #[arg(long)]
-    pub(crate) store: bool,
+    pub(crate) cache: bool,
 }

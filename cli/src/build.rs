@@ -5,25 +5,31 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine::{Build, BuildOptions, GoalStatus, LockedMember, Plan, Report};
+use engine::{Build, BuildOptions, Goal, GoalStatus, LockedMember, Plan, Report};
 use executor::{Limits, LocalExecutor, Rung};
 use fetch::Lock;
-use serde_json::json;
+use model::RelativePath;
+use serde_json::{Value, json};
 use store::LocalStore;
 
 use crate::args::{BuildArgs, SandboxArg};
 use crate::error::CliError;
+use crate::interrupt::Interrupts;
 use crate::lock::network;
 use crate::outside::{LockedTrees, Outside};
 use crate::progress::Display;
 use crate::record::{self, BuildRecord};
 use crate::settings::Settings;
-use crate::terminal::{Paint, say, say_json, tell};
+use crate::terminal::{Paint, count, say, say_json, tell};
 use crate::workspace::OpenWorkspace;
 use crate::{exit, grid, lock, output};
 
 /// How many lines of a failed action's log are shown.
 const LOG_LINES_SHOWN: usize = 12;
+
+/// How long what still runs in a thread may take to find its sandbox gone; a download that has not ended by then is
+/// resumed the next time.
+const SHUTDOWN_TIME: Duration = Duration::from_secs(2);
 
 /// How many failures are shown with their logs; the grid and the log files have them all.
 const FAILURES_SHOWN: usize = 5;
@@ -35,28 +41,28 @@ pub(crate) fn run(settings: &Settings, args: &BuildArgs) -> Result<ExitCode, Cli
     let requests = workspace.requests()?;
     let store = settings.open_store(workspace.config.function)?;
     let display = Display::new(settings.json);
+    let interrupts = Interrupts::watch(&display)?;
     let outside =
         Outside::new(&workspace, &store, requests, network(args.offline), Arc::clone(&display))?;
+    let lock = lock::ensure(&workspace, &outside, args.locked)?;
+    store.set_roots(&workspace.root, &lock.trees().into_iter().collect::<Vec<_>>())?;
+    let plan = workspace.engine().plan(&patterns, &chosen, &locked_members(&lock))?;
+    let plan = Arc::new(plan);
+    let build = prepare(&workspace, &store, &display, LockedTrees { outside, lock }, &plan, args)?;
+
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(CliError::disk("start", std::path::Path::new("the runtime")))?;
-
-    let built = runtime.block_on(async {
-        tokio::select! {
-            built = build(&workspace, &store, &display, outside, &patterns, &chosen, args) => built,
-            () = interrupted() => Err(CliError::Interrupted),
-        }
-    });
+    let built = runtime.block_on(interrupts.stop(build.run()));
     display.finish();
-    // What still waits in a thread is about to find its sandbox gone.
-    runtime.shutdown_timeout(Duration::from_secs(10));
-    let (plan, report) = built?;
+    runtime.shutdown_timeout(SHUTDOWN_TIME);
+    let report = built.ok_or(CliError::Interrupted)?.map_err(CliError::Build)?;
 
-    let written = output::write(&workspace, &store, &plan, &report)?;
-    record::save(&workspace, &store, &plan, &report)?;
+    let files = output::write(&workspace, &store, &plan, &report)?;
+    record::save(&workspace, &store, &report)?;
     if store.bytes_written() > 0 {
         store.collect(settings.store_budget)?;
     }
-    answer(settings, &workspace, &store, &plan, &report, &written);
+    answer(settings, &workspace, &store, &plan, &report, files);
     let failed = report
         .goals
         .iter()
@@ -77,23 +83,15 @@ fn chosen_settings(
     Ok(workspace.config.choose(&chosen)?)
 }
 
-async fn build(
+fn prepare(
     workspace: &OpenWorkspace,
     store: &Arc<LocalStore>,
     display: &Arc<Display>,
-    outside: Outside,
-    patterns: &[engine::Pattern],
-    chosen: &BTreeMap<String, String>,
+    outside: LockedTrees,
+    plan: &Arc<Plan>,
     args: &BuildArgs,
-) -> Result<(Arc<Plan>, Report), CliError> {
-    let (outside, lock, plan) = tokio::task::block_in_place(|| {
-        let lock = lock::ensure(workspace, &outside, args.locked)?;
-        store.set_roots(&workspace.root, &lock.trees().into_iter().collect::<Vec<_>>())?;
-        let plan = workspace.engine().plan(patterns, chosen, &locked_members(&lock))?;
-        Ok::<_, CliError>((outside, lock, plan))
-    })?;
-    let plan = Arc::new(plan);
-    let rung = tokio::task::block_in_place(|| choose_rung(store, args.sandbox))?;
+) -> Result<Arc<Build>, CliError> {
+    let rung = choose_rung(store, args.sandbox)?;
     if rung == Rung::Bare {
         tell("warning: without a sandbox nothing is isolated; results are not recorded");
     }
@@ -107,17 +105,15 @@ async fn build(
         retry_failed: args.retry_failed,
         limits,
     };
-    let build = Build::new(
+    Ok(Build::new(
         Arc::clone(store),
         Arc::new(LocalExecutor::new(Arc::clone(store), rung)),
-        Arc::new(LockedTrees { outside, lock }),
+        Arc::new(outside),
         workspace.files.clone(),
-        Arc::clone(&plan),
+        Arc::clone(plan),
         options,
         Arc::clone(display) as Arc<dyn engine::Events>,
-    );
-    let report = build.run().await.map_err(CliError::Build)?;
-    Ok((plan, report))
+    ))
 }
 
 fn cores() -> usize {
@@ -132,22 +128,6 @@ fn choose_rung(store: &LocalStore, wanted: SandboxArg) -> Result<Rung, CliError>
     let scratch = store.scratch()?;
     let working = executor::sandbox::first_working(scratch.path());
     working.ok_or_else(|| executor::ExecuteError::NoSandbox.into())
-}
-
-async fn interrupted() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let terminated = async {
-        match signal(SignalKind::terminate()) {
-            Ok(mut signal) => {
-                signal.recv().await;
-            }
-            Err(_) => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        () = terminated => {}
-    }
 }
 
 /// To the engine a locked tree is only a digest.
@@ -169,7 +149,7 @@ fn answer(
     store: &LocalStore,
     plan: &Plan,
     report: &Report,
-    written: &output::Written,
+    files: u64,
 ) {
     let summary = BuildRecord::of(report);
     if settings.json {
@@ -178,11 +158,14 @@ fn answer(
             .iter()
             .zip(&report.goals)
             .map(|(goal, outcome)| {
+                let place = |(path, _): &(RelativePath, _)| output::place(workspace, goal, path);
+                let outputs = outcome.outputs.iter().map(place);
                 json!({
                     "label": goal.label.to_string(),
                     "cell": goal.cell.0,
                     "status": grid::status_name(&outcome.status),
-                    "outputs": written.paths_of(goal),
+                    "outputs": outputs.collect::<Vec<_>>(),
+                    "failure": failure_json(workspace, goal, &outcome.status),
                 })
             })
             .collect();
@@ -194,11 +177,11 @@ fn answer(
     let seconds = |duration: Duration| duration.as_secs_f64();
     let counts = report.counts;
     if counts.misses == 0 && counts.failures == 0 {
-        say(&format!("nothing to do: {} actions cached", counts.hits));
+        say(&format!("nothing to do: {} cached", count(counts.hits, "action")));
     } else {
         say(&format!(
-            "{} actions ran ({:.1} CPU seconds), {} were cached (saving {:.1}), {} failed",
-            counts.misses,
+            "{} ran ({:.1} CPU seconds), {} cached (saving {:.1}), {} failed",
+            count(counts.misses, "action"),
             seconds(counts.cpu_spent),
             counts.hits,
             seconds(counts.cpu_saved),
@@ -209,7 +192,17 @@ fn answer(
         |_| workspace.output().display().to_string(),
         |path| path.display().to_string(),
     );
-    say(&format!("{} files under {shown}/", written.files));
+    say(&format!("{} under {shown}/", count(files, "file")));
+}
+
+fn failure_json(workspace: &OpenWorkspace, goal: &Goal, status: &GoalStatus) -> Value {
+    let GoalStatus::Failed(failure) = status else { return Value::Null };
+    json!({
+        "action": failure.owner.to_string(),
+        "kind": failure.kind.to_string(),
+        "remembered": failure.remembered,
+        "log": goal.failure_log.as_ref().map(|log| output::place(workspace, goal, log)),
+    })
 }
 
 fn show_failures(workspace: &OpenWorkspace, store: &LocalStore, plan: &Plan, report: &Report) {

@@ -5,31 +5,38 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::process::ExitCode;
 
-use model::DigestFunction;
+use serde_json::json;
 
 use crate::args::CleanArgs;
 use crate::error::CliError;
 use crate::exit;
 use crate::settings::Settings;
 use crate::size::ByteSize;
-use crate::terminal::say;
+use crate::terminal::{say, say_json};
 use crate::workspace::OpenWorkspace;
 
 pub(crate) fn run(settings: &Settings, args: &CleanArgs) -> Result<ExitCode, CliError> {
-    if args.store {
-        let store = settings.open_store(DigestFunction::Blake3)?;
-        // Through the collector, so that what running builds use stays.
-        store.set_no_roots()?;
-        let collected = store.collect(0)?;
-        let freed = collected.bytes_before - collected.bytes_after;
-        say(&format!("emptied the store: freed {}", ByteSize(freed)));
-        return Ok(exit::SUCCESS);
-    }
     let workspace = OpenWorkspace::find(settings)?;
     let output = workspace.output();
     remove(&output)?;
+    let freed = args.cache.then(|| empty_store(settings, &workspace)).transpose()?;
+    if settings.json {
+        say_json(&json!({ "removed": output, "bytes_freed": freed }));
+        return Ok(exit::SUCCESS);
+    }
     say(&format!("removed {}", output.display()));
+    if let Some(bytes) = freed {
+        say(&format!("emptied the store: freed {}", ByteSize(bytes)));
+    }
     Ok(exit::SUCCESS)
+}
+
+/// Through the collector, so that what running builds use stays; returns how many bytes went.
+fn empty_store(settings: &Settings, workspace: &OpenWorkspace) -> Result<u64, CliError> {
+    let store = settings.open_store(workspace.config.function)?;
+    store.set_no_roots()?;
+    let collected = store.collect(0)?;
+    Ok(collected.bytes_before - collected.bytes_after)
 }
 
 fn remove(path: &Path) -> Result<(), CliError> {

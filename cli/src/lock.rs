@@ -1,38 +1,47 @@
 //! `bld lock`, and the lock that a build makes for itself.
 
-use std::fs::{self, File};
+use std::collections::BTreeMap;
+use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
 use std::process::ExitCode;
 
 use fetch::{Lock, Locker, Mode, Network, Report};
 use model::DigestFunction;
-use rustix::fs::{FlockOperation, flock};
 use serde_json::json;
 
 use crate::args::LockArgs;
 use crate::error::CliError;
 use crate::exit;
+use crate::interrupt::Interrupts;
 use crate::outside::Outside;
 use crate::progress::Display;
 use crate::settings::Settings;
-use crate::terminal::{say, say_json, tell};
+use crate::terminal::{count, say, say_json};
 use crate::workspace::OpenWorkspace;
 
-/// How many changes are named one by one.
-const CHANGES_SHOWN: usize = 40;
+/// How many changes of one target are named one by one; of more, only the number is told.
+const CHANGES_SHOWN: usize = 20;
+
+/// The group of what is in none.
+const NO_GROUP: &str = "-";
 
 pub(crate) fn run(settings: &Settings, args: &LockArgs) -> Result<ExitCode, CliError> {
     let workspace = OpenWorkspace::find(settings)?;
     let store = settings.open_store(workspace.config.function)?;
     let requests = workspace.requests()?;
     let display = Display::new(settings.json);
+    let _interrupts = Interrupts::watch(&display)?;
     let network = network(args.offline);
     let outside = Outside::new(&workspace, &store, requests, network, display)?;
     let old = read(&workspace.lock_path())?;
     if args.locked {
         check(old.as_ref(), &outside, store.function())?;
-        say("bld.lock is current");
+        if settings.json {
+            say_json(&json!({ "current": true }));
+        } else {
+            say("bld.lock is current");
+        }
         return Ok(exit::SUCCESS);
     }
     let (lock, report) = resolve(&workspace, &outside, old.as_ref(), Mode::All)?;
@@ -68,7 +77,7 @@ pub(crate) fn ensure(
         check(old.as_ref(), outside, function)?;
     }
     // Builds that start at once in one workspace lock it once.
-    let _alone = alone(workspace)?;
+    let _alone = workspace.alone("locking")?;
     let old = read(&path)?;
     if let Some(lock) = &old
         && lock.is_current(&outside.requests, function).is_ok()
@@ -76,8 +85,8 @@ pub(crate) fn ensure(
         return Ok(old.expect("it was just looked at"));
     }
     let (lock, report) = resolve(workspace, outside, old.as_ref(), Mode::Missing)?;
-    let count = report.added.len() + report.upgraded.len();
-    outside.display.line(&format!("locked {count} items in bld.lock"));
+    let changes = report.added.len() + report.upgraded.len();
+    outside.display.line(&format!("locked {} in bld.lock", count(changes as u64, "item")));
     Ok(lock)
 }
 
@@ -105,16 +114,6 @@ fn resolve(
     let (lock, report) = resolved.map_err(|error| CliError::Fetch(Box::new(error)))?;
     write(&workspace.lock_path(), &lock.to_string())?;
     Ok((lock, report))
-}
-
-fn alone(workspace: &OpenWorkspace) -> Result<File, CliError> {
-    let folder = workspace.output();
-    fs::create_dir_all(&folder).map_err(CliError::disk("create", &folder))?;
-    let path = folder.join(".lock");
-    let file = File::create(&path).map_err(CliError::disk("create", &path))?;
-    flock(&file, FlockOperation::LockExclusive)
-        .map_err(|error| CliError::disk("lock", &path)(error.into()))?;
-    Ok(file)
 }
 
 fn read(path: &Path) -> Result<Option<Lock>, CliError> {
@@ -153,23 +152,34 @@ fn answer(settings: &Settings, lock: &Lock, report: &Report) {
         say_json(&answer);
         return;
     }
-    for warning in &report.warnings {
-        tell(&format!("warning: {warning}"));
-    }
     for (kind, changes) in lists {
-        for change in changes.iter().take(CHANGES_SHOWN) {
-            say(&format!("{kind} {}", describe(change)));
-        }
-        if changes.len() > CHANGES_SHOWN {
-            say(&format!("{kind} {} more", changes.len() - CHANGES_SHOWN));
-        }
+        tell_changes(kind, changes);
     }
     let changed = if report.is_empty() { "unchanged" } else { "written" };
-    say(&format!("bld.lock {changed}: {} trees", lock.trees().len()));
+    say(&format!("bld.lock {changed}: {}", count(lock.trees().len() as u64, "tree")));
+}
+
+fn tell_changes(kind: &str, changes: &[fetch::Change]) {
+    let mut groups: BTreeMap<(&str, &str), Vec<&fetch::Change>> = BTreeMap::new();
+    for change in changes {
+        groups.entry((&change.label, &change.group)).or_default().push(change);
+    }
+    for ((label, group), changes) in groups {
+        let packages = count(changes.len() as u64, "package");
+        if group != NO_GROUP {
+            say(&format!("{kind} {label}: {group} ({packages})"));
+        } else if changes.len() > CHANGES_SHOWN {
+            say(&format!("{kind} {label}: {packages}"));
+        } else {
+            for change in changes {
+                say(&format!("{kind} {}", describe(change)));
+            }
+        }
+    }
 }
 
 fn describe(change: &fetch::Change) -> String {
-    let group = if change.group == "-" { String::new() } else { format!("{}: ", change.group) };
+    let group = if change.group == NO_GROUP { String::new() } else { format!("{}: ", change.group) };
     let version = match (&change.from, &change.to) {
         (Some(from), Some(to)) => format!("{from} → {to}"),
         (from, to) => from.as_ref().or(to.as_ref()).cloned().unwrap_or_default(),

@@ -8,8 +8,10 @@ mod doctor;
 mod error;
 mod exit;
 mod grid;
+mod interrupt;
 mod lock;
 mod log;
+mod made;
 mod output;
 mod outside;
 mod progress;
@@ -53,8 +55,9 @@ fn run(args: Args) -> Result<std::process::ExitCode, CliError> {
         Command::Doctor => doctor::run(&settings),
         Command::Clean(args) => clean::run(&settings, &args),
         Command::Completions { shell } => {
-            let mut command = Args::command();
-            clap_complete::generate(shell, &mut command, "bld", &mut std::io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Args::command(), "bld", &mut script);
+            terminal::say(String::from_utf8_lossy(&script).trim_end());
             Ok(exit::SUCCESS)
         }
     }

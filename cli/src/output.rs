@@ -1,36 +1,18 @@
 //! Results under `bld-out/`: copies, because a link into the store would let an editor change it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, Write as _};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
-use engine::{Failure, Goal, GoalStatus, Plan, Report};
+use engine::{Failure, Goal, GoalOutcome, GoalStatus, Plan, Report};
 use model::{Digest, Hasher, Node, RelativePath, TreeDigest};
 use store::LocalStore;
 
 use crate::error::CliError;
+use crate::made::Made;
 use crate::workspace::OpenWorkspace;
-
-/// What was put under `bld-out`.
-#[derive(Debug, Default)]
-pub(crate) struct Written {
-    /// How many files are there now.
-    pub(crate) files: u64,
-    paths: BTreeMap<(String, String), Vec<PathBuf>>,
-}
-
-impl Written {
-    /// Returns where a goal's outputs are.
-    pub(crate) fn paths_of(&self, goal: &Goal) -> &[PathBuf] {
-        self.paths.get(&key(goal)).map_or(&[], Vec::as_slice)
-    }
-}
-
-fn key(goal: &Goal) -> (String, String) {
-    (goal.label.to_string(), goal.cell.to_string())
-}
 
 /// Returns where an output of a goal is put.
 pub(crate) fn place(workspace: &OpenWorkspace, goal: &Goal, path: &RelativePath) -> PathBuf {
@@ -38,62 +20,105 @@ pub(crate) fn place(workspace: &OpenWorkspace, goal: &Goal, path: &RelativePath)
     workspace.output().join(path)
 }
 
-/// Puts every goal's outputs, or its failure's log, in its place; what is there already stays.
+/// Puts every goal's outputs, or its failure's log, in its place; what is there already stays, and what the same
+/// goals made before and make no more goes. Returns how many files there are.
 pub(crate) fn write(
     workspace: &OpenWorkspace,
     store: &LocalStore,
     plan: &Plan,
     report: &Report,
-) -> Result<Written, CliError> {
-    let mut written = Written::default();
-    let mut taken: BTreeMap<PathBuf, (&Goal, &Node)> = BTreeMap::new();
+) -> Result<u64, CliError> {
+    let taken = places(plan, report)?;
+    // Builds in one workspace write one after the other: they may make the same files.
+    let _alone = workspace.alone("writing")?;
+    let before = Made::read(workspace);
+    let mut made = before.clone();
     for (goal, outcome) in plan.goals.iter().zip(&report.goals) {
-        for (path, node) in &outcome.outputs {
-            let to = place(workspace, goal, path);
-            if let Some((other, other_node)) = taken.get(&to) {
-                if *other_node != node {
-                    return Err(collision(&to, other, goal));
-                }
-                continue;
-            }
-            taken.insert(to.clone(), (goal, node));
-            written.files += put(store, node, &to)?;
-            written.paths.entry(key(goal)).or_default().push(to);
+        if matches!(outcome.status, GoalStatus::Skipped) {
+            continue;
         }
-        let Some(log) = &goal.failure_log else { continue };
-        let to = place(workspace, goal, log);
-        match &outcome.status {
-            GoalStatus::Failed(failure) => {
-                make_parent(&to)?;
-                let text = format!(
-                    "{}: {}\n{}",
-                    failure.owner,
-                    failure.kind,
-                    failure_text(store, failure)
-                );
-                fs::write(&to, text).map_err(CliError::disk("write", &to))?;
-                // What an earlier build made is not what this one would.
-                for (path, _) in &goal.outputs {
-                    remove(&place(workspace, goal, path))?;
-                }
-            }
-            GoalStatus::Built | GoalStatus::Cached | GoalStatus::Excluded | GoalStatus::Skipped => {
-                remove(&to)?;
+        for gone in made.replace(goal, made_by(goal, outcome)) {
+            if !taken.contains_key(&gone) {
+                remove_below(&workspace.output(), &gone)?;
             }
         }
     }
-    Ok(written)
+    if made != before {
+        made.write(workspace)?;
+    }
+    let copier = Copier { store, beside: workspace.notes().join("new") };
+    let mut files = 0;
+    for (path, (_, node)) in &taken {
+        files += copier.put(node, &workspace.output().join(path))?;
+    }
+    write_failures(workspace, store, plan, report)?;
+    Ok(files)
 }
 
-fn collision(to: &Path, one: &Goal, other: &Goal) -> CliError {
-    CliError::Collision(format!(
-        "{}{} and {}{} both make {}, and differently",
-        one.label,
-        one.cell,
-        other.label,
-        other.cell,
-        to.display()
-    ))
+/// Returns what stands where below `bld-out`, and who made it.
+fn places<'a>(
+    plan: &'a Plan,
+    report: &'a Report,
+) -> Result<BTreeMap<RelativePath, (&'a Goal, &'a Node)>, CliError> {
+    let mut taken: BTreeMap<RelativePath, (&Goal, &Node)> = BTreeMap::new();
+    for (goal, outcome) in plan.goals.iter().zip(&report.goals) {
+        for (path, node) in &outcome.outputs {
+            let path = goal.label.package.join(path);
+            match taken.insert(path.clone(), (goal, node)) {
+                Some((other, other_node)) if other_node != node => {
+                    return Err(collision(&path, other, &path, goal));
+                }
+                _ => {}
+            }
+        }
+    }
+    for (path, (goal, _)) in &taken {
+        let above = std::iter::successors(path.split_last(), |(above, _)| above.split_last());
+        let found = above.into_iter().find_map(|(above, _)| taken.get_key_value(&above));
+        if let Some((above, (other, _))) = found {
+            return Err(collision(above, other, path, goal));
+        }
+    }
+    Ok(taken)
+}
+
+fn collision(path: &RelativePath, one: &Goal, other_path: &RelativePath, other: &Goal) -> CliError {
+    let (one, other) = (format!("{}{}", one.label, one.cell), format!("{}{}", other.label, other.cell));
+    let out = engine::OUTPUT_FOLDER;
+    CliError::Collision(if path == other_path {
+        format!("{one} and {other} both make {out}/{path}, and differently")
+    } else {
+        format!("{one} makes {out}/{path}, and {other} makes {out}/{other_path} inside it")
+    })
+}
+
+/// Returns the paths below `bld-out` that a goal answers for now.
+fn made_by(goal: &Goal, outcome: &GoalOutcome) -> BTreeSet<String> {
+    let log = match (&outcome.status, &goal.failure_log) {
+        (GoalStatus::Failed(_), Some(log)) => Some(log),
+        _ => None,
+    };
+    let paths = outcome.outputs.iter().map(|(path, _)| path).chain(log);
+    paths.map(|path| goal.label.package.join(path).to_string()).collect()
+}
+
+fn write_failures(
+    workspace: &OpenWorkspace,
+    store: &LocalStore,
+    plan: &Plan,
+    report: &Report,
+) -> Result<(), CliError> {
+    for (goal, outcome) in plan.goals.iter().zip(&report.goals) {
+        let (GoalStatus::Failed(failure), Some(log)) = (&outcome.status, &goal.failure_log) else {
+            continue;
+        };
+        let to = place(workspace, goal, log);
+        make_parent(&to)?;
+        let text = failure_text(store, failure);
+        let text = format!("{}: {}\n{text}", failure.owner, failure.kind);
+        fs::write(&to, text).map_err(CliError::disk("write", &to))?;
+    }
+    Ok(())
 }
 
 /// Returns what a failed action wrote, as text.
@@ -106,75 +131,78 @@ pub(crate) fn failure_text(store: &LocalStore, failure: &Failure) -> String {
     read(failure.stderr) + &read(failure.stdout)
 }
 
-/// Puts a file, link or tree at `to`; returns how many files that are.
-fn put(store: &LocalStore, node: &Node, to: &Path) -> Result<u64, CliError> {
-    match node {
-        Node::File { digest, executable } => put_file(store, *digest, *executable, to).map(|()| 1),
-        Node::Symlink(target) => {
-            if fs::read_link(to).is_ok_and(|found| found.as_os_str() == target.as_str()) {
-                return Ok(1);
+/// Copies out of the store.
+struct Copier<'a> {
+    store: &'a LocalStore,
+    /// Where a file is until it is whole.
+    beside: PathBuf,
+}
+
+impl Copier<'_> {
+    /// Puts a file, link or tree at `to`; returns how many files that are.
+    fn put(&self, node: &Node, to: &Path) -> Result<u64, CliError> {
+        match node {
+            Node::File { digest, executable } => {
+                self.put_file(*digest, *executable, to).map(|()| 1)
             }
+            Node::Symlink(target) => {
+                if fs::read_link(to).is_ok_and(|found| found.as_os_str() == target.as_str()) {
+                    return Ok(1);
+                }
+                remove(to)?;
+                make_parent(to)?;
+                symlink(target.as_str(), to).map_err(CliError::disk("write", to))?;
+                Ok(1)
+            }
+            Node::Directory(tree) => self.put_tree(*tree, to),
+        }
+    }
+
+    fn put_tree(&self, tree: TreeDigest, to: &Path) -> Result<u64, CliError> {
+        let missing = store::StoreError::Missing { digest: tree.0 };
+        let directory = self.store.directory(tree)?.ok_or(missing)?;
+        if to.symlink_metadata().is_ok_and(|metadata| !metadata.is_dir()) {
             remove(to)?;
-            make_parent(to)?;
-            symlink(target.as_str(), to).map_err(CliError::disk("write", to))?;
-            Ok(1)
         }
-        Node::Directory(tree) => put_tree(store, *tree, to),
-    }
-}
-
-fn put_tree(store: &LocalStore, tree: TreeDigest, to: &Path) -> Result<u64, CliError> {
-    let missing = store::StoreError::Missing { digest: tree.0 };
-    let directory = store.directory(tree)?.ok_or(missing)?;
-    if to.symlink_metadata().is_ok_and(|metadata| !metadata.is_dir()) {
-        remove(to)?;
-    }
-    fs::create_dir_all(to).map_err(CliError::disk("create", to))?;
-    for entry in fs::read_dir(to).map_err(CliError::disk("list", to))? {
-        let entry = entry.map_err(CliError::disk("list", to))?;
-        if directory.get(&entry.file_name().to_string_lossy()).is_none() {
-            remove(&entry.path())?;
+        fs::create_dir_all(to).map_err(CliError::disk("create", to))?;
+        for entry in fs::read_dir(to).map_err(CliError::disk("list", to))? {
+            let entry = entry.map_err(CliError::disk("list", to))?;
+            if directory.get(&entry.file_name().to_string_lossy()).is_none() {
+                remove(&entry.path())?;
+            }
         }
+        let mut files = 0;
+        for (name, node) in directory.children() {
+            files += self.put(node, &to.join(name))?;
+        }
+        Ok(files)
     }
-    let mut files = 0;
-    for (name, node) in directory.children() {
-        files += put(store, node, &to.join(name))?;
-    }
-    Ok(files)
-}
 
-fn put_file(
-    store: &LocalStore,
-    digest: Digest,
-    executable: bool,
-    to: &Path,
-) -> Result<(), CliError> {
-    let mode = if executable { 0o755 } else { 0o644 };
-    if is_there(digest, mode, to) {
-        return Ok(());
+    fn put_file(&self, digest: Digest, executable: bool, to: &Path) -> Result<(), CliError> {
+        let mode = if executable { 0o755 } else { 0o644 };
+        if is_there(digest, mode, to) {
+            return Ok(());
+        }
+        let missing = || store::StoreError::Missing { digest };
+        let mut from = self.store.open_blob(digest)?.ok_or_else(missing)?;
+        if to.is_dir() {
+            remove(to)?;
+        }
+        make_parent(to)?;
+        let beside = &self.beside;
+        let mut file = fs::File::create(beside).map_err(CliError::disk("create", beside))?;
+        let mut hasher = Hasher::new(digest.function());
+        let copied = copy(&mut from, &mut file, &mut hasher);
+        copied.map_err(CliError::disk("write", beside))?;
+        drop(file);
+        let found = hasher.finish();
+        if found != digest {
+            return Err(store::StoreError::Mismatch { expected: digest, found }.into());
+        }
+        fs::set_permissions(beside, fs::Permissions::from_mode(mode))
+            .map_err(CliError::disk("write", beside))?;
+        fs::rename(beside, to).map_err(CliError::disk("write", to))
     }
-    let missing = || store::StoreError::Missing { digest };
-    let mut from = store.open_blob(digest)?.ok_or_else(missing)?;
-    if to.is_dir() {
-        remove(to)?;
-    }
-    make_parent(to)?;
-    let mut beside = to.as_os_str().to_owned();
-    beside.push(format!(".bld-{}", std::process::id()));
-    let beside = PathBuf::from(beside);
-    let mut file = fs::File::create(&beside).map_err(CliError::disk("create", &beside))?;
-    let mut hasher = Hasher::new(digest.function());
-    let copied = copy(&mut from, &mut file, &mut hasher);
-    copied.map_err(CliError::disk("write", &beside))?;
-    drop(file);
-    let found = hasher.finish();
-    if found != digest {
-        remove(&beside)?;
-        return Err(store::StoreError::Mismatch { expected: digest, found }.into());
-    }
-    fs::set_permissions(&beside, fs::Permissions::from_mode(mode))
-        .map_err(CliError::disk("write", &beside))?;
-    fs::rename(&beside, to).map_err(CliError::disk("write", to))
 }
 
 fn copy(from: &mut fs::File, to: &mut fs::File, hasher: &mut Hasher) -> io::Result<()> {
@@ -221,4 +249,16 @@ fn remove(path: &Path) -> Result<(), CliError> {
         }
         _ => Ok(()),
     }
+}
+
+/// Removes what lies at `path` below `root`, and the folders above it that this leaves empty.
+fn remove_below(root: &Path, path: &RelativePath) -> Result<(), CliError> {
+    remove(&root.join(path))?;
+    let above = std::iter::successors(path.split_last(), |(above, _)| above.split_last());
+    for (folder, _) in above {
+        if folder.is_root() || fs::remove_dir(root.join(&folder)).is_err() {
+            break;
+        }
+    }
+    Ok(())
 }

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use engine::{Plan, Report};
+use engine::Report;
 use model::{Digest, DigestFunction};
 use serde::{Deserialize, Serialize};
 use store::LocalStore;
@@ -62,7 +62,6 @@ pub(crate) struct LastRun {
 pub(crate) fn save(
     workspace: &OpenWorkspace,
     store: &LocalStore,
-    _plan: &Plan,
     report: &Report,
 ) -> Result<(), CliError> {
     let folder = store.folder("builds")?;
@@ -86,7 +85,6 @@ fn save_last_runs(
 ) -> Result<(), CliError> {
     let path = last_runs_path(workspace, store)?;
     let mut runs = read_last_runs(&path);
-    let before = runs.clone().len();
     let mut changed = false;
     for ran in &report.ran {
         let hex = |digest: Option<Digest>| digest.map(|digest| digest.to_string());
@@ -113,7 +111,7 @@ fn save_last_runs(
             changed = true;
         }
     }
-    if changed || runs.len() != before {
+    if changed {
         write(&path, &serde_json::to_string(&runs).expect("a run has only texts and numbers"))?;
     }
     Ok(())

@@ -1,28 +1,25 @@
 //! What is printed, and how.
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "only the door prints, and only here"
-)]
 
 use std::error::Error;
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Write as _};
 
 use crate::error::CliError;
 
 /// Prints a line of the answer.
+///
+/// Who reads it may have seen enough (`bld log … | head`): what cannot be written any more is not a failure.
 pub(crate) fn say(line: &str) {
-    println!("{line}");
+    let _ = writeln!(std::io::stdout(), "{line}");
 }
 
 /// Prints a line about what goes on.
 pub(crate) fn tell(line: &str) {
-    eprintln!("{line}");
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// Prints an answer in JSON.
 pub(crate) fn say_json(value: &serde_json::Value) {
-    println!("{value:#}");
+    say(&format!("{value:#}"));
 }
 
 /// Prints what stopped a command: the error, and what is behind it.
@@ -33,9 +30,9 @@ pub(crate) fn report(error: &CliError, json: bool) {
     let paint = Paint::for_stderr();
     let mut chain = chain(error).into_iter();
     let first = chain.next().unwrap_or_default();
-    eprintln!("{} {first}", paint.red("error:"));
+    tell(&format!("{} {first}", paint.red("error:")));
     for cause in chain {
-        eprintln!("  because: {cause}");
+        tell(&format!("  because: {cause}"));
     }
 }
 
@@ -51,6 +48,12 @@ pub(crate) fn chain(error: &dyn Error) -> Vec<String> {
         source = cause.source();
     }
     chain
+}
+
+/// Returns a number and what it counts: `1 file`, `2 files`.
+pub(crate) fn count(number: u64, noun: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {noun}{plural}")
 }
 
 /// Colours, where they are wanted.

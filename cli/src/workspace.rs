@@ -1,10 +1,12 @@
 //! The workspace that a command works in.
 
 use std::collections::BTreeMap;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use engine::{CONFIG_FILE, Config, DiskFiles, LockRequest, Pattern, Workspace};
 use model::RelativePath;
+use rustix::fs::{FlockOperation, flock};
 
 use crate::error::CliError;
 use crate::rules;
@@ -29,7 +31,7 @@ impl OpenWorkspace {
         let root = settings.directory.ancestors().find(|folder| folder.join(CONFIG_FILE).is_file());
         let root = root.ok_or_else(|| CliError::NoWorkspace(settings.directory.clone()))?;
         let path = root.join(CONFIG_FILE);
-        let text = std::fs::read_to_string(&path).map_err(CliError::disk("read", &path))?;
+        let text = fs::read_to_string(&path).map_err(CliError::disk("read", &path))?;
         let here = settings.directory.strip_prefix(root).unwrap_or(Path::new(""));
         let here = RelativePath::new(here.to_string_lossy())
             .map_err(|_source| CliError::NoWorkspace(settings.directory.clone()))?;
@@ -72,6 +74,22 @@ impl OpenWorkspace {
     /// Returns where the lock is.
     pub(crate) fn lock_path(&self) -> PathBuf {
         self.root.join("bld.lock")
+    }
+
+    /// Waits until no other `bld` does the same thing in this workspace; nobody else does until the file is closed.
+    pub(crate) fn alone(&self, purpose: &str) -> Result<File, CliError> {
+        let folder = self.notes();
+        fs::create_dir_all(&folder).map_err(CliError::disk("create", &folder))?;
+        let path = folder.join(purpose);
+        let file = File::create(&path).map_err(CliError::disk("create", &path))?;
+        flock(&file, FlockOperation::LockExclusive)
+            .map_err(|error| CliError::disk("lock", &path)(error.into()))?;
+        Ok(file)
+    }
+
+    /// Returns where it is noted what is under `bld-out` and who is at it.
+    pub(crate) fn notes(&self) -> PathBuf {
+        self.output().join(".bld")
     }
 
     /// Returns where results appear.

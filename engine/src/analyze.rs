@@ -1,7 +1,7 @@
 //! Analysis: from targets and cells to a plain graph of actions.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -13,20 +13,75 @@ use starlark::values::{Value, ValueLike as _};
 
 use crate::cell::{Cell, CellPattern};
 use crate::diagnostic::{Diagnostic, suggest};
-use crate::graph::{Artifact, Graph, Node, Owner};
-use crate::label::{Label, Pattern, split_cell};
+use crate::graph::{Artifact, Graph, Owner, first_nested};
+use crate::label::{Label, Pattern, Targets, split_cell};
 use crate::lang::attr::{Attr, AttrKind, is_label};
-use crate::lang::context::ContextValue;
+use crate::lang::context::Context;
 use crate::lang::data::{Data, Instance};
 use crate::lang::dep::Dep;
 use crate::lang::globals::{AXIS_INFO, DEFAULT_INFO, default_info};
 use crate::lang::provider::{InstanceValue, ProviderId};
-use crate::lang::rule::{Axis, Target, first_repeated};
+use crate::lang::rule::{Axis, Target, check_values};
 use crate::lang::session::Session;
-use crate::load::{Loader, Workspace, set_bounds};
+use crate::load::{Loader, Workspace};
 
 /// How many cells one target may have: the matrices that people ship have tens of thousands.
 const CELLS_MAX: usize = 1_000_000;
+
+/// How long a chain of targets that depend on each other may be: each link takes some of the stack.
+const DEPENDENCY_DEPTH_MAX: usize = 1000;
+
+/// The stack that loading and analysis have: several times what the deepest chains take, without optimisation too.
+/// Only what is touched is ever in memory.
+const STACK_BYTES: usize = 128 << 20;
+
+/// The axes of a target, by name.
+type Axes = BTreeMap<String, Values>;
+
+/// The values of an axis, in order, and for looking one up.
+#[derive(Debug)]
+struct Values {
+    ordered: Vec<String>,
+    known: BTreeSet<String>,
+}
+
+impl From<Vec<String>> for Values {
+    fn from(ordered: Vec<String>) -> Self {
+        let known = ordered.iter().cloned().collect();
+        Self { ordered, known }
+    }
+}
+
+/// Which of an axis' values are wanted.
+enum Wanted<'a> {
+    All,
+    One(&'a str),
+    Matching(&'a CellPattern),
+}
+
+/// Returns the cells that have one of the wanted values on each axis, in order.
+fn cells_among<'a>(axes: &Axes, wanted: impl Fn(&str) -> Wanted<'a>) -> Vec<Cell> {
+    let mut cells = vec![Cell::default()];
+    for (axis, values) in axes {
+        let chosen: Vec<&String> = match wanted(axis) {
+            Wanted::All => values.ordered.iter().collect(),
+            Wanted::One(value) => values.known.get(value).into_iter().collect(),
+            Wanted::Matching(pattern) => {
+                values.ordered.iter().filter(|value| pattern.allows(axis, value)).collect()
+            }
+        };
+        let with = |cell: &Cell, value: &String| {
+            let mut cell = cell.clone();
+            cell.0.insert(axis.clone(), value.clone());
+            cell
+        };
+        cells = cells
+            .iter()
+            .flat_map(|cell| chosen.iter().map(|value| with(cell, value)))
+            .collect();
+    }
+    cells
+}
 
 /// Something that a target asks to be locked; what it means, only `fetch` knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,8 +134,10 @@ pub struct Plan {
 impl Workspace<'_> {
     /// Returns what the targets of the whole workspace ask to be locked.
     pub fn lock_requests(&self) -> Result<Vec<LockRequest>, Diagnostic> {
-        let loader = Loader::new(*self);
-        loader.everything()?.iter().filter_map(|target| lock_request(target).transpose()).collect()
+        with_stack(|| {
+            let targets = Loader::new(*self).everything()?;
+            targets.iter().filter_map(|target| lock_request(target).transpose()).collect()
+        })
     }
 
     /// Returns the plan for what the patterns stand for. `locked` says what the lock pins for each label.
@@ -90,24 +147,35 @@ impl Workspace<'_> {
         settings: &BTreeMap<String, String>,
         locked: &BTreeMap<String, Vec<LockedMember>>,
     ) -> Result<Plan, Diagnostic> {
-        let loader = Loader::new(*self);
-        let analyzer = Analyzer {
-            loader: &loader,
-            settings,
-            locked,
-            graph: RefCell::default(),
-            done: RefCell::default(),
-            cells: RefCell::default(),
-            chain: RefCell::default(),
-        };
-        let mut goals = BTreeMap::new();
-        for pattern in patterns {
-            for target in loader.targets(&pattern.targets)? {
-                analyzer.add_goals(&target, &pattern.cells, &mut goals)?;
+        with_stack(|| {
+            let loader = Loader::new(*self);
+            let analyzer = Analyzer {
+                loader: &loader,
+                settings,
+                locked,
+                graph: RefCell::default(),
+                done: RefCell::default(),
+                axes: RefCell::default(),
+                chain: RefCell::default(),
+            };
+            let mut goals = BTreeMap::new();
+            for pattern in patterns {
+                analyzer.add_goals(pattern, &mut goals)?;
             }
-        }
-        Ok(Plan { graph: analyzer.graph.into_inner(), goals: goals.into_values().collect() })
+            Ok(Plan { graph: analyzer.graph.into_inner(), goals: goals.into_values().collect() })
+        })
     }
+}
+
+/// Calls `work` where the stack is large enough, whoever asks for it.
+fn with_stack<T: Send>(
+    work: impl FnOnce() -> Result<T, Diagnostic> + Send,
+) -> Result<T, Diagnostic> {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, work);
+        let thread = thread.map_err(|error| Diagnostic::new(format!("cannot begin: {error}")))?;
+        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
 }
 
 fn lock_request(target: &Target) -> Result<Option<LockRequest>, Diagnostic> {
@@ -133,37 +201,44 @@ struct Analyzer<'l, 'a> {
     locked: &'l BTreeMap<String, Vec<LockedMember>>,
     graph: RefCell<Graph>,
     done: RefCell<BTreeMap<(Label, Cell), Arc<Dep>>>,
-    cells: RefCell<BTreeMap<Label, Rc<Vec<Cell>>>>,
-    chain: RefCell<Vec<String>>,
+    axes: RefCell<BTreeMap<Label, Rc<Axes>>>,
+    chain: RefCell<Vec<(Label, Cell)>>,
 }
 
 impl Analyzer<'_, '_> {
     fn add_goals(
         &self,
-        target: &Target,
-        pattern: &CellPattern,
+        pattern: &Pattern,
         goals: &mut BTreeMap<(Label, Cell), Goal>,
     ) -> Result<(), Diagnostic> {
-        if let Some(axis) = pattern.axes().find(|axis| !target.matrix.contains_key(*axis)) {
-            let suggestion = suggest(axis, target.matrix.keys());
-            return Err(Diagnostic::new(format!(
-                "{} has no axis `{axis}`{suggestion}",
-                target.label
-            )));
+        let mut targets = self.loader.targets(&pattern.targets)?;
+        let chosen_axes: Vec<&String> = pattern.cells.axes().collect();
+        // Of many targets, those are meant that have the axes.
+        let lacking = |target: &Target| {
+            chosen_axes.iter().copied().find(|axis| !target.matrix.contains_key(*axis))
+        };
+        if let (Targets::One(label), [target]) = (&pattern.targets, targets.as_slice())
+            && let Some(axis) = lacking(target)
+        {
+            return Err(Diagnostic::new(no_axis(label, axis, target)));
         }
-        let cells = self.cells_of(target)?;
-        let chosen: Vec<_> = cells.iter().filter(|cell| pattern.matches(cell)).collect();
-        if chosen.is_empty() && !pattern.is_all() {
-            return Err(Diagnostic::new(format!("no cell of {} matches {pattern}", target.label)));
-        }
-        for cell in chosen {
-            let key = (target.label.clone(), cell.clone());
-            if goals.contains_key(&key) {
-                continue;
+        targets.retain(|target| lacking(target).is_none());
+        let mut matched = pattern.cells.is_all();
+        for target in targets {
+            let axes = self.axes_of(&target)?;
+            for cell in cells_among(&axes, |_| Wanted::Matching(&pattern.cells)) {
+                matched = true;
+                let key = (target.label.clone(), cell);
+                if !goals.contains_key(&key) {
+                    let goal = self.goal(&target, &key.1)?;
+                    goals.insert(key, goal);
+                }
             }
-            goals.insert(key, self.goal(target, cell)?);
         }
-        Ok(())
+        if matched {
+            return Ok(());
+        }
+        Err(Diagnostic::new(format!("no cell of {} matches {}", pattern.targets, pattern.cells)))
     }
 
     fn goal(&self, target: &Target, cell: &Cell) -> Result<Goal, Diagnostic> {
@@ -185,40 +260,36 @@ impl Analyzer<'_, '_> {
         if !log.is_empty() {
             let log = RelativePath::new(log);
             goal.failure_log =
-                Some(log.map_err(|error| Diagnostic::at(&target.place, error.to_string()))?);
+                Some(log.map_err(|error| {
+                    let why = format!("the `failure_log` of {}: {error}", target.label);
+                    Diagnostic::at(&target.place, why)
+                })?);
         }
         Ok(goal)
     }
 
-    /// Returns the cells of a target: one for each choice of values, in order.
-    fn cells_of(&self, target: &Target) -> Result<Rc<Vec<Cell>>, Diagnostic> {
-        if let Some(known) = self.cells.borrow().get(&target.label) {
+    /// Returns the axes of a target with all their values.
+    fn axes_of(&self, target: &Target) -> Result<Rc<Axes>, Diagnostic> {
+        if let Some(known) = self.axes.borrow().get(&target.label) {
             return Ok(Rc::clone(known));
         }
-        let mut cells = vec![Cell::default()];
+        let mut axes = Axes::new();
+        let mut cells = 1_usize;
         for (axis, source) in &target.matrix {
             let values = match source {
                 Axis::Values(values) => values.clone(),
                 Axis::Target(label) => self.axis_values(target, axis, label)?,
             };
-            if cells.len().saturating_mul(values.len()) > CELLS_MAX {
-                let why = format!("{} has more than {CELLS_MAX} cells", target.label);
-                return Err(Diagnostic::at(&target.place, why));
-            }
-            cells = cells
-                .iter()
-                .flat_map(|cell| {
-                    values.iter().map(|value| {
-                        let mut cell = cell.clone();
-                        cell.0.insert(axis.clone(), value.clone());
-                        cell
-                    })
-                })
-                .collect();
+            cells = cells.saturating_mul(values.len());
+            axes.insert(axis.clone(), values.into());
         }
-        let cells = Rc::new(cells);
-        self.cells.borrow_mut().insert(target.label.clone(), Rc::clone(&cells));
-        Ok(cells)
+        if cells > CELLS_MAX {
+            let why = format!("{} has more than {CELLS_MAX} cells", target.label);
+            return Err(Diagnostic::at(&target.place, why));
+        }
+        let axes = Rc::new(axes);
+        self.axes.borrow_mut().insert(target.label.clone(), Rc::clone(&axes));
+        Ok(axes)
     }
 
     fn axis_values(
@@ -230,7 +301,13 @@ impl Analyzer<'_, '_> {
         let refuse = |why: String| {
             Diagnostic::at(&target.place, format!("the axis `{axis}` of {}: {why}", target.label))
         };
-        let source = self.loader.target(label).map_err(|error| refuse(error.message))?;
+        // A mistake in the package of the other target is shown there.
+        let source = self.loader.target(label);
+        let source = source
+            .map_err(|error| if error.place.is_some() { error } else { refuse(error.message) })?;
+        if !source.matrix.is_empty() {
+            return Err(refuse(format!("{label} has a matrix itself")));
+        }
         let dep = self.analyze(&source, &Cell::default())?;
         let info = dep.provider_named(AXIS_INFO);
         let info = info.ok_or_else(|| refuse(format!("{label} does not provide {AXIS_INFO}")))?;
@@ -241,9 +318,7 @@ impl Analyzer<'_, '_> {
             values.iter().map(|value| value.as_str().map(str::to_owned)).collect();
         let values =
             values.ok_or_else(|| refuse(format!("the values of {label} are not texts")))?;
-        if let Some(twice) = first_repeated(&values) {
-            return Err(refuse(format!("{label} has the value `{twice}` twice")));
-        }
+        check_values(&values).map_err(|why| refuse(format!("{label}: {why}")))?;
         Ok(values)
     }
 
@@ -253,20 +328,32 @@ impl Analyzer<'_, '_> {
         if let Some(known) = self.done.borrow().get(&key) {
             return Ok(Arc::clone(known));
         }
-        let name = format!("{}{cell}", target.label);
-        if self.chain.borrow().contains(&name) {
-            let chain = self.chain.borrow();
-            let from = chain.iter().position(|link| *link == name).unwrap_or(0);
-            let cycle: Vec<_> = chain[from..].iter().chain([&name]).cloned().collect();
-            let why = format!("targets depend on each other: {}", cycle.join(" → "));
-            return Err(Diagnostic::at(&target.place, why));
-        }
-        self.chain.borrow_mut().push(name);
+        self.check_chain(target, &key)?;
+        self.chain.borrow_mut().push(key.clone());
         let dep = self.analyze_new(target, cell);
         self.chain.borrow_mut().pop();
         let dep = Arc::new(dep?);
         self.done.borrow_mut().insert(key, Arc::clone(&dep));
         Ok(dep)
+    }
+
+    fn check_chain(&self, target: &Target, key: &(Label, Cell)) -> Result<(), Diagnostic> {
+        let chain = self.chain.borrow();
+        let name = |(label, cell): &(Label, Cell)| format!("{label}{cell}");
+        if let Some(from) = chain.iter().position(|link| link == key) {
+            let cycle: Vec<_> = chain[from..].iter().chain([key]).map(name).collect();
+            let why = format!("targets depend on each other: {}", cycle.join(" → "));
+            return Err(Diagnostic::at(&target.place, why));
+        }
+        if chain.len() >= DEPENDENCY_DEPTH_MAX {
+            let first = chain.first().map(name).unwrap_or_default();
+            let why = format!(
+                "{} is more than {DEPENDENCY_DEPTH_MAX} dependencies away from {first}",
+                name(key)
+            );
+            return Err(Diagnostic::at(&target.place, why));
+        }
+        Ok(())
     }
 
     fn analyze_new(&self, target: &Target, cell: &Cell) -> Result<Dep, Diagnostic> {
@@ -277,7 +364,7 @@ impl Analyzer<'_, '_> {
                 .map_err(|error| in_attribute(target, name, error))?;
             attrs.push((name.clone(), value));
         }
-        let context = ContextValue {
+        let context = Context {
             label: target.label.clone(),
             cell: cell.clone(),
             attrs,
@@ -285,9 +372,11 @@ impl Analyzer<'_, '_> {
             settings: self.settings.clone(),
         };
         let owner = Owner { label: target.label.clone(), cell: cell.clone(), role: String::new() };
-        let instances = self.call(target, context, owner)?;
+        let instances = self.call(target, &context, owner)?;
         let dep = Dep { label: target.label.clone(), cell: cell.clone(), instances };
-        outputs_of(&dep).map_err(|why| Diagnostic::at(&target.place, why))?;
+        outputs_of(&dep).map_err(|why| {
+            Diagnostic::at(&target.place, format!("what {} makes: {why}", target.label))
+        })?;
         Ok(dep)
     }
 
@@ -303,7 +392,7 @@ impl Analyzer<'_, '_> {
             )
         })?;
         let member = |member: &LockedMember| {
-            let artifact = self.graph.borrow_mut().add(Node::Locked(member.tree));
+            let artifact = self.graph.borrow_mut().locked(member.tree);
             let text = |text: &str| Data::String(text.to_owned());
             Data::Struct(vec![
                 ("group".to_owned(), text(&member.group)),
@@ -320,13 +409,15 @@ impl Analyzer<'_, '_> {
     fn call(
         &self,
         target: &Target,
-        context: ContextValue,
+        context: &Context,
         owner: Owner,
     ) -> Result<Vec<Arc<Instance>>, Diagnostic> {
         let rule = &target.rule;
         let module = self.loader.module(&rule.file);
         let function = module.and_then(|module| {
-            module.get_any_visibility(&rule.implementation).ok().map(|(value, _)| value)
+            let (value, _) = module.get_any_visibility(&rule.implementation).ok()?;
+            // Another function of that name is not the one that the rule was given.
+            (value.value().to_string() == rule.signature).then_some(value)
         });
         let function = function.ok_or_else(|| {
             let why = format!(
@@ -341,9 +432,9 @@ impl Analyzer<'_, '_> {
         let session = Session::Analysis { graph, owner };
         let returned = Module::with_temp_heap(|module| {
             let mut eval = Evaluator::new(&module);
-            set_bounds(&mut eval)?;
+            self.loader.set_bounds(&mut eval)?;
             eval.extra = Some(&session);
-            let context = module.heap().alloc(context);
+            let context = context.to_value(module.heap());
             let function = module.heap().access_owned_frozen_value(&function);
             let returned = eval.eval_function(function, &[context], &[])?;
             instances(returned).map_err(|why| {
@@ -379,60 +470,75 @@ impl Analyzer<'_, '_> {
                 };
                 Ok(Data::Artifact(artifact.clone()))
             }
-            (AttrKind::SourceList, Data::List(items)) => {
-                let mut all = Vec::new();
-                for item in items {
-                    for (path, artifact) in
-                        self.sources(here, cell, item.as_str().unwrap_or_default())?
-                    {
-                        let path = Data::String(path);
-                        if all.iter().any(|(known, _)| *known == path) {
-                            return Err(Diagnostic::new(format!("{path} is named twice")));
-                        }
-                        all.push((path, Data::Artifact(artifact)));
-                    }
-                }
-                Ok(Data::Dict(all))
-            }
+            (AttrKind::SourceList, Data::List(items)) => self.source_list(here, cell, items),
             (AttrKind::Label(providers), Data::String(text)) => {
-                let mut deps = self.deps(here, cell, text, providers)?;
-                if deps.len() != 1 {
-                    let why = format!(
-                        "`{text}` stands for {} cells, but one is wanted: choose one with {{axis=value}}, or give this target the axis",
-                        deps.len()
-                    );
-                    return Err(Diagnostic::new(why));
-                }
-                Ok(Data::Dep(deps.remove(0)))
+                self.one_dep(here, cell, text, providers).map(Data::Dep)
             }
             (AttrKind::LabelList(providers), Data::List(items)) => {
                 let mut all = Vec::new();
-                for item in items {
-                    all.extend(self.deps(
-                        here,
-                        cell,
-                        item.as_str().unwrap_or_default(),
-                        providers,
-                    )?);
+                for text in items.iter().filter_map(Data::as_str) {
+                    all.extend(self.deps(here, cell, text, providers)?);
                 }
                 Ok(Data::List(all.into_iter().map(Data::Dep).collect()))
             }
             (AttrKind::LabelDict(providers), Data::Dict(pairs)) => {
                 let mut all = Vec::new();
                 for (key, label) in pairs {
-                    let deps =
-                        self.deps(here, cell, label.as_str().unwrap_or_default(), providers)?;
-                    let [dep] = deps.as_slice() else {
-                        return Err(Diagnostic::new(format!(
-                            "{label} stands for {} cells, but one is wanted",
-                            deps.len()
-                        )));
-                    };
-                    all.push((key.clone(), Data::Dep(Arc::clone(dep))));
+                    let label = label.as_str().unwrap_or_default();
+                    let dep = self.one_dep(here, cell, label, providers)?;
+                    all.push((key.clone(), Data::Dep(dep)));
                 }
                 Ok(Data::Dict(all))
             }
             _ => Ok(value.clone()),
+        }
+    }
+
+    fn source_list(
+        &self,
+        here: &RelativePath,
+        cell: &Cell,
+        items: &[Data],
+    ) -> Result<Data, Diagnostic> {
+        let mut all: BTreeMap<String, Artifact> = BTreeMap::new();
+        let mut order = Vec::new();
+        for text in items.iter().filter_map(Data::as_str) {
+            for (path, artifact) in self.sources(here, cell, text)? {
+                if all.insert(path.clone(), artifact).is_some() {
+                    return Err(Diagnostic::new(format!("`{path}` is there twice")));
+                }
+                order.push(path);
+            }
+        }
+        let pair = |path: String| {
+            let artifact = Data::Artifact(all[&path].clone());
+            (Data::String(path), artifact)
+        };
+        Ok(Data::Dict(order.into_iter().map(pair).collect()))
+    }
+
+    /// Returns the one target that a label stands for.
+    fn one_dep(
+        &self,
+        here: &RelativePath,
+        cell: &Cell,
+        text: &str,
+        providers: &[ProviderId],
+    ) -> Result<Arc<Dep>, Diagnostic> {
+        let mut deps = self.deps(here, cell, text, providers)?;
+        match (deps.pop(), deps.len()) {
+            (Some(dep), 0) => Ok(dep),
+            (None, _) => {
+                Err(Diagnostic::new(format!("`{text}` has no cell that is not excluded")))
+            }
+            (Some(dep), others) => {
+                let own = |axis: &&String| !cell.0.contains_key(*axis);
+                let axis = dep.cell.0.keys().find(own).cloned().unwrap_or_default();
+                Err(Diagnostic::new(format!(
+                    "`{text}` stands for {} cells, but one is wanted: choose one with {{{axis}=…}}, or give this target the axis `{axis}`",
+                    others + 1
+                )))
+            }
         }
     }
 
@@ -488,21 +594,28 @@ impl Analyzer<'_, '_> {
         let (label, pattern) = split_cell(text).map_err(mistake)?;
         let label = Label::parse(label, here).map_err(mistake)?;
         let target = self.loader.target(&label)?;
-        let own = cell.project(target.matrix.keys());
-        let cells = match own {
-            Ok(own) if pattern.is_all() => vec![own],
-            _ => {
-                let shared = cell.0.iter().filter(|(axis, _)| target.matrix.contains_key(*axis));
-                let chosen_by_pattern = |axis: &String| pattern.axes().any(|it| it == axis);
-                let shared: Vec<_> = shared.filter(|(axis, _)| !chosen_by_pattern(axis)).collect();
-                let agrees = |other: &&Cell| {
-                    shared.iter().all(|(axis, value)| other.0.get(*axis) == Some(*value))
-                        && pattern.matches(other)
-                        && !is_excluded(&target, other)
-                };
-                self.cells_of(&target)?.iter().filter(agrees).cloned().collect()
-            }
+        if let Some(axis) = pattern.axes().find(|axis| !target.matrix.contains_key(*axis)) {
+            return Err(Diagnostic::new(no_axis(&label, axis, &target)));
+        }
+        let axes = self.axes_of(&target)?;
+        let wanted = |axis: &str| match cell.0.get(axis) {
+            _ if pattern.names(axis) => Wanted::Matching(&pattern),
+            Some(own) => Wanted::One(own),
+            None => Wanted::All,
         };
+        let mut cells = cells_among(&axes, wanted);
+        let is_one = pattern.is_all() && axes.keys().all(|axis| cell.0.contains_key(axis));
+        let has_cells = axes.values().all(|values| !values.ordered.is_empty());
+        if cells.is_empty() && has_cells {
+            let shared = cell.0.iter().filter(|(axis, _)| axes.contains_key(*axis));
+            let shared = Cell(shared.map(|(axis, own)| (axis.clone(), own.clone())).collect());
+            let wanted = if pattern.is_all() { shared.to_string() } else { pattern.to_string() };
+            return Err(Diagnostic::new(format!("{label} has no cell {wanted}")));
+        }
+        // What is asked for by its cell is had, even if nobody would build it for itself.
+        if !is_one {
+            cells.retain(|cell| !is_excluded(&target, cell));
+        }
         let mut deps = Vec::new();
         for cell in cells {
             let dep = self.analyze(&target, &cell)?;
@@ -522,6 +635,16 @@ impl Analyzer<'_, '_> {
     }
 }
 
+fn no_axis(label: &Label, axis: &str, target: &Target) -> String {
+    let axes: Vec<_> = target.matrix.keys().map(|axis| format!("`{axis}`")).collect();
+    let known = if axes.is_empty() { "none".to_owned() } else { axes.join(", ") };
+    let suggestion = suggest(axis, target.matrix.keys());
+    if suggestion.is_empty() {
+        return format!("{label} has no axis `{axis}` (its axes are: {known})");
+    }
+    format!("{label} has no axis `{axis}`{suggestion}")
+}
+
 fn is_excluded(target: &Target, cell: &Cell) -> bool {
     target.exclude.iter().any(|pattern| pattern.matches(cell))
 }
@@ -534,13 +657,13 @@ fn in_attribute(target: &Target, name: &str, error: Diagnostic) -> Diagnostic {
     Diagnostic::at(&target.place, format!("`{name}` of {}: {}", target.label, error.message))
 }
 
-fn in_target(target: &Target, error: Diagnostic) -> Diagnostic {
+fn in_target(target: &Target, mut error: Diagnostic) -> Diagnostic {
     let place = &target.place;
-    let note = format!("\n  for {} at {}:{}", target.label, place.file, place.line);
-    match error.place {
-        Some(inner) => Diagnostic { message: error.message + &note, place: Some(inner) },
-        None => Diagnostic::at(place, error.message),
+    if error.place.is_none() {
+        return Diagnostic::at(place, error.message);
     }
+    error.notes.push(format!("for {} at {}:{}", target.label, place.file, place.line));
+    error
 }
 
 fn instances(returned: Value<'_>) -> Result<Vec<Arc<Instance>>, String> {
@@ -577,9 +700,16 @@ fn outputs_of(dep: &Dep) -> Result<Vec<(RelativePath, Artifact)>, String> {
         let (Some(path), Data::Artifact(artifact)) = (path.as_str(), artifact) else {
             return Err("the outputs of DefaultInfo are a dict from paths to artifacts".to_owned());
         };
-        let path = RelativePath::new(path).map_err(|error| error.to_string())?;
+        let malformed = |why: &dyn std::fmt::Display| format!("the output `{path}`: {why}");
+        let path = RelativePath::new(path).map_err(|error| malformed(&error))?;
+        if path.is_root() {
+            return Err(malformed(&"it has no name"));
+        }
         outputs.push((path, artifact.clone()));
     }
     outputs.sort();
+    if let Some((inner, outer)) = first_nested(outputs.iter().map(|(path, _)| path)) {
+        return Err(format!("the output `{inner}` lies inside the output `{outer}`"));
+    }
     Ok(outputs)
 }

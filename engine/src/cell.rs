@@ -9,18 +9,6 @@ use regex::Regex;
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Cell(pub BTreeMap<String, String>);
 
-impl Cell {
-    /// Returns the part of this cell on the given axes, or the name of one that it lacks.
-    pub fn project<'a>(&self, axes: impl Iterator<Item = &'a String>) -> Result<Self, &'a String> {
-        axes.map(|axis| match self.0.get(axis) {
-            Some(value) => Ok((axis.clone(), value.clone())),
-            None => Err(axis),
-        })
-        .collect::<Result<_, _>>()
-        .map(Self)
-    }
-}
-
 /// `{axis=value,…}`, or nothing for the empty cell: the suffix of a label.
 impl fmt::Display for Cell {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -75,6 +63,16 @@ impl CellPattern {
             .all(|(axis, pattern)| cell.0.get(axis).is_none_or(|value| pattern.matches(value)))
     }
 
+    /// Returns whether cells with this value on that axis may be among those chosen.
+    pub(crate) fn allows(&self, axis: &str, value: &str) -> bool {
+        self.0.get(axis).is_none_or(|pattern| pattern.matches(value))
+    }
+
+    /// Returns whether this says something about the axis.
+    pub(crate) fn names(&self, axis: &str) -> bool {
+        self.0.contains_key(axis)
+    }
+
     /// Returns the axes that this says something about.
     pub fn axes(&self) -> impl Iterator<Item = &String> {
         self.0.keys()
@@ -109,22 +107,31 @@ impl fmt::Display for CellPattern {
 #[derive(Clone, Debug)]
 pub struct ValuePattern {
     text: String,
-    regex: Regex,
+    /// `None` where the text stands for itself, as most do.
+    regex: Option<Regex>,
 }
 
 impl ValuePattern {
     /// Parses a pattern.
     pub fn parse(text: &str) -> Result<Self, regex::Error> {
-        let source = match text.strip_prefix('~') {
-            Some(regex) => format!("^(?:{regex})$"),
-            None => glob_regex(text),
+        let regex = match text.strip_prefix('~') {
+            Some(regex) => {
+                // By itself first: `a)|(b` is only one with the brackets that follow.
+                Regex::new(regex)?;
+                Some(Regex::new(&format!("^(?:{regex})$"))?)
+            }
+            None if text.contains(['*', '?']) => Some(Regex::new(&glob_regex(text))?),
+            None => None,
         };
-        Ok(Self { text: text.to_owned(), regex: Regex::new(&source)? })
+        Ok(Self { text: text.to_owned(), regex })
     }
 
     /// Returns whether the whole value matches.
     pub fn matches(&self, value: &str) -> bool {
-        self.regex.is_match(value)
+        match &self.regex {
+            Some(regex) => regex.is_match(value),
+            None => self.text == value,
+        }
     }
 }
 
@@ -160,5 +167,6 @@ mod tests {
             assert_eq!(found, expected, "{pattern} {value}");
         }
         ValuePattern::parse("~(").unwrap_err();
+        ValuePattern::parse("~a)|(b").unwrap_err();
     }
 }

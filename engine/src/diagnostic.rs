@@ -14,6 +14,8 @@ pub struct Diagnostic {
     pub message: String,
     /// Where, if it is in a file.
     pub place: Option<Place>,
+    /// How one gets there: the calls, and the target that they were for.
+    pub notes: Vec<String>,
 }
 
 /// A place in a file.
@@ -54,25 +56,39 @@ impl Place {
 impl Diagnostic {
     /// Returns a mistake that is in no file.
     pub(crate) fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), place: None }
+        Self { message: message.into(), place: None, notes: Vec::new() }
+    }
+
+    /// Returns this mistake as one somewhere in a file.
+    pub(crate) fn in_file(mut self, file: &str) -> Self {
+        self.message = format!("{}\n --> {file}", self.message);
+        self
     }
 
     /// Returns a mistake at a place.
     pub(crate) fn at(place: &Place, message: impl Into<String>) -> Self {
-        Self { message: message.into(), place: Some(place.clone()) }
+        Self { message: message.into(), place: Some(place.clone()), notes: Vec::new() }
     }
 }
 
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)?;
-        let Some(place) = &self.place else { return Ok(()) };
-        let number = place.line.to_string();
+        let number = self.place.as_ref().map_or(0, |place| place.line).to_string();
         let margin = " ".repeat(number.len());
-        let indent = " ".repeat(place.column - 1);
-        let carets = "^".repeat(place.width);
-        write!(f, "\n{margin}--> {}:{}:{}", place.file, place.line, place.column)?;
-        write!(f, "\n{margin} |\n{number} | {}\n{margin} | {indent}{carets}", place.text)
+        if let Some(place) = &self.place {
+            // A tab stays one, so that the caret stands below what it means.
+            let indent: String = place
+                .text
+                .chars()
+                .take(place.column - 1)
+                .map(|it| if it == '\t' { '\t' } else { ' ' })
+                .collect();
+            let carets = "^".repeat(place.width);
+            write!(f, "\n{margin}--> {}:{}:{}", place.file, place.line, place.column)?;
+            write!(f, "\n{margin} |\n{number} | {}\n{margin} | {indent}{carets}", place.text)?;
+        }
+        self.notes.iter().try_for_each(|note| write!(f, "\n{margin} = {note}"))
     }
 }
 
@@ -80,28 +96,47 @@ impl std::error::Error for Diagnostic {}
 
 impl From<starlark::Error> for Diagnostic {
     fn from(error: starlark::Error) -> Self {
+        use starlark::ErrorKind;
         // A diagnostic of ours that travelled through Starlark keeps its own place.
-        if let starlark::ErrorKind::Native(inner) | starlark::ErrorKind::Other(inner) = error.kind()
+        if let ErrorKind::Native(inner) | ErrorKind::Other(inner) = error.kind()
             && let Some(own) = inner.downcast_ref::<Self>()
             && own.place.is_some()
         {
             return own.clone();
         }
-        let place = error.span().map(Place::of);
-        let message = error.without_diagnostic().to_string();
-        let mut message = message.trim_end().to_owned();
-        let calls: Vec<_> = error
+        let innermost = || error.call_stack().frames.last()?.location.as_ref();
+        let place = error.span().or_else(innermost).map(Place::of);
+        let message = match error.kind() {
+            ErrorKind::Fail(message) => message.to_string(),
+            _ => error.without_diagnostic().to_string(),
+        };
+        let notes = error
             .call_stack()
             .frames
             .iter()
             .filter_map(|frame| {
-                let place = Place::of(frame.location.as_ref()?);
-                Some(format!("\n  in {} at {}:{}", frame.name, place.file, place.line))
+                let at = Place::of(frame.location.as_ref()?);
+                // The innermost call is the place itself.
+                let is_place = place.as_ref().is_some_and(|it| (&it.file, it.line) == (&at.file, at.line));
+                (!is_place).then(|| format!("called at {}:{}", at.file, at.line))
             })
             .collect();
-        message.extend(calls);
-        Self { message, place }
+        Self { message: in_our_words(message.trim()), place, notes }
     }
+}
+
+/// Says in words what the bounds of an evaluation mean to whoever ran into one.
+fn in_our_words(message: &str) -> String {
+    if message.contains("ticks has been exceeded") {
+        return "this computes for too long: is there a loop that does not end?".to_owned();
+    }
+    if message.contains("Starlark call stack overflow") {
+        return "calls nest too deeply: does a function call itself?".to_owned();
+    }
+    if message.contains("Heap memory limit") {
+        return "this takes too much memory".to_owned();
+    }
+    message.to_owned()
 }
 
 /// Returns `, did you mean …?` if a known name is near the one that was typed, else nothing.

@@ -1,6 +1,7 @@
 //! The graph that analysis makes: plain nodes, in which no Starlark value is left.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use model::{RelativePath, TreeDigest};
@@ -32,16 +33,25 @@ pub enum Node {
     /// A file whose text the rule knows.
     Write {
         /// The text.
-        content: String,
+        content: Arc<str>,
         /// Whether it may be executed.
         executable: bool,
     },
-    /// A tree put together from artifacts, each at its place. Not an action: nothing is read or run for it.
-    Tree(Vec<(RelativePath, Artifact)>),
+    /// A tree put together from artifacts. Not an action: nothing is read or run for it.
+    Tree(TreeNode),
     /// A command in a sandbox.
     Run(RunNode),
     /// A built-in action.
     Builtin(BuiltinNode),
+}
+
+/// A tree put together from artifacts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TreeNode {
+    /// Whose it is; of those that want the same tree, the first.
+    pub owner: Owner,
+    /// What stands where.
+    pub entries: Vec<(RelativePath, Artifact)>,
 }
 
 /// Who wants a node: for messages, logs and records, never for keys.
@@ -96,7 +106,16 @@ pub struct BuiltinNode {
 #[derive(Debug, Default)]
 pub struct Graph {
     nodes: Vec<Node>,
-    sources: BTreeMap<RelativePath, NodeId>,
+    shared: BTreeMap<Shared, NodeId>,
+}
+
+/// What is one node however many want it: the script of forty thousand cells is in memory once.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Shared {
+    Source(RelativePath),
+    Locked(TreeDigest),
+    Write(Arc<str>, bool),
+    Tree(Vec<(RelativePath, Artifact)>),
 }
 
 impl Graph {
@@ -125,12 +144,35 @@ impl Graph {
     }
 
     pub(crate) fn source(&mut self, path: &RelativePath) -> Artifact {
-        if let Some(node) = self.sources.get(path) {
+        self.share(Shared::Source(path.clone()), || Node::Source(path.clone()))
+    }
+
+    pub(crate) fn locked(&mut self, tree: TreeDigest) -> Artifact {
+        self.share(Shared::Locked(tree), || Node::Locked(tree))
+    }
+
+    pub(crate) fn write(&mut self, content: &str, executable: bool) -> Artifact {
+        let content = Arc::<str>::from(content);
+        let shared = Shared::Write(Arc::clone(&content), executable);
+        self.share(shared, || Node::Write { content, executable })
+    }
+
+    pub(crate) fn tree(
+        &mut self,
+        owner: &Owner,
+        entries: Vec<(RelativePath, Artifact)>,
+    ) -> Artifact {
+        let node = || Node::Tree(TreeNode { owner: owner.clone(), entries: entries.clone() });
+        self.share(Shared::Tree(entries.clone()), node)
+    }
+
+    fn share(&mut self, shared: Shared, node: impl FnOnce() -> Node) -> Artifact {
+        if let Some(node) = self.shared.get(&shared) {
             let (output, below) = (RelativePath::root(), RelativePath::root());
             return Artifact { node: *node, output, below };
         }
-        let artifact = self.add(Node::Source(path.clone()));
-        self.sources.insert(path.clone(), artifact.node);
+        let artifact = self.add(node());
+        self.shared.insert(shared, artifact.node);
         artifact
     }
 
@@ -147,4 +189,21 @@ impl Graph {
         };
         name(&artifact.below).or_else(|| name(&artifact.output)).or_else(own).unwrap_or_default()
     }
+}
+
+/// Returns the first path that lies inside another, and that one.
+pub(crate) fn first_nested<'a>(
+    paths: impl IntoIterator<Item = &'a RelativePath>,
+) -> Option<(&'a RelativePath, &'a RelativePath)> {
+    let all: BTreeSet<&RelativePath> = paths.into_iter().collect();
+    all.iter().find_map(|inner| {
+        let mut folder = inner.split_last()?.0;
+        while !folder.is_root() {
+            if let Some(outer) = all.get(&folder) {
+                return Some((*inner, *outer));
+            }
+            folder = folder.split_last()?.0;
+        }
+        None
+    })
 }

@@ -29,9 +29,12 @@ pub enum LabelError {
         /// What is wrong with the path.
         source: model::InvalidPath,
     },
+    /// The package has characters that labels do not have.
+    #[error("`{0}` is not a label: the folder of a package is made of letters, digits and -_.+=,@~/")]
+    Folder(String),
     /// The name has characters that names do not have.
     #[error(
-        "`{0}` is not a label: the name of a target is a file name of letters, digits and -_.+=,@~/"
+        "`{0}` is not a label: the name of a target is made of letters, digits and -_.+=,@~/, and is not `all` or `...`"
     )]
     Name(String),
     /// What stands in braces is not a choice of cells.
@@ -67,13 +70,20 @@ impl fmt::Display for Label {
     }
 }
 
+fn is_allowed(character: char) -> bool {
+    character.is_ascii_alphanumeric() || "-_.+=,@~/".contains(character)
+}
+
 /// Returns whether `name` can be the name of a target.
 pub(crate) fn is_target_name(name: &str) -> bool {
-    let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.+=,@~/".contains(c);
-    name.chars().all(allowed) && RelativePath::new(name).is_ok() && !name.is_empty()
+    let is_pattern = name == "all" || name.ends_with("...");
+    name.chars().all(is_allowed) && RelativePath::new(name).is_ok() && !name.is_empty() && !is_pattern
 }
 
 fn parse_package(package: &str, text: &str) -> Result<RelativePath, LabelError> {
+    if !package.chars().all(is_allowed) {
+        return Err(LabelError::Folder(text.to_owned()));
+    }
     RelativePath::new(package)
         .map_err(|source| LabelError::Package { text: text.to_owned(), source })
 }
@@ -96,6 +106,17 @@ pub enum Targets {
     Package(RelativePath),
     /// Every target of a package and of those below it that is not tagged `manual`.
     Below(RelativePath),
+}
+
+impl fmt::Display for Targets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::One(label) => write!(f, "{label}"),
+            Self::Package(package) => write!(f, "//{package}:all"),
+            Self::Below(folder) if folder.is_root() => f.write_str("//..."),
+            Self::Below(folder) => write!(f, "//{folder}/..."),
+        }
+    }
 }
 
 impl Pattern {

@@ -32,7 +32,7 @@ pub use cell::{Cell, CellPattern, ValuePattern};
 pub use config::{CONFIG_FILE, Config, ConfigError, Mirror};
 pub use diagnostic::{Diagnostic, Place, suggest};
 pub use files::{FileKind, Files, FilesError};
-pub use graph::{Artifact, Graph, Node, NodeId, Owner};
+pub use graph::{Artifact, BuiltinNode, Graph, Node, NodeId, Owner, RunNode, TreeNode};
 pub use label::{BUILD_FILE, Label, LabelError, Pattern, Targets};
 pub use load::Workspace;
 pub use source::{DiskFiles, OUTPUT_FOLDER};

@@ -38,8 +38,14 @@ pub struct Workspace<'a> {
     pub rules_folder: Option<&'a RelativePath>,
 }
 
+/// How many files may load one another in a chain.
+const LOAD_DEPTH_MAX: usize = 32;
+
+/// How many folders a workspace may have: more is a folder that does not belong into it.
+const FOLDERS_MAX: usize = 1_000_000;
+
 /// The targets of a package, by name.
-pub(crate) type Package = BTreeMap<String, Target>;
+pub(crate) type Package = BTreeMap<String, Rc<Target>>;
 
 /// Loads files, each once.
 pub(crate) struct Loader<'a> {
@@ -48,6 +54,7 @@ pub(crate) struct Loader<'a> {
     modules: RefCell<BTreeMap<String, FrozenModule>>,
     loading: RefCell<Vec<String>>,
     packages: RefCell<BTreeMap<RelativePath, Rc<Package>>>,
+    ticks_max: u64,
 }
 
 impl<'a> Loader<'a> {
@@ -58,6 +65,7 @@ impl<'a> Loader<'a> {
             modules: RefCell::default(),
             loading: RefCell::default(),
             packages: RefCell::default(),
+            ticks_max: TICKS_MAX,
         }
     }
 
@@ -66,9 +74,9 @@ impl<'a> Loader<'a> {
     }
 
     /// Returns the target of that name.
-    pub(crate) fn target(&self, label: &Label) -> Result<Target, Diagnostic> {
+    pub(crate) fn target(&self, label: &Label) -> Result<Rc<Target>, Diagnostic> {
         let package = self.package(&label.package)?;
-        package.get(&label.name).cloned().ok_or_else(|| {
+        package.get(&label.name).map(Rc::clone).ok_or_else(|| {
             let suggestion = suggest(&label.name, package.keys());
             let file = label.package.join(&build_file());
             Diagnostic::new(format!("{file} declares no target `{}`{suggestion}", label.name))
@@ -76,8 +84,8 @@ impl<'a> Loader<'a> {
     }
 
     /// Returns the targets that a pattern stands for, in the order of their labels.
-    pub(crate) fn targets(&self, targets: &Targets) -> Result<Vec<Target>, Diagnostic> {
-        let all = |package: &RelativePath| -> Result<Vec<Target>, Diagnostic> {
+    pub(crate) fn targets(&self, targets: &Targets) -> Result<Vec<Rc<Target>>, Diagnostic> {
+        let all = |package: &RelativePath| -> Result<Vec<Rc<Target>>, Diagnostic> {
             let package = self.package(package)?;
             Ok(package.values().filter(|target| !target.is_manual()).cloned().collect())
         };
@@ -86,7 +94,13 @@ impl<'a> Loader<'a> {
             Targets::Package(package) => all(package),
             Targets::Below(folder) => {
                 let mut found = Vec::new();
-                for package in self.packages_below(folder)? {
+                let packages = self.packages_below(folder)?;
+                if packages.is_empty() {
+                    let suggestion = self.similar_package(folder)?;
+                    let why = format!("there is no package at or below //{folder}{suggestion}");
+                    return Err(Diagnostic::new(why));
+                }
+                for package in packages {
                     found.extend(all(&package)?);
                 }
                 Ok(found)
@@ -95,7 +109,7 @@ impl<'a> Loader<'a> {
     }
 
     /// Returns every target of the workspace, those tagged `manual` too.
-    pub(crate) fn everything(&self) -> Result<Vec<Target>, Diagnostic> {
+    pub(crate) fn everything(&self) -> Result<Vec<Rc<Target>>, Diagnostic> {
         let mut found = Vec::new();
         for package in self.packages_below(&RelativePath::root())? {
             found.extend(self.package(&package)?.values().cloned());
@@ -106,6 +120,7 @@ impl<'a> Loader<'a> {
     fn packages_below(&self, folder: &RelativePath) -> Result<Vec<RelativePath>, Diagnostic> {
         let mut packages = Vec::new();
         let mut pending = vec![folder.clone()];
+        let mut folders = 0;
         while let Some(folder) = pending.pop() {
             let listed = self.workspace.files.list(&folder);
             let listed = listed.map_err(|error| unreadable(&error))?;
@@ -116,7 +131,12 @@ impl<'a> Loader<'a> {
                 let hidden = name.as_str().starts_with('.') || name.as_str() == OUTPUT_FOLDER;
                 if kind == FileKind::Directory && !hidden {
                     pending.push(folder.child(&name));
+                    folders += 1;
                 }
+            }
+            if folders > FOLDERS_MAX {
+                let why = format!("this workspace has more than {FOLDERS_MAX} folders");
+                return Err(Diagnostic::new(why));
             }
         }
         packages.sort();
@@ -130,12 +150,7 @@ impl<'a> Loader<'a> {
         let path = package.join(&build_file());
         let text = self.workspace.files.read(&path).map_err(|error| unreadable(&error))?;
         let Some(text) = text else {
-            let known: Vec<_> = self
-                .packages_below(&RelativePath::root())?
-                .iter()
-                .map(|package| format!("//{package}"))
-                .collect();
-            let suggestion = suggest(&format!("//{package}"), &known);
+            let suggestion = self.similar_package(package)?;
             return Err(Diagnostic::new(format!(
                 "there is no package //{package}: {path} does not exist{suggestion}"
             )));
@@ -144,6 +159,7 @@ impl<'a> Loader<'a> {
             files: self.workspace.files,
             package: package.clone(),
             targets: RefCell::default(),
+            listed: RefCell::default(),
         };
         self.evaluate(path.as_str(), text, &Home::Workspace(package.clone()), &session)?;
         let Session::Package { targets, .. } = session else {
@@ -154,7 +170,13 @@ impl<'a> Loader<'a> {
         Ok(package_rc)
     }
 
-    /// Returns a function that a file defines.
+    fn similar_package(&self, package: &RelativePath) -> Result<String, Diagnostic> {
+        let known = self.packages_below(&RelativePath::root())?;
+        let known: Vec<_> = known.iter().map(|package| format!("//{package}")).collect();
+        Ok(suggest(&format!("//{package}"), &known))
+    }
+
+    /// Returns a file that was loaded.
     pub(crate) fn module(&self, file: &str) -> Option<FrozenModule> {
         self.modules.borrow().get(file).cloned()
     }
@@ -178,12 +200,15 @@ impl<'a> Loader<'a> {
         Module::with_temp_heap(|module| {
             {
                 let mut eval = Evaluator::new(&module);
-                set_bounds(&mut eval)?;
+                self.set_bounds(&mut eval)?;
                 eval.set_loader(&relative);
                 eval.extra = Some(session);
-                eval.eval_module(ast, &self.globals)?;
+                eval.eval_module(ast, &self.globals).map_err(|error| {
+                    let error = Diagnostic::from(error);
+                    if error.place.is_some() { error } else { error.in_file(file) }
+                })?;
             }
-            module.freeze().map_err(|error| Diagnostic::new(format!("{file}: {error:?}")))
+            module.freeze().map_err(|error| Diagnostic::new(format!("{file}: {}", error.err_msg)))
         })
     }
 
@@ -198,8 +223,15 @@ impl<'a> Loader<'a> {
         }
         let mut chain = self.loading.borrow().clone();
         chain.push(file.to_owned());
-        if self.loading.borrow().iter().any(|loading| loading == file) {
-            return Err(mistake(format!("files load each other: {}", chain.join(" → "))));
+        if let Some(from) = chain[..chain.len() - 1].iter().position(|loading| loading == file) {
+            let cycle = chain[from..].join(" → ");
+            return Err(mistake(format!("files load each other: {cycle}")));
+        }
+        if chain.len() > LOAD_DEPTH_MAX {
+            return Err(mistake(format!(
+                "more than {LOAD_DEPTH_MAX} files load one another: {}",
+                chain.join(" → ")
+            )));
         }
         let text = self.library_text(home, path)?;
         self.loading.borrow_mut().push(file.to_owned());
@@ -216,27 +248,41 @@ impl<'a> Loader<'a> {
             let text = self.workspace.files.read(path);
             text.map_err(|error| starlark::Error::new_native(unreadable(&error)))
         };
-        let (text, suggestion) = match (home, self.workspace.rules_folder) {
+        let (path, text) = match (home, self.workspace.rules_folder) {
             (Home::Rules, None) => {
                 let rules = self.workspace.rules;
-                let suggestion = suggest(path.as_str(), rules.keys());
-                (rules.get(path.as_str()).cloned(), suggestion)
+                let suggestion = || suggest(path.as_str(), rules.keys());
+                return rules.get(path.as_str()).cloned().ok_or_else(|| {
+                    mistake(format!("there is no file `@rules//{path}`{}", suggestion()))
+                });
             }
-            (Home::Rules, Some(folder)) => (read(&folder.join(path))?, String::new()),
-            (Home::Workspace(_), _) => (read(path)?, String::new()),
+            (Home::Rules, Some(folder)) => (folder.join(path), read(&folder.join(path))?),
+            (Home::Workspace(_), _) => (path.clone(), read(path)?),
         };
-        text.ok_or_else(|| mistake(format!("there is no file `{path}`{suggestion}")))
+        match text {
+            Some(text) => Ok(text),
+            None => Err(self.no_file(&path)),
+        }
     }
-}
 
-pub(crate) fn set_bounds(eval: &mut Evaluator<'_, '_, '_>) -> Result<(), Diagnostic> {
-    let failed = |error: starlark::Error| Diagnostic::from(error);
-    eval.set_max_callstack_size(CALL_DEPTH_MAX)
-        .map_err(|error| failed(starlark::Error::new_other(error)))?;
-    eval.set_max_tick_count(TICKS_MAX)
-        .map_err(|error| failed(starlark::Error::new_other(error)))?;
-    eval.set_max_heap_size(HEAP_BYTES_MAX)
-        .map_err(|error| failed(starlark::Error::new_other(error)))
+    fn no_file(&self, path: &RelativePath) -> starlark::Error {
+        let listed = path.split_last().map(|(folder, _)| self.workspace.files.list(&folder));
+        let names: Vec<_> = match listed {
+            Some(Ok(listed)) => listed.iter().map(|(name, _)| name.to_string()).collect(),
+            // Then there is nothing to suggest.
+            Some(Err(_)) | None => Vec::new(),
+        };
+        let name = path.split_last().map(|(_, name)| name.to_string()).unwrap_or_default();
+        mistake(format!("there is no file `{path}`{}", suggest(&name, &names)))
+    }
+
+    pub(crate) fn set_bounds(&self, eval: &mut Evaluator<'_, '_, '_>) -> Result<(), Diagnostic> {
+        let bounds = eval
+            .set_max_callstack_size(CALL_DEPTH_MAX)
+            .and_then(|()| eval.set_max_tick_count(self.ticks_max))
+            .and_then(|()| eval.set_max_heap_size(HEAP_BYTES_MAX));
+        bounds.map_err(|error| Diagnostic::from(starlark::Error::new_other(error)))
+    }
 }
 
 fn build_file() -> RelativePath {
@@ -247,9 +293,10 @@ fn unreadable(error: &crate::files::FilesError) -> Diagnostic {
     Diagnostic::new(format!("{error}: {}", error.source))
 }
 
-/// Where a file lies: what its own loads are relative to.
+/// Where a file lies: what its own loads and texts are relative to.
 #[derive(Clone)]
 enum Home {
+    /// In this folder, however the label that loads it splits the path.
     Workspace(RelativePath),
     Rules,
 }
@@ -295,6 +342,46 @@ impl FileLoader for Relative<'_, '_> {
             _ => return Err(malformed()),
         };
         let path = package.join(&file);
-        self.loader.library(path.as_str(), &Home::Workspace(package), &path)
+        let folder = path.split_last().map(|(folder, _)| folder).unwrap_or_default();
+        self.loader.library(path.as_str(), &Home::Workspace(folder), &path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::files::FilesError;
+
+    /// One BUILD file.
+    struct Only(&'static str);
+
+    impl Files for Only {
+        fn read(&self, _: &RelativePath) -> Result<Option<String>, FilesError> {
+            Ok(Some(self.0.to_owned()))
+        }
+
+        fn list(
+            &self,
+            _: &RelativePath,
+        ) -> Result<Vec<(model::PathSegment, FileKind)>, FilesError> {
+            Ok(Vec::new())
+        }
+
+        fn kind(&self, _: &RelativePath) -> Result<Option<FileKind>, FilesError> {
+            Ok(None)
+        }
+    }
+
+    #[test]
+    fn a_loop_that_does_not_end_is_stopped() {
+        let files = Only("for _ in range(1000000000):\n    pass\n");
+        let rules = BTreeMap::new();
+        let workspace = Workspace { files: &files, rules: &rules, rules_folder: None };
+        let loader = Loader { ticks_max: 100_000, ..Loader::new(workspace) };
+        let error = loader.package(&RelativePath::root()).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "this computes for too long: is there a loop that does not end?\n --> BUILD.bld"
+        );
     }
 }

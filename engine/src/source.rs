@@ -1,7 +1,7 @@
 //! Workspace files on disk: listed for loading, and copied into the store while they are hashed.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use model::{Node, PathSegment, RelativePath, SymlinkTarget};
@@ -11,6 +11,9 @@ use crate::files::{FileKind, Files, FilesError};
 
 /// The folder at the root of a workspace that results appear under.
 pub const OUTPUT_FOLDER: &str = "bld-out";
+
+/// How large a file may be that loading reads: BUILD files, rules, lists; not data.
+const TEXT_BYTES_MAX: u64 = 64 << 20;
 
 /// How deep folders may nest.
 const DEPTH_MAX: usize = 64;
@@ -32,6 +35,29 @@ impl DiskFiles {
         &self.root
     }
 
+    /// Returns the real path of a file, if following links leads to one inside the workspace.
+    fn inside(&self, path: &RelativePath) -> io::Result<PathBuf> {
+        let real = self.absolute(path).canonicalize()?;
+        if real.starts_with(self.root.canonicalize()?) {
+            return Ok(real);
+        }
+        Err(io::Error::other("it is, or lies behind, a link that leads out of the workspace"))
+    }
+
+    /// Opens a file for its text.
+    fn open(&self, path: &RelativePath) -> io::Result<fs::File> {
+        let real = self.inside(path)?;
+        // Looked at before it is opened: opening a pipe waits for somebody to write into it.
+        let metadata = real.metadata()?;
+        if !metadata.is_file() {
+            return Err(io::Error::other("it is not a file"));
+        }
+        if metadata.len() > TEXT_BYTES_MAX {
+            return Err(io::Error::other(format!("it has more than {TEXT_BYTES_MAX} bytes")));
+        }
+        fs::File::open(real)
+    }
+
     fn absolute(&self, path: &RelativePath) -> PathBuf {
         if path.is_root() { self.root.clone() } else { self.root.join(path) }
     }
@@ -46,8 +72,13 @@ fn absent<T: Default>(path: &RelativePath, error: io::Error) -> Result<T, FilesE
 
 impl Files for DiskFiles {
     fn read(&self, path: &RelativePath) -> Result<Option<String>, FilesError> {
-        match fs::read_to_string(self.absolute(path)) {
-            Ok(text) => Ok(Some(text)),
+        let mut text = String::new();
+        let read = self.open(path).and_then(|file| {
+            // A file that grows meanwhile is not read for ever.
+            file.take(TEXT_BYTES_MAX).read_to_string(&mut text)
+        });
+        match read {
+            Ok(_) => Ok(Some(text)),
             Err(error) => absent(path, error),
         }
     }
@@ -120,11 +151,19 @@ pub enum SourceError {
         /// Its target.
         target: String,
     },
+    /// A path leads through a link.
+    #[error("{path} lies behind the link {link}: name what it leads to instead")]
+    Behind {
+        /// The path.
+        path: RelativePath,
+        /// The link on the way.
+        link: RelativePath,
+    },
     /// It is neither a file, a folder nor a link.
     #[error("{0} is a device, socket or pipe")]
     Special(RelativePath),
     /// A name is not UTF-8.
-    #[error("{0} has a file whose name is not UTF-8")]
+    #[error("{0} has a name in it that is not UTF-8")]
     Name(RelativePath),
     /// Folders nest too deeply.
     #[error("{0} has folders more than {DEPTH_MAX} deep")]
@@ -143,6 +182,13 @@ pub(crate) fn ingest(
     files: &DiskFiles,
     path: &RelativePath,
 ) -> Result<Node, SourceError> {
+    let mut folder = path.split_last().map(|(folder, _)| folder).unwrap_or_default();
+    while let Some((outer, _)) = folder.split_last() {
+        if files.absolute(&folder).is_symlink() {
+            return Err(SourceError::Behind { path: path.clone(), link: folder });
+        }
+        folder = outer;
+    }
     Ingest { store, files, top: path }.node(path, 0)
 }
 
@@ -190,7 +236,9 @@ impl Ingest<'_> {
     fn link(&self, path: &RelativePath, file: &Path) -> Result<Node, SourceError> {
         let failed = |source| SourceError::Read { path: path.clone(), source };
         let target = fs::read_link(file).map_err(failed)?;
-        let text = target.to_string_lossy().into_owned();
+        let Some(text) = target.to_str().map(str::to_owned) else {
+            return Err(SourceError::Name(path.clone()));
+        };
         let refuse = || SourceError::Link { path: path.clone(), target: text.clone() };
         let (folder, _) = path.split_last().ok_or_else(refuse)?;
         let resolved = resolve(&folder, &text).ok_or_else(refuse)?;

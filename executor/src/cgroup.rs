@@ -5,11 +5,18 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::Limits;
 
 /// Where control groups are mounted.
 const MOUNT: &str = "/sys/fs/cgroup";
+
+/// What the names of our groups begin with; the process and a number follow.
+const PREFIX: &str = "bld-";
+
+/// How many groups this process made: names are one space for all stores that it has open.
+static MADE: AtomicU64 = AtomicU64::new(0);
 
 /// A control group of one action, removed when dropped.
 #[derive(Debug)]
@@ -20,43 +27,40 @@ pub(crate) struct Cgroup {
 
 impl Cgroup {
     /// Makes a group for an action; `None` where the machine has none for us.
-    pub(crate) fn make(name: &str, limits: &Limits) -> Option<Self> {
-        let mount = Path::new(MOUNT);
-        if mount.join("cgroup.controllers").exists() {
-            Self::make_v2(mount, name, limits)
-        } else {
-            Self::make_v1(mount, name, limits)
+    pub(crate) fn make(limits: &Limits) -> Option<Self> {
+        let number = MADE.fetch_add(1, Ordering::Relaxed);
+        let name = format!("{PREFIX}{}-{number}", std::process::id());
+        match Hierarchy::find()? {
+            Hierarchy::Unified(parent) => Self::make_v2(&parent.join(name), limits),
+            Hierarchy::PerController { memory, pids } => {
+                Self::make_v1(&memory.join(&name), &pids.join(&name), limits)
+            }
         }
     }
 
-    fn make_v2(mount: &Path, name: &str, limits: &Limits) -> Option<Self> {
-        let own = fs::read_to_string("/proc/self/cgroup").ok()?;
-        let own = own.lines().find_map(|line| line.strip_prefix("0::/"))?;
-        let folder = mount.join(own).join(name);
-        fs::create_dir(&folder).ok()?;
-        let group = Self { folders: vec![folder.clone()], memory: Some(folder.clone()) };
+    fn make_v2(folder: &Path, limits: &Limits) -> Option<Self> {
+        make_folder(folder).ok()?;
+        let group = Self { folders: vec![folder.to_owned()], memory: Some(folder.to_owned()) };
         let set = fs::write(folder.join("memory.max"), limits.memory_bytes.to_string())
             .and_then(|()| fs::write(folder.join("pids.max"), limits.processes.to_string()));
         // A group without controllers limits nothing; then there is no point in it.
         set.is_ok().then_some(group)
     }
 
-    fn make_v1(mount: &Path, name: &str, limits: &Limits) -> Option<Self> {
+    fn make_v1(memory: &Path, pids: &Path, limits: &Limits) -> Option<Self> {
         let mut group = Self { folders: Vec::new(), memory: None };
-        for (controller, file, value) in [
-            ("memory", "memory.limit_in_bytes", limits.memory_bytes),
-            ("pids", "pids.max", u64::from(limits.processes)),
+        for (folder, file, value) in [
+            (memory, "memory.limit_in_bytes", limits.memory_bytes),
+            (pids, "pids.max", u64::from(limits.processes)),
         ] {
-            let folder = mount.join(controller).join(name);
-            if fs::create_dir(&folder).is_err() {
+            if make_folder(folder).is_err() {
                 continue;
             }
-            if controller == "memory" {
-                group.memory = Some(folder.clone());
+            group.folders.push(folder.to_owned());
+            fs::write(folder.join(file), value.to_string()).ok()?;
+            if folder == memory {
+                group.memory = Some(folder.to_owned());
             }
-            let set = fs::write(folder.join(file), value.to_string());
-            group.folders.push(folder);
-            set.ok()?;
         }
         (!group.folders.is_empty()).then_some(group)
     }
@@ -83,8 +87,73 @@ impl Cgroup {
 impl Drop for Cgroup {
     fn drop(&mut self) {
         for folder in &self.folders {
-            // Its processes are gone; if the kernel has not noticed yet, an empty group stays behind, which costs nothing.
+            // Its processes are gone; if the kernel has not noticed yet, an empty group stays behind until the next sweep.
             let _ = fs::remove_dir(folder);
         }
+    }
+}
+
+/// Removes the groups of processes that were ended before they could do so.
+pub(crate) fn sweep() {
+    let parents = match Hierarchy::find() {
+        Some(Hierarchy::Unified(parent)) => vec![parent],
+        Some(Hierarchy::PerController { memory, pids }) => vec![memory, pids],
+        None => Vec::new(),
+    };
+    for parent in parents {
+        let Ok(entries) = fs::read_dir(parent) else { continue };
+        for entry in entries.filter_map(Result::ok) {
+            if is_orphaned(&entry.file_name().to_string_lossy()) {
+                // A group with processes in it refuses.
+                let _ = fs::remove_dir(entry.path());
+            }
+        }
+    }
+}
+
+fn is_orphaned(name: &str) -> bool {
+    let owner = name.strip_prefix(PREFIX).and_then(|rest| rest.split_once('-'));
+    owner.is_some_and(|(process, _)| !Path::new("/proc").join(process).exists())
+}
+
+/// Where new groups may be made: below our own, so that no limit of this process is escaped.
+enum Hierarchy {
+    /// Version 2: one for all controllers.
+    Unified(PathBuf),
+    /// Version 1: one per controller.
+    PerController { memory: PathBuf, pids: PathBuf },
+}
+
+impl Hierarchy {
+    fn find() -> Option<Self> {
+        let mount = Path::new(MOUNT);
+        let own = fs::read_to_string("/proc/self/cgroup").ok()?;
+        if mount.join("cgroup.controllers").exists() {
+            return Some(Self::Unified(own_folder(&own, mount, "")));
+        }
+        let folder = |controller: &str| own_folder(&own, &mount.join(controller), controller);
+        Some(Self::PerController { memory: folder("memory"), pids: folder("pids") })
+    }
+}
+
+/// Returns our own group's folder for a controller, as `/proc/self/cgroup` tells.
+fn own_folder(own: &str, mount: &Path, controller: &str) -> PathBuf {
+    let path = own.lines().find_map(|line| {
+        let (controllers, path) = line.split_once(':')?.1.split_once(':')?;
+        controllers.split(',').any(|it| it == controller).then_some(path)
+    });
+    let folder = mount.join(path.unwrap_or_default().trim_start_matches('/'));
+    // In a container the path is the machine's, and what is mounted is our own group already.
+    if folder.is_dir() { folder } else { mount.to_owned() }
+}
+
+/// Makes a group; an empty one of that name is what an earlier process of our id left.
+fn make_folder(folder: &Path) -> io::Result<()> {
+    match fs::create_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            fs::remove_dir(folder)?;
+            fs::create_dir(folder)
+        }
+        other => other,
     }
 }

@@ -70,9 +70,28 @@ pub enum ExecuteError {
         /// The limit.
         limit: u64,
     },
+    /// The outputs are too many.
+    #[error("the outputs are more than {limit} files, links and directories")]
+    OutputEntries {
+        /// The limit.
+        limit: u64,
+    },
     /// A declared output lies where no action of `bld` may write.
     #[error("the output `{0}` is not below out/, where outputs are kept")]
     OutputPlace(RelativePath),
+    /// The input root has something where the sandbox cannot show it.
+    #[error("the input root's `{path}` {why}")]
+    InputRoot {
+        /// Where it is.
+        path: RelativePath,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// The working directory is not a directory of its own at the root.
+    #[error(
+        "the working directory `/{0}` is not one name at the root that the sandbox leaves free"
+    )]
+    WorkingDirectory(RelativePath),
     /// There is no such built-in.
     #[error("there is no built-in `{name}` of version `{version}`")]
     UnknownBuiltin {
@@ -105,6 +124,9 @@ impl ExecuteError {
             Self::Output { .. }
             | Self::OutputSize { .. }
             | Self::OutputPlace(_)
+            | Self::OutputEntries { .. }
+            | Self::InputRoot { .. }
+            | Self::WorkingDirectory(_)
             | Self::UnknownBuiltin { .. }
             | Self::BuiltinArguments { .. }
             | Self::NeedsSandbox => true,

@@ -1,6 +1,8 @@
 //! From an input root to mounts: each of its directories is a tree of the store.
 
-use std::path::Path;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 
 use model::{Command, Directory, Node, PathSegment, RelativePath, TreeDigest};
 use store::{Draft, LocalStore, TreeSource};
@@ -54,7 +56,7 @@ pub(crate) async fn mounts(
         mounts.push(Mount { at, kind });
     }
     show_etc(store, trees, &mut mounts).await?;
-    show_working_directory(&directory, command, scratch, &mut mounts)?;
+    show_working_directory(store, &directory, command, scratch, &mut mounts)?;
     Ok(mounts)
 }
 
@@ -65,7 +67,7 @@ async fn single_file(
     name: &PathSegment,
     digest: model::Digest,
     executable: bool,
-) -> Result<Option<std::path::PathBuf>, ExecuteError> {
+) -> Result<Option<PathBuf>, ExecuteError> {
     let mut draft = Draft::new();
     let node = Node::File { digest, executable };
     draft.add(store, &RelativePath::from(name.clone()), node)?;
@@ -90,48 +92,103 @@ async fn show_etc(
     let own = trees.ensure(tree).await?.ok_or_else(missing)?;
     match mounts.iter_mut().find(|mount| mount.at == "etc") {
         Some(mount) => {
-            if let MountKind::Tree(lower) = &mount.kind {
-                mount.kind = MountKind::Layers(vec![own, lower.clone()]);
-            }
+            let layers = vec![own, tree_below(mount)?];
+            mount.kind = MountKind::Layers(layers);
         }
         None => mounts.push(Mount { at: "etc".to_owned(), kind: MountKind::Tree(own) }),
     }
     Ok(())
 }
 
+/// Returns the tree that is mounted there. A link would lead out of the root, and what is mounted on it too.
+fn tree_below(mount: &Mount) -> Result<PathBuf, ExecuteError> {
+    match &mount.kind {
+        MountKind::Tree(path) => Ok(path.clone()),
+        MountKind::Layers(_)
+        | MountKind::File(_)
+        | MountKind::Link(_)
+        | MountKind::Writable(_)
+        | MountKind::Overlay { .. } => {
+            let path = RelativePath::new(mount.at.as_str()).expect("it is a name");
+            Err(ExecuteError::InputRoot { path, why: "is not a directory" })
+        }
+    }
+}
+
 /// The working directory takes writes, above whatever the input root has there; outputs have a folder
 /// of their own on the store's file system, so that keeping them is a rename.
 fn show_working_directory(
+    store: &LocalStore,
     root: &Directory,
     command: &Command,
     scratch: &Path,
     mounts: &mut Vec<Mount>,
 ) -> Result<(), ExecuteError> {
-    let make = |name: &str| {
-        let path = scratch.join(name);
-        std::fs::create_dir(&path).map_err(ExecuteError::disk("create", &path)).map(|()| path)
+    let at = working_directory(command)?;
+    let writes = scratch.join("work");
+    make_folder(&writes)?;
+    let below = match root.get(&at) {
+        Some(Node::Directory(tree)) => store.directory(*tree)?,
+        _ => None,
     };
-    let at = command.working_directory.to_string();
-    let inside = root.get(&at).is_some();
-    let writes = make("work")?;
-    match mounts.iter_mut().find(|mount| mount.at == at) {
-        Some(mount) if inside => {
-            if let MountKind::Tree(lower) = &mount.kind {
-                let lower = lower.clone();
-                mount.kind = MountKind::Overlay { lower, upper: writes, work: make("overlay")? };
-            }
-        }
-        _ => mounts.push(Mount { at: at.clone(), kind: MountKind::Writable(writes) }),
+    if let Some(Node::File { .. } | Node::Symlink(_)) =
+        below.as_ref().and_then(|it| it.get(OUTPUT_FOLDER))
+    {
+        let path = command.working_directory.join(&output_folder());
+        return Err(ExecuteError::InputRoot {
+            path,
+            why: "is not a directory, but outputs go there",
+        });
     }
-    let out = make(OUTPUT_FOLDER)?;
-    for path in &command.output_paths {
-        let below = path.strip_prefix(&RelativePath::new(OUTPUT_FOLDER).expect("a constant"));
-        let below = below.ok_or_else(|| ExecuteError::OutputPlace(path.clone()))?;
-        if let Some((parent, _)) = below.split_last() {
-            let parent = out.join(&parent);
-            std::fs::create_dir_all(&parent).map_err(ExecuteError::disk("create", &parent))?;
+    match mounts.iter_mut().find(|mount| mount.at == at) {
+        Some(mount) => {
+            let (lower, work) = (tree_below(mount)?, scratch.join("overlay"));
+            make_folder(&work)?;
+            mount.kind = MountKind::Overlay { lower, upper: writes, work };
         }
+        None => mounts.push(Mount { at: at.clone(), kind: MountKind::Writable(writes) }),
+    }
+    let out = scratch.join(OUTPUT_FOLDER);
+    make_folder(&out)?;
+    for path in &command.output_paths {
+        let below = path.strip_prefix(&output_folder());
+        let below = below.ok_or_else(|| ExecuteError::OutputPlace(path.clone()))?;
+        make_parents(&out, &below)?;
     }
     mounts.push(Mount { at: format!("{at}/{OUTPUT_FOLDER}"), kind: MountKind::Writable(out) });
     Ok(())
+}
+
+/// Returns the working directory's name: one at the root, and none that the sandbox fills.
+fn working_directory(command: &Command) -> Result<String, ExecuteError> {
+    let path = &command.working_directory;
+    let own = OWN.contains(&path.as_str()) || path.as_str() == "etc";
+    match path.split_last() {
+        Some((parent, name)) if parent.is_root() && !own => Ok(name.to_string()),
+        _ => Err(ExecuteError::WorkingDirectory(path.clone())),
+    }
+}
+
+fn output_folder() -> RelativePath {
+    RelativePath::new(OUTPUT_FOLDER).expect("a constant")
+}
+
+/// Makes the directories that the output at `path` lies in, as REAPI asks.
+fn make_parents(out: &Path, path: &RelativePath) -> Result<(), ExecuteError> {
+    let mut folder = out.to_owned();
+    let parents = path.split_last().map(|(parent, _)| parent).unwrap_or_default();
+    for name in parents.segments() {
+        folder.push(name);
+        if !folder.is_dir() {
+            make_folder(&folder)?;
+        }
+    }
+    Ok(())
+}
+
+/// Makes a directory that the command sees: the same whatever umask and folder `bld` happens to have.
+fn make_folder(path: &Path) -> Result<(), ExecuteError> {
+    fs::create_dir(path).map_err(ExecuteError::disk("create", path))?;
+    fs::set_permissions(path, Permissions::from_mode(0o755))
+        .map_err(ExecuteError::disk("set the mode of", path))
 }

@@ -1,5 +1,7 @@
 //! The executor of this machine.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -8,7 +10,7 @@ use model::{ActionResult, Digest};
 use store::{LocalStore, TreeSource};
 
 use crate::builtin::{self, BUILTIN_PROGRAM};
-use crate::cgroup::Cgroup;
+use crate::cgroup::{self, Cgroup};
 use crate::sandbox::{Lifeline, Mount, Outcome, Rung, Spec, run};
 use crate::{ExecuteError, Execution, Executor, Fate, Job, inputs, outputs};
 
@@ -23,8 +25,9 @@ pub struct LocalExecutor {
 }
 
 impl LocalExecutor {
-    /// Returns an executor that makes its sandboxes on `rung`.
+    /// Returns an executor that makes its sandboxes on `rung`. Control groups that a killed `bld` left are removed.
     pub fn new(store: Arc<LocalStore>, rung: Rung) -> Self {
+        cgroup::sweep();
         Self { store, rung }
     }
 
@@ -34,11 +37,11 @@ impl LocalExecutor {
         trees: &dyn TreeSource,
     ) -> Result<Execution, ExecuteError> {
         let scratch = self.store.scratch()?;
+        make_private(scratch.path())?;
         let root = job.action.input_root;
         let mounts = inputs::mounts(&self.store, root, job.command, scratch.path(), trees).await?;
         let spec = self.spec(&job, mounts, scratch.path())?;
-        let name = scratch.path().file_name().unwrap_or_default().to_string_lossy();
-        let cgroup = Cgroup::make(&format!("bld-{name}"), &job.limits);
+        let cgroup = Cgroup::make(&job.limits);
 
         // Whoever drops this future drops its lifeline, and so ends what the thread waits for.
         let lifeline = Lifeline::default();
@@ -106,10 +109,19 @@ impl LocalExecutor {
     }
 
     fn keep_log(&self, path: &Path) -> Result<Option<Digest>, ExecuteError> {
+        // A command can change the mode of its own streams.
+        let readable = Permissions::from_mode(0o600);
+        std::fs::set_permissions(path, readable).map_err(ExecuteError::disk("open", path))?;
         let mut file = std::fs::File::open(path).map_err(ExecuteError::disk("open", path))?;
         let digest = self.store.ingest(&mut file, false)?;
         Ok((!digest.is_empty()).then_some(digest))
     }
+}
+
+/// Shuts everybody else out of a directory: unfinished outputs are nobody's business, and might be set-user-id.
+fn make_private(folder: &Path) -> Result<(), ExecuteError> {
+    std::fs::set_permissions(folder, Permissions::from_mode(0o700))
+        .map_err(ExecuteError::disk("set the mode of", folder))
 }
 
 #[async_trait]

@@ -1,18 +1,29 @@
 //! From what a command left behind to blobs and trees.
 
 use std::fs;
-use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
-use std::path::Path;
+use std::io::ErrorKind;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _, lchown};
+use std::path::{Path, PathBuf};
 
 use model::{
     ActionResult, Command, Node, OutputDirectory, OutputFile, OutputSymlink, PathSegment,
     RelativePath, SymlinkTarget, TreeDigest,
 };
+use rustix::process::{getegid, geteuid};
 use store::{Draft, LocalStore};
 use wire::encode;
 
 use crate::ExecuteError;
 use crate::inputs::OUTPUT_FOLDER;
+
+/// The most files, links and directories that an action may leave: as many as an archive may hold.
+const ENTRIES_MAX: u64 = 1_000_000;
+
+/// The most names in an output's path: as many as in an archive's. Walking a tree recurses once per level.
+const DEPTH_MAX: usize = 64;
+
+/// The longest path of an output, in bytes: half of what Linux takes (`PATH_MAX`), for there is a store around it.
+const PATH_BYTES_MAX: usize = 2048;
 
 /// Moves what the command made at its declared outputs into the store and names it in `result`.
 /// What is not there is not in the result; whoever needs it says so.
@@ -23,11 +34,11 @@ pub(crate) fn collect(
     limit: u64,
     result: &mut ActionResult,
 ) -> Result<(), ExecuteError> {
-    let mut collector = Collector { store, left: limit, limit };
+    let mut collector = Collector { store, left: limit, limit, entries: 0 };
     let folder = RelativePath::new(OUTPUT_FOLDER).expect("a constant");
     for path in &command.output_paths {
         let below = path.strip_prefix(&folder).expect("checked before the command ran");
-        let file = scratch.join(OUTPUT_FOLDER).join(&below);
+        let Some(file) = reach(&scratch.join(OUTPUT_FOLDER), &below, path)? else { continue };
         let Some(node) = collector.node(&file, path)? else { continue };
         let path = path.clone();
         match node {
@@ -61,20 +72,58 @@ pub(crate) fn directory_output(
     Ok(OutputDirectory { path, tree, root })
 }
 
+/// Opens the way to an output and returns where it is; `None` if the way ends before.
+///
+/// What lies above it must be directories: a link would lead to the machine's own files.
+fn reach(
+    out: &Path,
+    below: &RelativePath,
+    path: &RelativePath,
+) -> Result<Option<PathBuf>, ExecuteError> {
+    let mut file = out.to_owned();
+    for name in below.segments() {
+        match file.symlink_metadata() {
+            Ok(metadata) if metadata.is_dir() => open_folder(&file)?,
+            Ok(_) => {
+                let why = "lies behind something that is not a directory";
+                return Err(ExecuteError::Output { path: path.to_string(), why });
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(ExecuteError::disk("look at", &file)(error)),
+        }
+        file.push(name);
+    }
+    Ok(Some(file))
+}
+
+/// Takes back the rights over a directory: a command may have taken them away, and they are not part of a tree.
+fn open_folder(folder: &Path) -> Result<(), ExecuteError> {
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o755))
+        .map_err(ExecuteError::disk("open", folder))
+}
+
 struct Collector<'a> {
     store: &'a LocalStore,
     left: u64,
     limit: u64,
+    entries: u64,
 }
 
 impl Collector<'_> {
     fn node(&mut self, file: &Path, path: &RelativePath) -> Result<Option<Node>, ExecuteError> {
         let refuse = |why| ExecuteError::Output { path: path.to_string(), why };
+        if path.as_str().len() > PATH_BYTES_MAX || path.segments().count() > DEPTH_MAX {
+            return Err(refuse("lies too deep"));
+        }
         let metadata = match file.symlink_metadata() {
             Ok(metadata) => metadata,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(ExecuteError::disk("look at", file)(error)),
         };
+        self.entries += 1;
+        if self.entries > ENTRIES_MAX {
+            return Err(ExecuteError::OutputEntries { limit: ENTRIES_MAX });
+        }
         let kind = metadata.file_type();
         if kind.is_symlink() {
             let target = fs::read_link(file).map_err(ExecuteError::disk("read", file))?;
@@ -103,6 +152,7 @@ impl Collector<'_> {
             .left
             .checked_sub(metadata.len())
             .ok_or(ExecuteError::OutputSize { limit: self.limit })?;
+        take_over(file, &metadata)?;
         let executable = mode & 0o100 != 0;
         let digest = self.store.adopt(file, executable)?;
         Ok(Some(Node::File { digest, executable }))
@@ -110,9 +160,7 @@ impl Collector<'_> {
 
     fn directory(&mut self, folder: &Path, path: &RelativePath) -> Result<Node, ExecuteError> {
         let mut draft = Draft::new();
-        // A command may have taken its own rights away; they are not part of the tree.
-        fs::set_permissions(folder, fs::Permissions::from_mode(0o755))
-            .map_err(ExecuteError::disk("open", folder))?;
+        open_folder(folder)?;
         let entries = fs::read_dir(folder).map_err(ExecuteError::disk("list", folder))?;
         for entry in entries {
             let entry = entry.map_err(ExecuteError::disk("list", folder))?;
@@ -120,8 +168,8 @@ impl Collector<'_> {
             let refuse =
                 |why| ExecuteError::Output { path: format!("{path}/{}", name.display()), why };
             let name = name.to_str().ok_or_else(|| refuse("has a name that is not UTF-8"))?;
-            let name =
-                PathSegment::new(name).map_err(|_source| refuse("has a name that is too long"))?;
+            let name = PathSegment::new(name)
+                .map_err(|_source| refuse("has a name that a tree cannot hold"))?;
             let below = path.child(&name);
             if let Some(node) = self.node(&entry.path(), &below)? {
                 draft.add(self.store, &RelativePath::from(name), node)?;
@@ -129,6 +177,20 @@ impl Collector<'_> {
         }
         Ok(Node::Directory(draft.finish(self.store)?))
     }
+}
+
+/// Makes a file one that the store can keep: owned by whoever owns the store, and readable.
+fn take_over(file: &Path, metadata: &fs::Metadata) -> Result<(), ExecuteError> {
+    let (uid, gid) = (geteuid().as_raw(), getegid().as_raw());
+    // On the rung of root the command is somebody else, who could change the store's file later.
+    if metadata.uid() != uid {
+        lchown(file, Some(uid), Some(gid)).map_err(ExecuteError::disk("take over", file))?;
+    }
+    if metadata.permissions().mode() & 0o400 == 0 {
+        let readable = fs::Permissions::from_mode(0o600);
+        fs::set_permissions(file, readable).map_err(ExecuteError::disk("open", file))?;
+    }
+    Ok(())
 }
 
 /// Returns whether a file has attributes of its own; labels that a security module gives to everything do not count.

@@ -1,1 +1,11 @@
 //! Fakes, promises and faults, for tests only.
+//!
+//! A promise is a function that any implementation of a trait must pass, and so must every decorator over it.
+
+mod flaky;
+mod memory;
+mod promises;
+
+pub use flaky::FlakyStore;
+pub use memory::MemoryStore;
+pub use promises::{action_cache_promises, blob_store_promises};

@@ -12,10 +12,12 @@ use model::{
     Action, ActionDigest, ActionResult, Command, Node as TreeNode, Platform, RelativePath,
     TreeDigest,
 };
+use store::ActionLock;
+use tokio::sync::{OnceCell, SemaphorePermit};
 use wire::encode;
 
 use super::{Build, BuildError, Failure, FailureKind, Made, Outcome, Ran, Stop, broken};
-use crate::graph::{BuiltinNode, NodeId, Owner, RunNode};
+use crate::graph::{BuiltinNode, Node, NodeId, Owner, RunNode};
 
 /// Where every command starts.
 const WORKING_DIRECTORY: &str = "work";
@@ -80,6 +82,12 @@ impl Build {
             let place = RelativePath::new(number.to_string()).expect("a number is a name");
             (place, artifact.clone())
         };
+        for artifact in &builtin.inputs {
+            let (node, _) = self.resolve(artifact, &owner).await?;
+            let TreeNode::Directory(_) = node else {
+                return Err(broken(BuildError::NotATree { owner: owner() }));
+            };
+        }
         let entries: Vec<_> = builtin.inputs.iter().enumerate().map(place).collect();
         let (input_root, _) = self.place(&entries, &owner).await?;
         let command = Command {
@@ -119,14 +127,37 @@ impl Build {
         if self.is_stopping() {
             return Err(Stop::Skipped);
         }
-        // Another process may be at it; waiting for it takes no slot.
-        let (store, digest) = (Arc::clone(&self.store), keyed.digest);
-        let locked = tokio::task::spawn_blocking(move || store.lock_action(digest)).await;
-        let _lock = locked.expect("waiting does not panic").map_err(broken)?;
+        // The slot first: locks are files, and of thousands of ready actions only those that run hold one.
+        let slot = self.slot().await;
+        let tried = tokio::task::block_in_place(|| self.store.try_lock_action(keyed.digest));
+        let (slot, _lock) = match tried.map_err(broken)? {
+            Some(lock) => (slot, lock),
+            None => {
+                drop(slot);
+                self.wait_for_others(keyed.digest).await?
+            }
+        };
         if let Some(outcome) = self.find(id, owner, keyed)? {
             return outcome;
         }
-        self.execute(id, owner, keyed).await
+        self.execute(id, owner, keyed, slot).await
+    }
+
+    async fn slot(&self) -> SemaphorePermit<'_> {
+        self.slots.acquire().await.expect("the slots are never closed")
+    }
+
+    /// Waits for another process that runs the action; waiting takes no slot.
+    async fn wait_for_others(
+        &self,
+        digest: ActionDigest,
+    ) -> Result<(SemaphorePermit<'_>, ActionLock), Stop> {
+        let waiter = self.waiters.acquire().await.expect("the waiters are never closed");
+        let store = Arc::clone(&self.store);
+        let locked = tokio::task::spawn_blocking(move || store.lock_action(digest)).await;
+        drop(waiter);
+        let lock = locked.expect("waiting does not panic").map_err(broken)?;
+        Ok((self.slot().await, lock))
     }
 
     /// Looks the action up among successes and remembered failures.
@@ -153,8 +184,13 @@ impl Build {
         })
     }
 
-    async fn execute(&self, id: NodeId, owner: &Owner, keyed: &Keyed) -> Outcome {
-        let slot = self.slots.acquire().await.expect("the slots are never closed");
+    async fn execute(
+        &self,
+        id: NodeId,
+        owner: &Owner,
+        keyed: &Keyed,
+        slot: SemaphorePermit<'_>,
+    ) -> Outcome {
         if self.is_stopping() {
             return Err(Stop::Skipped);
         }
@@ -263,28 +299,34 @@ impl Build {
         }
     }
 
-    /// Runs a node's action again, whatever the cache says, because its outputs are gone.
-    /// Returns whether there was anything to run; each node is run again at most once in a build.
-    pub(super) async fn remake(&self, id: NodeId) -> Result<bool, Stop> {
-        if !self.remade.lock().expect("no holder panics").insert(id) {
-            return Ok(true);
-        }
+    /// Runs a node's action again, whatever the cache says, because its outputs are gone: once in a build.
+    ///
+    /// Takes no slot: whoever misses the outputs may hold the last one.
+    pub(super) async fn remake(&self, id: NodeId) -> Result<(), Stop> {
+        let remaking = {
+            let mut remade = self.remade.lock().expect("no holder panics");
+            Arc::clone(remade.entry(id).or_insert_with(|| Arc::new(OnceCell::new())))
+        };
+        remaking.get_or_init(|| self.remake_now(id)).await.clone()
+    }
+
+    async fn remake_now(&self, id: NodeId) -> Result<(), Stop> {
         let (owner, keyed) = match self.plan.graph.node(id) {
-            crate::graph::Node::Run(run) => (&run.owner, self.key_of_run(run).await?),
-            crate::graph::Node::Builtin(it) => (&it.owner, self.key_of_builtin(it).await?),
-            crate::graph::Node::Source(_)
-            | crate::graph::Node::Locked(_)
-            | crate::graph::Node::Write { .. }
-            | crate::graph::Node::Tree(_) => return Ok(false),
+            Node::Run(run) => (&run.owner, self.key_of_run(run).await?),
+            Node::Builtin(it) => (&it.owner, self.key_of_builtin(it).await?),
+            Node::Source(_) | Node::Locked(_) | Node::Write { .. } | Node::Tree(_) => return Ok(()),
         };
         self.store.forget_result(keyed.digest).map_err(broken)?;
         let job =
             Job { action: &keyed.action, command: &keyed.command, limits: self.options.limits };
         self.events.started(owner);
-        let executed = self.executor.execute(job, self).await;
-        let execution = executed
-            .map_err(|source| broken(BuildError::Execute { owner: owner.to_string(), source }))?;
-        self.settle(id, owner, &keyed, &execution).map(|_| true)
+        match self.executor.execute(job, self).await {
+            Ok(execution) => self.settle(id, owner, &keyed, &execution).map(|_| ()),
+            Err(error) if error.is_action_fault() => {
+                self.bad_output(owner, &keyed, &error).map(|_| ())
+            }
+            Err(source) => Err(broken(BuildError::Execute { owner: owner.to_string(), source })),
+        }
     }
 }
 

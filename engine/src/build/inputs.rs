@@ -1,8 +1,10 @@
 //! Putting input trees together from artifacts.
 
+use std::collections::BTreeMap;
+
 use futures::future::try_join_all;
-use model::{Directory, Node as TreeNode, RelativePath, TreeDigest};
-use store::{Draft, Entry};
+use model::{Directory, Node as TreeNode, PathSegment, RelativePath, TreeDigest};
+use store::{Draft, DraftError, Entry, StoreError};
 
 use super::{Build, BuildError, Stop, broken};
 use crate::graph::{Artifact, Node, NodeId};
@@ -17,33 +19,55 @@ impl Build {
     ) -> Result<(TreeDigest, bool), Stop> {
         let wanted = entries.iter().map(|(_, artifact)| self.resolve(artifact, owner));
         let found = try_join_all(wanted).await?;
-        let inputs = |source| broken(BuildError::Inputs { owner: owner(), source });
-        let mut draft = Draft::new();
-        let mut ran = false;
-        for ((place, artifact), (node, node_ran)) in entries.iter().zip(found) {
-            ran |= node_ran;
-            if place.is_root() {
-                let TreeNode::Directory(tree) = node else {
-                    return Err(broken(BuildError::NotATree { owner: owner() }));
-                };
-                let directory = self.listing(tree, artifact.node).await?;
-                for (name, child) in directory.children() {
-                    if let TreeNode::Directory(tree) = child {
-                        self.note_maker(tree.0, artifact.node);
-                    }
-                    draft.replace(name.clone(), Entry::Node(child.clone()));
-                }
-                continue;
+        let ran = found.iter().any(|(_, ran)| *ran);
+        let nodes: Vec<_> = found.into_iter().map(|(node, _)| node).collect();
+        let mut drafted = self.draft(entries, &nodes, owner).await;
+        if let Err(Unplaced::Missing) = drafted {
+            // A listing that must be looked into was made by an earlier build and has vanished since.
+            for (_, artifact) in entries {
+                self.restore(artifact.node).await?;
             }
-            if let TreeNode::Directory(tree) = &node {
-                self.note_maker(tree.0, artifact.node);
-            }
-            draft.add(&self.store, place, node).map_err(inputs)?;
+            drafted = self.draft(entries, &nodes, owner).await;
         }
-        self.check_links(entries, &mut draft, owner)?;
+        let draft = drafted.map_err(|unplaced| match unplaced {
+            Unplaced::Missing => broken(BuildError::Gone { owner: owner() }),
+            Unplaced::Stop(stop) => stop,
+        })?;
         let tree = draft.finish(&self.store).map_err(broken)?;
         self.note_parts(tree, entries);
         Ok((tree, ran))
+    }
+
+    async fn draft(
+        &self,
+        entries: &[(RelativePath, Artifact)],
+        nodes: &[TreeNode],
+        owner: &(dyn Fn() -> String + Sync),
+    ) -> Result<Draft, Unplaced> {
+        let mut draft = Draft::new();
+        for ((place, artifact), node) in entries.iter().zip(nodes) {
+            if let TreeNode::Directory(tree) = node {
+                self.note_maker(tree.0, artifact.node);
+            }
+            if !place.is_root() {
+                let added = draft.add(&self.store, place, node.clone());
+                added.map_err(|error| unplaced(error, owner))?;
+                continue;
+            }
+            let TreeNode::Directory(tree) = node else {
+                let error = BuildError::NotATree { owner: owner() };
+                return Err(Unplaced::Stop(broken(error)));
+            };
+            let directory = self.listing(*tree, artifact.node).await.map_err(Unplaced::Stop)?;
+            for (name, child) in directory.children() {
+                if let TreeNode::Directory(tree) = child {
+                    self.note_maker(tree.0, artifact.node);
+                }
+                draft.replace(name.clone(), Entry::Node(child.clone()));
+            }
+        }
+        self.check_links(entries, &mut draft, owner)?;
+        Ok(draft)
     }
 
     /// A link of the workspace stays a link; what it leads to must then be an input too.
@@ -52,43 +76,50 @@ impl Build {
         entries: &[(RelativePath, Artifact)],
         draft: &mut Draft,
         owner: &(dyn Fn() -> String + Sync),
-    ) -> Result<(), Stop> {
-        let inputs = |source| broken(BuildError::Inputs { owner: owner(), source });
+    ) -> Result<(), Unplaced> {
         for (place, artifact) in entries {
             let Node::Source(path) = self.plan.graph.node(artifact.node) else { continue };
-            let Some(Entry::Node(TreeNode::Symlink(target))) =
-                draft.get(&self.store, place).map_err(inputs)?.cloned()
-            else {
-                continue;
-            };
+            let found = draft.get(&self.store, place).map_err(|error| unplaced(error, owner))?;
+            let Some(Entry::Node(TreeNode::Symlink(target))) = found.cloned() else { continue };
             let folder = place.split_last().map(|(folder, _)| folder).unwrap_or_default();
-            let leads_to = resolve(&folder, target.as_str());
-            let there = match &leads_to {
-                Some(path) => draft.get(&self.store, path).map_err(inputs)?.is_some(),
+            let there = match resolve(&folder, target.as_str()) {
+                Some(path) => {
+                    let found = draft.get(&self.store, &path);
+                    found.map_err(|error| unplaced(error, owner))?.is_some()
+                }
                 None => false,
             };
             if !there {
                 let (path, target) = (path.clone(), target.to_string());
-                return Err(broken(SourceError::Dangling { path, target }));
+                return Err(Unplaced::Stop(broken(SourceError::Dangling { path, target })));
             }
         }
         Ok(())
     }
 
-    /// Trees inside a tree that was put together may be asked for by themselves: remember who makes them.
+    /// Trees inside a tree that was put together may be asked for by themselves: remember what is in them.
     fn note_parts(&self, tree: TreeDigest, entries: &[(RelativePath, Artifact)]) {
-        let mut pending = vec![(tree, RelativePath::root())];
-        while let Some((tree, at)) = pending.pop() {
-            let makes = |(place, _): &&(RelativePath, Artifact)| *place == at;
-            if let Some((_, artifact)) = entries.iter().find(makes) {
+        let mut pending = vec![(tree, entries.iter().map(|(at, it)| (at.clone(), it)).collect())];
+        while let Some((tree, parts)) = pending.pop() {
+            let parts: Vec<(RelativePath, &Artifact)> = parts;
+            for (_, artifact) in &parts {
                 self.note_maker(tree.0, artifact.node);
+            }
+            // What stands here as a whole has its own parts, and its own maker.
+            if parts.iter().all(|(at, _)| at.is_root()) {
                 continue;
             }
             let Ok(Some(directory)) = self.store.directory(tree) else { continue };
+            let mut below: BTreeMap<PathSegment, Vec<_>> = BTreeMap::new();
+            for (at, artifact) in parts {
+                let mut segments = at.segments();
+                let Some(first) = segments.next() else { continue };
+                let rest = segments.fold(RelativePath::root(), |rest, it| rest.child(&it));
+                below.entry(first).or_default().push((rest, artifact));
+            }
             for (name, child) in directory.directories() {
-                let below = at.child(name);
-                if entries.iter().any(|(place, _)| place.strip_prefix(&below).is_some()) {
-                    pending.push((child, below));
+                if let Some(parts) = below.remove(name) {
+                    pending.push((child, parts));
                 }
             }
         }
@@ -100,10 +131,27 @@ impl Build {
             return Ok(directory);
         }
         self.note_maker(tree.0, maker);
-        if self.ensure_tree(tree).await.map_err(broken)?.is_none() {
-            self.remake(maker).await?;
+        self.ensure_tree(tree).await.map_err(broken)?;
+        if let Some(directory) = self.store.directory(tree).map_err(broken)? {
+            return Ok(directory);
         }
         let gone = || broken(BuildError::Gone { owner: self.owner_name(maker) });
+        self.restore(maker).await?;
         self.store.directory(tree).map_err(broken)?.ok_or_else(gone)
     }
+}
+
+/// Why inputs are not in their places.
+enum Unplaced {
+    /// A listing is not in the store.
+    Missing,
+    /// The build cannot go on.
+    Stop(Stop),
+}
+
+fn unplaced(error: DraftError, owner: &(dyn Fn() -> String + Sync)) -> Unplaced {
+    if let DraftError::Store(StoreError::Missing { .. }) = error {
+        return Unplaced::Missing;
+    }
+    Unplaced::Stop(broken(BuildError::Inputs { owner: owner(), source: error }))
 }

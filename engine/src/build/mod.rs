@@ -71,7 +71,7 @@ pub enum BuildError {
         source: ExecuteError,
     },
     /// A path was asked for that a tree does not have.
-    #[error("{owner} wants `{path}` of a tree that has no such path")]
+    #[error("{owner} wants `{path}` in a tree that has no such path")]
     NoSuchPath {
         /// Who wants it.
         owner: String,
@@ -92,8 +92,10 @@ pub enum BuildError {
         /// Its name.
         name: String,
     },
-    /// An artifact names an output that its action did not make.
-    #[error("an output of {owner} is gone and cannot be made again")]
+    /// What an earlier build made has vanished, and running it again does not make the same.
+    #[error(
+        "an output of {owner} has vanished from the store, and running it again made something else; build again"
+    )]
     Gone {
         /// Whose it is.
         owner: String,
@@ -129,6 +131,16 @@ pub(crate) enum Stop {
 
 type Outcome = Result<Arc<Made>, Stop>;
 
+/// The one time in a build that a node is run again, which all who miss its outputs wait for.
+type Remaking = Arc<OnceCell<Result<(), Stop>>>;
+
+/// How many goals are worked on at once, besides those that run: enough to keep every slot busy,
+/// and few enough that forty thousand cells do not all lie in memory half done.
+const GOALS_WAITING_MAX: usize = 256;
+
+/// How many wait at once for other processes: each takes a thread.
+const WAITERS_MAX: usize = 64;
+
 /// One build.
 pub struct Build {
     store: Arc<LocalStore>,
@@ -139,9 +151,10 @@ pub struct Build {
     options: BuildOptions,
     events: Arc<dyn Events>,
     slots: Semaphore,
+    waiters: Semaphore,
     nodes: Vec<OnceCell<Outcome>>,
-    makers: Mutex<BTreeMap<Digest, NodeId>>,
-    remade: Mutex<BTreeSet<NodeId>>,
+    makers: Mutex<BTreeMap<Digest, BTreeSet<NodeId>>>,
+    remade: Mutex<BTreeMap<NodeId, Remaking>>,
     ran: Mutex<Vec<Ran>>,
     counts: Mutex<Counts>,
     failed: AtomicBool,
@@ -164,7 +177,8 @@ impl Build {
             executor,
             outside,
             files,
-            slots: Semaphore::new(options.jobs.max(1)),
+            slots: Semaphore::new(options.jobs.clamp(1, Semaphore::MAX_PERMITS)),
+            waiters: Semaphore::new(WAITERS_MAX),
             plan,
             options,
             events,
@@ -180,14 +194,20 @@ impl Build {
     /// Builds every goal and returns what came of each; dropping the future ends everything that runs.
     pub async fn run(self: Arc<Self>) -> Result<Report, Arc<BuildError>> {
         let mut tasks = JoinSet::new();
-        for (index, goal) in self.plan.goals.iter().enumerate() {
-            if !goal.excluded {
+        let goals = self.plan.goals.iter().enumerate();
+        let mut wanted = goals.filter(|(_, goal)| !goal.excluded).map(|(index, _)| index);
+        let mut next = |tasks: &mut JoinSet<_>| {
+            if let Some(index) = wanted.next() {
                 let build = Arc::clone(&self);
                 tasks.spawn(async move { (index, build.goal(index).await) });
             }
+        };
+        for _ in 0..GOALS_WAITING_MAX.saturating_add(self.options.jobs).min(self.plan.goals.len()) {
+            next(&mut tasks);
         }
         let mut outcomes: Vec<Option<GoalOutcome>> = vec![None; self.plan.goals.len()];
         while let Some(joined) = tasks.join_next().await {
+            next(&mut tasks);
             let (index, outcome) = joined.expect("a goal does not panic");
             // Dropping the others with the set ends what they run.
             outcomes[index] = Some(outcome?);
@@ -225,22 +245,29 @@ impl Build {
     async fn goal_output(&self, artifact: &Artifact) -> Result<(TreeNode, bool), Stop> {
         let owner = || self.owner_name(artifact.node);
         let (node, ran) = self.resolve(artifact, &owner).await?;
-        let here = match &node {
-            TreeNode::File { digest, .. } => self.store.contains(*digest).map_err(broken)?,
-            TreeNode::Directory(tree) => {
-                self.note_maker(tree.0, artifact.node);
-                self.ensure_tree(*tree).await.map_err(broken)?.is_some()
-            }
-            TreeNode::Symlink(_) => true,
-        };
-        if here {
+        if let TreeNode::Directory(tree) = &node {
+            self.note_maker(tree.0, artifact.node);
+        }
+        if self.bring(&node).await? {
             return Ok((node, ran));
         }
         // It was promised by an earlier build and has vanished since: make it again.
-        if !self.remake(artifact.node).await? {
-            return Err(broken(BuildError::Gone { owner: owner() }));
+        self.restore(artifact.node).await?;
+        if self.bring(&node).await? {
+            return Ok((node, true));
         }
-        Ok((node, true))
+        Err(broken(BuildError::Gone { owner: owner() }))
+    }
+
+    /// Makes what a goal came to present, if it can be had, and returns whether it is.
+    async fn bring(&self, node: &TreeNode) -> Result<bool, Stop> {
+        match node {
+            TreeNode::File { digest, .. } => self.store.contains(*digest).map_err(broken),
+            TreeNode::Directory(tree) => {
+                Ok(self.ensure_tree(*tree).await.map_err(broken)?.is_some())
+            }
+            TreeNode::Symlink(_) => Ok(true),
+        }
     }
 
     /// Returns what an artifact stands for.
@@ -281,9 +308,9 @@ impl Build {
                     TreeNode::File { digest: digest.map_err(broken)?, executable: *executable };
                 Ok(Arc::new(Made::plain(node)))
             }
-            Node::Tree(entries) => {
-                let owner = || "a tree".to_owned();
-                let (tree, ran) = self.place(entries, &owner).await?;
+            Node::Tree(tree) => {
+                let owner = || tree.owner.to_string();
+                let (tree, ran) = self.place(&tree.entries, &owner).await?;
                 let outputs = BTreeMap::from([(RelativePath::root(), TreeNode::Directory(tree))]);
                 Ok(Arc::new(Made { outputs, ran }))
             }
@@ -298,7 +325,8 @@ impl Build {
             Node::Builtin(builtin) => builtin.owner.to_string(),
             Node::Source(path) => path.to_string(),
             Node::Locked(tree) => format!("the locked tree {}", tree.0.short()),
-            Node::Write { .. } | Node::Tree(_) => "a tree".to_owned(),
+            Node::Tree(tree) => tree.owner.to_string(),
+            Node::Write { .. } => "a file that a rule writes".to_owned(),
         }
     }
 

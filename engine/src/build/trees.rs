@@ -4,16 +4,16 @@ use std::path::PathBuf;
 
 use async_trait::async_trait;
 use futures::future::{BoxFuture, FutureExt as _};
-use model::{Digest, TreeDigest};
+use model::{Digest, Node as TreeNode, TreeDigest};
 use store::{StoreError, TreeSource};
 
-use super::{Build, Stop};
-use crate::graph::NodeId;
+use super::{Build, Made, Stop, broken};
+use crate::graph::{Node, NodeId};
 
 impl Build {
-    /// Remembers which node makes a tree, in case its bytes turn out to be gone.
+    /// Remembers which node a tree comes from, in case its bytes turn out to be gone.
     pub(super) fn note_maker(&self, tree: Digest, node: NodeId) {
-        self.makers.lock().expect("no holder panics").entry(tree).or_insert(node);
+        self.makers.lock().expect("no holder panics").entry(tree).or_default().insert(node);
     }
 
     /// Makes a tree present: from this store, from outside, or by running again what makes it.
@@ -29,15 +29,59 @@ impl Build {
             if let Some(path) = self.outside.ensure(tree).await? {
                 return Ok(Some(path));
             }
-            let maker = self.makers.lock().expect("no holder panics").get(&tree.0).copied();
-            let Some(maker) = maker else { return Ok(None) };
-            match self.remake(maker).await {
-                Ok(_) => tokio::task::block_in_place(|| self.store.materialise(tree)),
+            let makers = self.makers.lock().expect("no holder panics").get(&tree.0).cloned();
+            for maker in makers.unwrap_or_default() {
                 // The caller says what it misses; the node's own outcome says why.
-                Err(Stop::Failed(_) | Stop::Skipped | Stop::Broken(_)) => Ok(None),
+                if let Err(Stop::Failed(_) | Stop::Skipped | Stop::Broken(_)) =
+                    self.restore(maker).await
+                {
+                    return Ok(None);
+                }
+            }
+            tokio::task::block_in_place(|| self.store.materialise(tree))
+        }
+        .boxed()
+    }
+
+    /// Makes the bytes of what a node came to present again, wherever they come from.
+    pub(super) fn restore(&self, id: NodeId) -> BoxFuture<'_, Result<(), Stop>> {
+        async move {
+            match self.plan.graph.node(id) {
+                // Taken in by this build, and cheap to take in again.
+                Node::Source(_) | Node::Write { .. } => self.make(id).await.map(|_| ()),
+                Node::Locked(tree) => {
+                    self.outside.ensure(*tree).await.map_err(broken)?;
+                    Ok(())
+                }
+                Node::Tree(tree) => {
+                    for (_, artifact) in &tree.entries {
+                        self.restore(artifact.node).await?;
+                    }
+                    self.make(id).await.map(|_| ())
+                }
+                Node::Run(_) | Node::Builtin(_) => {
+                    let made = self.node(id).await?;
+                    let whole = tokio::task::block_in_place(|| self.is_whole(&made));
+                    if whole.map_err(broken)? { Ok(()) } else { self.remake(id).await }
+                }
             }
         }
         .boxed()
+    }
+
+    /// Returns whether all bytes of what a node came to are here.
+    fn is_whole(&self, made: &Made) -> Result<bool, StoreError> {
+        for node in made.outputs.values() {
+            let here = match node {
+                TreeNode::File { digest, .. } => self.store.contains(*digest)?,
+                TreeNode::Directory(tree) => self.store.contains_tree(*tree)?,
+                TreeNode::Symlink(_) => true,
+            };
+            if !here {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 }
 

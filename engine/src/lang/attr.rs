@@ -11,6 +11,7 @@ use starlark::values::{
 use super::data::Data;
 use super::plain_value;
 use super::provider::ProviderId;
+use crate::diagnostic::suggest;
 use crate::label::{Label, split_cell};
 
 /// What an attribute may be.
@@ -54,54 +55,83 @@ impl Attr {
         if self.default.as_ref() == Some(value) {
             return Ok(());
         }
-        let wrong = |wanted: &str| Err(format!("it is {wanted}, not {}", value.kind()));
-        match (&self.kind, value) {
-            (AttrKind::String, Data::String(_))
-            | (AttrKind::Int, Data::Int(_))
-            | (AttrKind::Bool, Data::Bool(_)) => Ok(()),
-            (AttrKind::Choice(allowed), Data::String(text)) => {
+        self.kind.check(value, here)
+    }
+}
+
+impl AttrKind {
+    /// Checks a value that is no select.
+    pub(crate) fn check(&self, value: &Data, here: &RelativePath) -> Result<(), String> {
+        let text = |value: &Data| value.as_str().map(|_| ()).ok_or_else(|| wrong("text", value));
+        let source = |value: &Data| match value.as_str() {
+            Some(text) => check_source(text, here),
+            None => Err(wrong("a file or label", value)),
+        };
+        let label = |value: &Data| match value.as_str() {
+            Some(text) => check_label(text, here),
+            None => Err(wrong("a label", value)),
+        };
+        match (self, value) {
+            (Self::String, Data::String(_))
+            | (Self::Int, Data::Int(_))
+            | (Self::Bool, Data::Bool(_)) => Ok(()),
+            (Self::Choice(allowed), Data::String(text)) => {
                 if allowed.contains(text) {
                     return Ok(());
                 }
-                Err(format!("it is one of {}, not {text:?}", allowed.join(", ")))
+                let suggestion = suggest(text, allowed);
+                Err(format!("it is one of {}, not `{text}`{suggestion}", allowed.join(", ")))
             }
-            (AttrKind::StringList, Data::List(items)) => {
-                if items.iter().all(|item| item.as_str().is_some()) {
-                    return Ok(());
-                }
-                wrong("a list of texts")
-            }
-            (AttrKind::StringDict, Data::Dict(pairs)) => {
-                let text = |(key, value): &(Data, Data)| key.as_str().and(value.as_str()).is_some();
-                if pairs.iter().all(text) { Ok(()) } else { wrong("a dict of texts") }
-            }
-            (AttrKind::Source, Data::String(text)) => check_source(text, here),
-            (AttrKind::SourceList, Data::List(items)) => items.iter().try_for_each(|item| {
-                let text = item.as_str().ok_or("it is a list of files and labels")?;
-                check_source(text, here)
-            }),
-            (AttrKind::Label(_), Data::String(text)) => check_label(text, here),
-            (AttrKind::LabelList(_), Data::List(items)) => items.iter().try_for_each(|item| {
-                check_label(item.as_str().ok_or("it is a list of labels")?, here)
-            }),
-            (AttrKind::LabelDict(_), Data::Dict(pairs)) => {
-                pairs.iter().try_for_each(|(key, value)| {
-                    let label = key.as_str().and(value.as_str());
-                    check_label(label.ok_or("it is a dict from texts to labels")?, here)
-                })
-            }
-            (AttrKind::Choice(_) | AttrKind::String, _) => wrong("text"),
-            (AttrKind::Int, _) => wrong("a number"),
-            (AttrKind::Bool, _) => wrong("True or False"),
-            (AttrKind::StringList, _) => wrong("a list of texts"),
-            (AttrKind::StringDict, _) => wrong("a dict of texts"),
-            (AttrKind::Source, _) => wrong("a file or label"),
-            (AttrKind::SourceList, _) => wrong("a list of files and labels"),
-            (AttrKind::Label(_), _) => wrong("a label"),
-            (AttrKind::LabelList(_), _) => wrong("a list of labels"),
-            (AttrKind::LabelDict(_), _) => wrong("a dict from texts to labels"),
+            (Self::StringList, Data::List(items)) => each(items, text),
+            (Self::SourceList, Data::List(items)) => each(items, source),
+            (Self::LabelList(_), Data::List(items)) => each(items, label),
+            (Self::StringDict, Data::Dict(pairs)) => each_value(pairs, text),
+            (Self::LabelDict(_), Data::Dict(pairs)) => each_value(pairs, label),
+            (Self::Source, Data::String(_)) => source(value),
+            (Self::Label(_), Data::String(_)) => label(value),
+            _ => Err(wrong(self.words(), value)),
         }
     }
+
+    /// Returns what a value of this kind is called in messages.
+    fn words(&self) -> &'static str {
+        match self {
+            Self::Choice(_) | Self::String => "text",
+            Self::Int => "a number",
+            Self::Bool => "True or False",
+            Self::StringList => "a list of texts",
+            Self::StringDict => "a dict of texts",
+            Self::Source => "a file or label",
+            Self::SourceList => "a list of files and labels",
+            Self::Label(_) => "a label",
+            Self::LabelList(_) => "a list of labels",
+            Self::LabelDict(_) => "a dict from texts to labels",
+        }
+    }
+}
+
+fn wrong(wanted: &str, value: &Data) -> String {
+    if matches!(value, Data::Select(_)) {
+        return "a select is a whole value, not a part of one".to_owned();
+    }
+    format!("it is {wanted}, not {}", value.kind())
+}
+
+fn each(items: &[Data], check: impl Fn(&Data) -> Result<(), String>) -> Result<(), String> {
+    let mut numbered = (1..).zip(items);
+    numbered.try_for_each(|(number, item)| {
+        check(item).map_err(|why| format!("value {number} of the list: {why}"))
+    })
+}
+
+fn each_value(
+    pairs: &[(Data, Data)],
+    check: impl Fn(&Data) -> Result<(), String>,
+) -> Result<(), String> {
+    pairs.iter().try_for_each(|(key, value)| {
+        let name = key.as_str().ok_or_else(|| wrong("a dict whose keys are texts", key))?;
+        check(value).map_err(|why| format!("the value of `{name}`: {why}"))
+    })
 }
 
 /// Returns whether a source is a label rather than a file.

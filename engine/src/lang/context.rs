@@ -9,8 +9,9 @@ use starlark::environment::{Methods, MethodsBuilder};
 use starlark::eval::Evaluator;
 use starlark::starlark_module;
 use starlark::values::dict::{AllocDict, UnpackDictEntries};
-use starlark::values::list::UnpackList;
+use starlark::values::list::{AllocList, UnpackList};
 use starlark::values::none::NoneOr;
+use starlark::values::structs::AllocStruct;
 use starlark::values::{
     Heap, NoSerialize, ProvidesStaticType, StarlarkPagablePanic, StarlarkValue, Value,
     starlark_value,
@@ -21,46 +22,38 @@ use super::data::Data;
 use super::session::Session;
 use super::{mistake, plain_value};
 use crate::cell::Cell;
-use crate::graph::{BuiltinNode, Node, Owner, RunNode};
+use crate::graph::{BuiltinNode, Node, Owner, RunNode, first_nested};
 use crate::label::Label;
 
 /// The folder below the working directory that outputs are kept from.
 const OUTPUT_FOLDER: &str = "out";
 
 /// What a rule's implementation knows of its target.
-#[derive(Debug, ProvidesStaticType, NoSerialize, Allocative, StarlarkPagablePanic)]
-pub(crate) struct ContextValue {
-    #[allocative(skip)]
+#[derive(Debug)]
+pub(crate) struct Context {
     pub(crate) label: Label,
-    #[allocative(skip)]
     pub(crate) cell: Cell,
     pub(crate) attrs: Vec<(String, Data)>,
     pub(crate) locked: Vec<Data>,
     pub(crate) settings: BTreeMap<String, String>,
 }
 
-plain_value!(ContextValue, "context", |self, f| write!(f, "<ctx of {}>", self.label));
-
-#[starlark_value(type = "context")]
-impl<'v> StarlarkValue<'v> for ContextValue {
-    fn get_attr(&self, name: &str, heap: Heap<'v>) -> Option<Value<'v>> {
-        Some(match name {
-            "label" => heap.alloc(self.label.to_string()),
-            "name" => heap.alloc(self.label.name.clone()),
-            "package" => heap.alloc(self.label.package.to_string()),
-            "cell" => cell_value(&self.cell, heap),
-            "attr" => Data::Struct(self.attrs.clone()).to_value(heap),
-            "locked" => Data::List(self.locked.clone()).to_value(heap),
-            "settings" => heap.alloc(AllocDict(self.settings.iter())),
-            "actions" => heap.alloc(ActionsValue),
-            _ => return None,
-        })
-    }
-
-    fn dir_attr(&self) -> Vec<String> {
-        ["label", "name", "package", "cell", "attr", "locked", "settings", "actions"]
-            .map(str::to_owned)
-            .to_vec()
+impl Context {
+    /// Returns the struct that implementations call `ctx`; made once, so that looking at a part costs nothing.
+    pub(crate) fn to_value<'v>(&self, heap: Heap<'v>) -> Value<'v> {
+        let attrs = self.attrs.iter().map(|(name, value)| (name.as_str(), value.to_value(heap)));
+        let locked = self.locked.iter().map(|member| member.to_value(heap));
+        let fields: [(&str, Value<'v>); 8] = [
+            ("label", heap.alloc(self.label.to_string())),
+            ("name", heap.alloc(self.label.name.clone())),
+            ("package", heap.alloc(self.label.package.to_string())),
+            ("cell", cell_value(&self.cell, heap)),
+            ("attr", heap.alloc(AllocStruct(attrs))),
+            ("locked", heap.alloc(AllocList(locked))),
+            ("settings", heap.alloc(AllocDict(self.settings.iter()))),
+            ("actions", heap.alloc(ActionsValue)),
+        ];
+        heap.alloc(AllocStruct(fields))
     }
 }
 
@@ -98,7 +91,48 @@ fn placed(entries: Placed<'_>) -> starlark::Result<Vec<(RelativePath, Artifact)>
         .collect::<starlark::Result<Vec<_>>>()?;
     // Outer places first, so that what belongs inside finds them.
     placed.sort();
+    if let Some(twice) = placed.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+        return Err(mistake(format!("two artifacts are placed at `/{}`", twice[0].0)));
+    }
     Ok(placed)
+}
+
+/// Refuses what no process can be given.
+fn check_words(what: &str, words: &[String]) -> starlark::Result<()> {
+    match words.iter().find(|word| word.contains('\0')) {
+        Some(word) => Err(mistake(format!("{what} has a NUL in it: {word:?}"))),
+        None => Ok(()),
+    }
+}
+
+fn check_environment(entries: &[(String, String)]) -> starlark::Result<()> {
+    for (name, value) in entries {
+        if name.is_empty() || name.contains(['=', '\0']) {
+            return Err(mistake(format!("`{name}` cannot be the name of a variable in `env`")));
+        }
+        check_words("`env`", std::slice::from_ref(value))?;
+    }
+    Ok(())
+}
+
+/// Parses the outputs of a command: at least one, none twice, none inside another.
+fn output_paths(outputs: &[String]) -> starlark::Result<Vec<RelativePath>> {
+    let mut paths = Vec::new();
+    for output in outputs {
+        let path = RelativePath::new(format!("{OUTPUT_FOLDER}/{output}"));
+        paths.push(path.map_err(|error| mistake(format!("the output `{output}`: {error}")))?);
+    }
+    let mut sorted: Vec<_> = paths.iter().collect();
+    sorted.sort();
+    if sorted.is_empty() || sorted.windows(2).any(|pair| pair[0] == pair[1]) {
+        return Err(mistake("`outputs` holds at least one path, and none twice"));
+    }
+    match first_nested(&paths) {
+        Some((inner, outer)) => {
+            Err(mistake(format!("the output `{inner}` lies inside the output `{outer}`")))
+        }
+        None => Ok(paths),
+    }
 }
 
 fn role_of(owner: &Owner, role: &str) -> Owner {
@@ -128,11 +162,9 @@ fn action_methods(builder: &mut MethodsBuilder) {
         if arguments.items.is_empty() {
             return Err(mistake("`arguments` holds at least the program"));
         }
-        let mut paths = Vec::new();
-        for output in &outputs.items {
-            let path = RelativePath::new(format!("{OUTPUT_FOLDER}/{output}"));
-            paths.push(path.map_err(|error| mistake(format!("the output `{output}`: {error}")))?);
-        }
+        check_words("`arguments`", &arguments.items)?;
+        check_environment(&env.entries)?;
+        let paths = output_paths(&outputs.items)?;
         let timeout = match timeout_seconds.into_option() {
             None => None,
             Some(seconds) => {
@@ -142,10 +174,6 @@ fn action_methods(builder: &mut MethodsBuilder) {
         };
         let mut sorted = paths.clone();
         sorted.sort();
-        sorted.dedup();
-        if sorted.len() != paths.len() || paths.is_empty() {
-            return Err(mistake("`outputs` holds at least one path, and none twice"));
-        }
         let node = Node::Run(RunNode {
             owner: role_of(owner, role),
             arguments: arguments.items,
@@ -167,8 +195,7 @@ fn action_methods(builder: &mut MethodsBuilder) {
         eval: &mut Evaluator<'v, '_, '_>,
     ) -> starlark::Result<ArtifactValue> {
         let (graph, _) = Session::of(eval)?.analysis()?;
-        let node = Node::Write { content: content.to_owned(), executable };
-        Ok(ArtifactValue(graph.borrow_mut().add(node)))
+        Ok(ArtifactValue(graph.borrow_mut().write(content, executable)))
     }
 
     /// Puts artifacts together into one tree, each at its place.
@@ -177,9 +204,8 @@ fn action_methods(builder: &mut MethodsBuilder) {
         entries: Placed<'v>,
         eval: &mut Evaluator<'v, '_, '_>,
     ) -> starlark::Result<ArtifactValue> {
-        let (graph, _) = Session::of(eval)?.analysis()?;
-        let node = Node::Tree(placed(entries)?);
-        Ok(ArtifactValue(graph.borrow_mut().add(node)))
+        let (graph, owner) = Session::of(eval)?.analysis()?;
+        Ok(ArtifactValue(graph.borrow_mut().tree(owner, placed(entries)?)))
     }
 
     /// Has `bld` itself make a tree of trees: `builtin("compose", inputs = […], options = […])`.
@@ -192,6 +218,9 @@ fn action_methods(builder: &mut MethodsBuilder) {
         eval: &mut Evaluator<'v, '_, '_>,
     ) -> starlark::Result<ArtifactValue> {
         let (graph, owner) = Session::of(eval)?.analysis()?;
+        if executor::builtin_salt(name).is_none() {
+            return Err(mistake(format!("this bld has no built-in `{name}`")));
+        }
         let options = Data::from_value(options).map_err(|error| mistake(error.to_string()))?;
         let options = options
             .to_json()

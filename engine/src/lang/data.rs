@@ -15,6 +15,12 @@ use super::dep::DepValue;
 use super::provider::{InstanceValue, ProviderId};
 use super::select::{Select, SelectValue};
 
+/// How deep a value may nest; a list that holds itself nests without end.
+const DEPTH_MAX: usize = 64;
+
+/// How many values one may consist of: a list that holds another many times is spelled out.
+const VALUES_MAX: usize = 1_000_000;
+
 /// A value of the build language.
 #[derive(Clone, Debug, PartialEq, Allocative)]
 pub(crate) enum Data {
@@ -45,56 +51,24 @@ impl Instance {
     }
 }
 
-/// A value of a type that cannot leave Starlark.
+/// Why a value cannot leave Starlark.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "a value of type {0} cannot be used here: attributes and providers hold text, numbers, lists, dicts, structs, artifacts and providers"
-)]
-pub(crate) struct NotData(String);
+pub(crate) enum NotData {
+    #[error(
+        "a value of type {0} cannot be used here: attributes and providers hold text, numbers, lists, dicts, structs, artifacts and providers"
+    )]
+    Type(String),
+    #[error("this number cannot be used here: numbers have at most 32 bits")]
+    Number,
+    #[error("this value nests more than {DEPTH_MAX} deep (does it hold itself?)")]
+    Depth,
+    #[error("this value consists of more than {VALUES_MAX} values")]
+    Size,
+}
 
 impl Data {
     pub(crate) fn from_value(value: Value<'_>) -> Result<Self, NotData> {
-        if value.is_none() {
-            return Ok(Self::None);
-        }
-        if let Some(value) = value.unpack_bool() {
-            return Ok(Self::Bool(value));
-        }
-        if let Some(value) = value.unpack_i32() {
-            return Ok(Self::Int(value));
-        }
-        if let Some(value) = value.unpack_str() {
-            return Ok(Self::String(value.to_owned()));
-        }
-        if let Some(list) = ListRef::from_value(value) {
-            return list.iter().map(Self::from_value).collect::<Result<_, _>>().map(Self::List);
-        }
-        if let Some(tuple) = TupleRef::from_value(value) {
-            return tuple.iter().map(Self::from_value).collect::<Result<_, _>>().map(Self::List);
-        }
-        if let Some(dict) = DictRef::from_value(value) {
-            let pair = |(key, value)| Ok((Self::from_value(key)?, Self::from_value(value)?));
-            return dict.iter().map(pair).collect::<Result<_, _>>().map(Self::Dict);
-        }
-        if let Some(fields) = StructRef::from_value(value) {
-            let field = |(name, value): (starlark::values::StringValue<'_>, Value<'_>)| {
-                Ok((name.as_str().to_owned(), Self::from_value(value)?))
-            };
-            return fields.iter().map(field).collect::<Result<_, _>>().map(Self::Struct);
-        }
-        if let Some(artifact) = value.downcast_ref::<ArtifactValue>() {
-            return Ok(Self::Artifact(artifact.0.clone()));
-        }
-        if let Some(instance) = value.downcast_ref::<InstanceValue>() {
-            return Ok(Self::Instance(Arc::clone(&instance.0)));
-        }
-        if let Some(select) = value.downcast_ref::<SelectValue>() {
-            return Ok(Self::Select(Arc::clone(&select.0)));
-        }
-        if let Some(dep) = value.downcast_ref::<DepValue>() {
-            return Ok(Self::Dep(Arc::clone(&dep.0)));
-        }
-        Err(NotData(value.get_type().to_owned()))
+        Copying { left: VALUES_MAX }.copy(value, 0)
     }
 
     pub(crate) fn to_value<'v>(&self, heap: Heap<'v>) -> Value<'v> {
@@ -123,16 +97,16 @@ impl Data {
     pub(crate) fn kind(&self) -> &'static str {
         match self {
             Self::None => "None",
-            Self::Bool(_) => "bool",
-            Self::Int(_) => "int",
-            Self::String(_) => "string",
-            Self::List(_) => "list",
-            Self::Dict(_) => "dict",
-            Self::Struct(_) => "struct",
-            Self::Artifact(_) => "artifact",
-            Self::Instance(_) => "provider",
-            Self::Select(_) => "select",
-            Self::Dep(_) => "dependency",
+            Self::Bool(_) => "True or False",
+            Self::Int(_) => "a number",
+            Self::String(_) => "text",
+            Self::List(_) => "a list",
+            Self::Dict(_) => "a dict",
+            Self::Struct(_) => "a struct",
+            Self::Artifact(_) => "an artifact",
+            Self::Instance(_) => "a provider",
+            Self::Select(_) => "a select",
+            Self::Dep(_) => "a dependency",
         }
     }
 
@@ -166,12 +140,78 @@ impl Data {
     }
 }
 
+/// A value on its way out of a heap, and how many more there may be.
+struct Copying {
+    left: usize,
+}
+
+impl Copying {
+    fn copy(&mut self, value: Value<'_>, depth: usize) -> Result<Data, NotData> {
+        if depth > DEPTH_MAX {
+            return Err(NotData::Depth);
+        }
+        self.left = self.left.checked_sub(1).ok_or(NotData::Size)?;
+        let mut all = |values: &[Value<'_>]| {
+            values.iter().map(|value| self.copy(*value, depth + 1)).collect::<Result<_, _>>()
+        };
+        if let Some(list) = ListRef::from_value(value) {
+            return all(list.content()).map(Data::List);
+        }
+        if let Some(tuple) = TupleRef::from_value(value) {
+            return all(tuple.content()).map(Data::List);
+        }
+        if let Some(dict) = DictRef::from_value(value) {
+            let pair =
+                |(key, value)| Ok((self.copy(key, depth + 1)?, self.copy(value, depth + 1)?));
+            return dict.iter().map(pair).collect::<Result<_, _>>().map(Data::Dict);
+        }
+        if let Some(fields) = StructRef::from_value(value) {
+            let field = |(name, value): (starlark::values::StringValue<'_>, Value<'_>)| {
+                Ok((name.as_str().to_owned(), self.copy(value, depth + 1)?))
+            };
+            return fields.iter().map(field).collect::<Result<_, _>>().map(Data::Struct);
+        }
+        scalar(value)
+    }
+}
+
+fn scalar(value: Value<'_>) -> Result<Data, NotData> {
+    if value.is_none() {
+        return Ok(Data::None);
+    }
+    if let Some(value) = value.unpack_bool() {
+        return Ok(Data::Bool(value));
+    }
+    if let Some(value) = value.unpack_i32() {
+        return Ok(Data::Int(value));
+    }
+    if let Some(value) = value.unpack_str() {
+        return Ok(Data::String(value.to_owned()));
+    }
+    if let Some(artifact) = value.downcast_ref::<ArtifactValue>() {
+        return Ok(Data::Artifact(artifact.0.clone()));
+    }
+    if let Some(instance) = value.downcast_ref::<InstanceValue>() {
+        return Ok(Data::Instance(Arc::clone(&instance.0)));
+    }
+    if let Some(select) = value.downcast_ref::<SelectValue>() {
+        return Ok(Data::Select(Arc::clone(&select.0)));
+    }
+    if let Some(dep) = value.downcast_ref::<DepValue>() {
+        return Ok(Data::Dep(Arc::clone(&dep.0)));
+    }
+    if value.get_type() == "int" {
+        return Err(NotData::Number);
+    }
+    Err(NotData::Type(value.get_type().to_owned()))
+}
+
 impl fmt::Display for Data {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Self::String(text) = self {
             write!(f, "{text:?}")
         } else {
-            write!(f, "a {}", self.kind())
+            f.write_str(self.kind())
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use model::{PathSegment, RelativePath};
+use model::RelativePath;
 use starlark::environment::{Globals, GlobalsBuilder, LibraryExtension};
 use starlark::eval::Evaluator;
 use starlark::starlark_module;
@@ -17,22 +17,18 @@ use super::attr::{Attr, AttrKind, AttrValue};
 use super::data::Data;
 use super::mistake;
 use super::provider::{Field, FieldKind, ProviderId, ProviderValue};
-use super::rule::{Rule, RuleValue};
+use super::rule::{COMMON, Rule, RuleValue};
 use super::select::{Select, SelectValue};
 use super::session::Session;
 use crate::cell::ValuePattern;
-use crate::files::FileKind;
+use crate::diagnostic::suggest;
 use crate::glob::PathGlob;
-use crate::label::is_build_file;
 
 /// The provider that every target has.
 pub(crate) const DEFAULT_INFO: &str = "DefaultInfo";
 
 /// The provider of targets that give an axis its values.
 pub(crate) const AXIS_INFO: &str = "AxisInfo";
-
-/// How many files a glob may look at: more is a folder that does not belong into a workspace.
-const GLOB_FILES_MAX: usize = 200_000;
 
 /// Returns everything that a file can name without loading it.
 pub(crate) fn globals() -> Globals {
@@ -95,6 +91,9 @@ fn declarations(builder: &mut GlobalsBuilder) {
         eval: &mut Evaluator<'v, '_, '_>,
     ) -> starlark::Result<RuleValue> {
         let _ = doc;
+        let Session::Library { .. } = Session::of(eval)? else {
+            return Err(mistake("rules are made at the top of a .bzl file"));
+        };
         let signature = implementation.to_string();
         let path = signature.split('(').next().unwrap_or_default();
         let name = path.rsplit('.').next().unwrap_or_default().to_owned();
@@ -105,6 +104,9 @@ fn declarations(builder: &mut GlobalsBuilder) {
         }
         let schema: BTreeMap<_, _> =
             attrs.entries.into_iter().map(|(name, attr)| (name, attr.0.clone())).collect();
+        if let Some(name) = COMMON.into_iter().find(|name| schema.contains_key(*name)) {
+            return Err(mistake(format!("every rule has the attribute `{name}`; call this one otherwise")));
+        }
         let lock = match lock.into_option() {
             None => None,
             Some(lock) => {
@@ -115,14 +117,15 @@ fn declarations(builder: &mut GlobalsBuilder) {
                     ));
                 };
                 if let Some(name) = attrs.items.iter().find(|name| !schema.contains_key(*name)) {
+                    let suggestion = suggest(name, schema.keys());
                     return Err(mistake(format!(
-                        "`lock` names `{name}`, which is not an attribute"
+                        "`lock` names `{name}`, which is not an attribute{suggestion}"
                     )));
                 }
                 Some((kind, attrs.items))
             }
         };
-        Ok(RuleValue(Arc::new(Rule::new(caller_file(eval), name, schema, lock))))
+        Ok(RuleValue(Arc::new(Rule::new(caller_file(eval), name, signature, schema, lock))))
     }
 
     /// Makes a provider: `provider(fields = {"tree": "artifact"})`.
@@ -166,7 +169,7 @@ fn file_functions(builder: &mut GlobalsBuilder) {
         let session = Session::of(eval)?;
         let include_glob = PathGlob::new(&include.items).map_err(mistake)?;
         let exclude = PathGlob::new(&exclude.items).map_err(mistake)?;
-        let found = files_of_package(session)?;
+        let found = session.files_of_package()?;
         let chosen: Vec<String> = found
             .iter()
             .filter(|path| include_glob.matches(path) && !exclude.matches(path))
@@ -207,34 +210,6 @@ fn file_functions(builder: &mut GlobalsBuilder) {
     }
 }
 
-/// Lists the files of a package, sorted; never through a link, never into another package.
-fn files_of_package(session: &Session<'_>) -> starlark::Result<Vec<RelativePath>> {
-    let (package, files) = session.package_files()?;
-    let mut found = Vec::new();
-    let mut pending = vec![RelativePath::root()];
-    while let Some(folder) = pending.pop() {
-        let listed = files.list(&package.join(&folder));
-        let listed = listed.map_err(|error| mistake(format!("{error}: {}", error.source)))?;
-        let is_package = |(name, _): &(PathSegment, FileKind)| is_build_file(name);
-        if !folder.is_root() && listed.iter().any(is_package) {
-            continue;
-        }
-        for (name, kind) in listed {
-            let path = folder.child(&name);
-            match kind {
-                FileKind::Directory => pending.push(path),
-                FileKind::File | FileKind::Symlink => found.push(path),
-                FileKind::Other => {}
-            }
-        }
-        if found.len() > GLOB_FILES_MAX {
-            return Err(mistake(format!("this package has more than {GLOB_FILES_MAX} files")));
-        }
-    }
-    found.sort();
-    Ok(found)
-}
-
 #[starlark_module]
 fn value_functions(builder: &mut GlobalsBuilder) {
     /// Returns whether the whole value matches a glob, or a regular expression after `~`.
@@ -268,6 +243,19 @@ fn attribute(
     empty: Data,
 ) -> starlark::Result<AttrValue> {
     let given = data(default)?;
+    if mandatory && given != Data::None {
+        return Err(mistake("an attribute that is mandatory has no default"));
+    }
+    if let (AttrKind::Choice(allowed), Data::None, false) = (&kind, &given, mandatory) {
+        return Err(mistake(format!(
+            "say which of {} is the default, or mandatory = True",
+            allowed.join(", ")
+        )));
+    }
+    if given != Data::None {
+        let checked = kind.check(&given, &RelativePath::root());
+        checked.map_err(|why| mistake(format!("the default: {why}")))?;
+    }
     let default = if given == Data::None { empty } else { given };
     let default = (!mandatory).then_some(default);
     Ok(AttrValue(Attr { kind, default }))

@@ -57,6 +57,19 @@ impl FieldKind {
         })
     }
 
+    /// Returns what a value of this type is called in messages.
+    fn words(self) -> &'static str {
+        match self {
+            Self::Any => "anything",
+            Self::Artifact => "an artifact",
+            Self::String => "text",
+            Self::Bool => "True or False",
+            Self::Int => "a number",
+            Self::List => "a list",
+            Self::Dict => "a dict",
+        }
+    }
+
     fn allows(self, data: &Data) -> bool {
         matches!(
             (self, data),
@@ -73,8 +86,10 @@ impl FieldKind {
 
 impl PartialEq for ProviderId {
     fn eq(&self, other: &Self) -> bool {
-        let same = |it: &Self| (it.0.file.clone(), it.name().to_owned());
-        same(self) == same(other)
+        // Those that the engine knows are made anew for each use; they have no file.
+        let built_in = |it: &Self| it.0.file.is_empty();
+        let same_name = || self.name() == other.name();
+        Arc::ptr_eq(&self.0, &other.0) || (built_in(self) && built_in(other) && same_name())
     }
 }
 
@@ -112,10 +127,10 @@ impl ProviderId {
             };
             if !field.kind.allows(&value) && field.default.as_ref() != Some(&value) {
                 return Err(format!(
-                    "the field `{}` of {} holds {:?}, not {}",
+                    "the field `{}` of {} holds {}, not {}",
                     field.name,
                     self.name(),
-                    field.kind,
+                    field.kind.words(),
                     value.kind()
                 ));
             }

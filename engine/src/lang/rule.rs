@@ -14,7 +14,7 @@ use super::data::Data;
 use super::session::Session;
 use super::{mistake, plain_value};
 use crate::cell::CellPattern;
-use crate::diagnostic::{Place, suggest};
+use crate::diagnostic::{Diagnostic, Place, suggest};
 use crate::label::{Label, is_target_name};
 
 /// A rule; its implementation stays in the file that defines it.
@@ -22,6 +22,8 @@ use crate::label::{Label, is_target_name};
 pub(crate) struct Rule {
     pub(crate) file: String,
     pub(crate) implementation: String,
+    /// The implementation with its parameters, as Starlark spells it.
+    pub(crate) signature: String,
     pub(crate) schema: Schema,
     /// What its targets ask to be locked: a kind, and the attributes that say what.
     pub(crate) lock: Option<(String, Vec<String>)>,
@@ -32,10 +34,11 @@ impl Rule {
     pub(crate) fn new(
         file: String,
         implementation: String,
+        signature: String,
         schema: Schema,
         lock: Option<(String, Vec<String>)>,
     ) -> Self {
-        Self { file, implementation, schema, lock, name: OnceLock::new() }
+        Self { file, implementation, signature, schema, lock, name: OnceLock::new() }
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -73,7 +76,7 @@ impl Target {
 }
 
 /// The attributes that every rule has.
-const COMMON: [&str; 4] = ["name", "matrix", "exclude", "tags"];
+pub(crate) const COMMON: [&str; 4] = ["name", "matrix", "exclude", "tags"];
 
 #[derive(Debug, ProvidesStaticType, NoSerialize, Allocative, StarlarkPagablePanic)]
 pub(crate) struct RuleValue(#[allocative(skip)] pub(crate) Arc<Rule>);
@@ -111,8 +114,10 @@ impl<'v> StarlarkValue<'v> for RuleValue {
         let place = eval.call_stack_nth_location(0).or_else(|| eval.call_stack_top_location());
         let place = outermost(eval, place);
         let place = place.ok_or_else(|| mistake("this call has no place"))?;
-        let target = declare(&self.0, &package, given, place).map_err(mistake)?;
-        session.declare(target).map_err(mistake)?;
+        let target = declare(&self.0, &package, given, place.clone());
+        let declared = target.and_then(|target| session.declare(target));
+        // A function that declares targets for others is not where the mistake is.
+        declared.map_err(|why| starlark::Error::new_native(Diagnostic::at(&place, why)))?;
         Ok(Value::new_none())
     }
 }
@@ -132,11 +137,15 @@ fn declare(
     mut given: BTreeMap<String, Data>,
     place: Place,
 ) -> Result<Target, String> {
-    let Some(Data::String(name)) = given.remove("name") else {
-        return Err(format!("{}() needs a name: name = \"…\"", rule.name()));
+    let name = match given.remove("name") {
+        Some(Data::String(name)) => name,
+        None => return Err(format!("{}() needs a name: name = \"…\"", rule.name())),
+        Some(other) => return Err(format!("`name` is text, not {}", other.kind())),
     };
-    if !is_target_name(&name) || name == "all" {
-        return Err(format!("`{name}` cannot be the name of a target"));
+    if !is_target_name(&name) {
+        return Err(format!(
+            "`{name}` cannot be the name of a target: names are made of letters, digits and -_.+=,@~/, and are not `all` or `...`"
+        ));
     }
     let label = Label { package: package.clone(), name };
     let matrix = parse_matrix(given.remove("matrix"), package)?;
@@ -145,22 +154,23 @@ fn declare(
         None => Vec::new(),
         Some(tags) => string_list(&tags).ok_or("`tags` is a list of texts")?,
     };
+    let unknown = given.keys().find(|name| !rule.schema.contains_key(*name));
+    if let Some(name) = unknown {
+        let known: Vec<String> =
+            rule.schema.keys().cloned().chain(COMMON.map(str::to_owned)).collect();
+        let suggestion = suggest(name, &known);
+        return Err(format!("{}() has no attribute `{name}`{suggestion}", rule.name()));
+    }
     let mut attrs = BTreeMap::new();
     for (name, attr) in &rule.schema {
         let value = match given.remove(name).filter(|value| *value != Data::None) {
             Some(value) => value,
             None => attr.default.clone().ok_or_else(|| {
-                format!("{}() needs `{name}`, which {label} does not say", rule.name())
+                format!("{}() needs `{name}`, which {label} does not give", rule.name())
             })?,
         };
         attr.check(&value, package).map_err(|why| format!("`{name}` of {label}: {why}"))?;
         attrs.insert(name.clone(), value);
-    }
-    if let Some(name) = given.keys().next() {
-        let known: Vec<String> =
-            rule.schema.keys().cloned().chain(COMMON.map(str::to_owned)).collect();
-        let suggestion = suggest(name, &known);
-        return Err(format!("{}() has no attribute `{name}`{suggestion}", rule.name()));
     }
     Ok(Target { label, rule: Arc::clone(rule), attrs, matrix, exclude, tags, place })
 }
@@ -178,6 +188,12 @@ fn parse_matrix(
     };
     let axis = |(name, values): (Data, Data)| {
         let name = name.as_str().ok_or("the axes of a matrix are texts")?.to_owned();
+        if name.is_empty() || !name.chars().all(|it| it.is_ascii_alphanumeric() || "-_".contains(it))
+        {
+            return Err(format!(
+                "`{name}` cannot be an axis: axes are named with letters, digits, - and _"
+            ));
+        }
         if let Data::String(text) = &values {
             let label = Label::parse(text, package).map_err(|error| error.to_string())?;
             return Ok((name, Axis::Target(label)));
@@ -185,18 +201,30 @@ fn parse_matrix(
         let values = string_list(&values).ok_or_else(|| {
             format!("the axis `{name}` is a list of texts, or the label of a target that provides AxisInfo")
         })?;
-        if let Some(twice) = first_repeated(&values) {
-            return Err(format!("the axis `{name}` has the value `{twice}` twice"));
-        }
+        check_values(&values).map_err(|why| format!("the axis `{name}`: {why}"))?;
         Ok((name, Axis::Values(values)))
     };
     pairs.into_iter().map(axis).collect()
 }
 
-pub(crate) fn first_repeated(values: &[String]) -> Option<&String> {
+/// Checks the values of an axis: each once, and such that `{axis=value}` can say them.
+pub(crate) fn check_values(values: &[String]) -> Result<(), String> {
     let mut seen = std::collections::BTreeSet::new();
-    values.iter().find(|value| !seen.insert(*value))
+    for value in values {
+        if value.is_empty() || value.starts_with('~') || value.contains(UNSPEAKABLE) {
+            return Err(format!(
+                "`{value}` cannot be a value: values are not empty, do not begin with ~, and have no space and none of , {{ }} * ?"
+            ));
+        }
+        if !seen.insert(value) {
+            return Err(format!("the value `{value}` is there twice"));
+        }
+    }
+    Ok(())
 }
+
+/// What would mean something else in `{axis=value}`.
+const UNSPEAKABLE: [char; 9] = [',', '{', '}', '*', '?', ' ', '\t', '\n', '\r'];
 
 fn parse_exclude(
     exclude: Option<Data>,

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use model::RelativePath;
 use starlark::eval::Evaluator;
@@ -9,8 +10,13 @@ use starlark::values::ProvidesStaticType;
 
 use super::mistake;
 use super::rule::Target;
-use crate::files::Files;
+use crate::files::{FileKind, Files};
 use crate::graph::{Graph, Owner};
+use crate::label::is_build_file;
+use crate::source::OUTPUT_FOLDER;
+
+/// How many files a glob may look at: more is a folder that does not belong into a workspace.
+const GLOB_FILES_MAX: usize = 200_000;
 
 /// The texts that lie in the same library as a `.bzl` file.
 pub(crate) trait Texts {
@@ -27,7 +33,9 @@ pub(crate) enum Session<'a> {
     Package {
         files: &'a dyn Files,
         package: RelativePath,
-        targets: RefCell<BTreeMap<String, Target>>,
+        targets: RefCell<BTreeMap<String, Rc<Target>>>,
+        /// The files of the package, once a glob asked for them.
+        listed: RefCell<Option<Rc<Vec<RelativePath>>>>,
     },
     /// A rule's implementation: adds nodes to the graph.
     Analysis { graph: RefCell<Graph>, owner: Owner },
@@ -70,8 +78,49 @@ impl<'e> Session<'e> {
                 target.label.name, place.file, place.line
             ));
         }
-        targets.insert(target.label.name.clone(), target);
+        targets.insert(target.label.name.clone(), Rc::new(target));
         Ok(())
+    }
+
+    /// Returns the files of the package, sorted; never through a link, never into another package.
+    /// What a glob must not find is left out: the BUILD file (renaming a target changes no source),
+    /// what `bld` and git keep in the workspace.
+    pub(crate) fn files_of_package(&self) -> starlark::Result<Rc<Vec<RelativePath>>> {
+        let (package, files) = self.package_files()?;
+        if let Self::Package { listed, .. } = self
+            && let Some(known) = &*listed.borrow()
+        {
+            return Ok(Rc::clone(known));
+        }
+        let mut found = Vec::new();
+        let mut pending = vec![RelativePath::root()];
+        while let Some(folder) = pending.pop() {
+            let children = files.list(&package.join(&folder));
+            let children = children.map_err(|error| mistake(format!("{error}: {}", error.source)))?;
+            if !folder.is_root() && children.iter().any(|(name, _)| is_build_file(name)) {
+                continue;
+            }
+            for (name, kind) in children {
+                let own = package.is_root() && folder.is_root() && name.as_str() == OUTPUT_FOLDER;
+                if own || name.as_str() == ".git" || is_build_file(&name) {
+                    continue;
+                }
+                match kind {
+                    FileKind::Directory => pending.push(folder.child(&name)),
+                    FileKind::File | FileKind::Symlink => found.push(folder.child(&name)),
+                    FileKind::Other => {}
+                }
+            }
+            if found.len() + pending.len() > GLOB_FILES_MAX {
+                return Err(mistake(format!("this package has more than {GLOB_FILES_MAX} files")));
+            }
+        }
+        found.sort();
+        let found = Rc::new(found);
+        if let Self::Package { listed, .. } = self {
+            *listed.borrow_mut() = Some(Rc::clone(&found));
+        }
+        Ok(found)
     }
 
     /// Returns the graph that is being filled, and for whom.

@@ -1,40 +1,29 @@
 //! The sandbox's own processes: the one that makes the namespaces, and the init inside.
 
-use std::ffi::CString;
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::mount::{
-    MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind, mount_change, unmount,
-};
-use rustix::process::{Pid, PidfdFlags, chdir, getegid, geteuid, pidfd_open, pivot_root, umask};
+use rustix::fs::{Gid, Mode, Uid, fchown};
+use rustix::process::{Pid, PidfdFlags, getegid, geteuid, pidfd_open, setsid, umask};
 
-use super::linux::{self, Fork, Namespaces, Resource, Wait};
-use super::spec::{Mount, MountKind, Outcome, Rung, SetupFailure, Spec};
+use super::command::{Streams, become_command, confine_all};
+use super::linux::{self, Fork, Namespaces, Wait};
+use super::root::build_root;
+use super::spec::{Outcome, Rung, SetupFailure, Spec};
 use super::{ARGUMENT, HOST_NAME, SANDBOX_ID};
 
 /// How long init waits at most before it reaps what was orphaned.
 const REAP_INTERVAL: Duration = Duration::from_millis(500);
 
-/// How large `/tmp` may become: temporary files of compilers fit, a runaway does not eat the machine.
-const TMP_OPTIONS: &str = "mode=1777,size=4g,nr_inodes=1m";
-
-/// How many files a command may have open: what most distributions give a shell, soft and hard.
-const OPEN_FILES_MAX: u64 = 4096;
-
-/// The stack of a command's first thread, in bytes: what Linux gives by default.
-const STACK_BYTES: u64 = 8 << 20;
-
 /// The longest spec that is read: a few hundred mounts and arguments of the system's own limit fit.
 const SPEC_BYTES_MAX: u32 = 16 << 20;
 
-/// The devices that a command sees.
-const DEVICES: [&str; 5] = ["null", "zero", "full", "random", "urandom"];
+/// The permissions that a command takes from what it makes.
+const UMASK: u32 = 0o022;
 
 /// Becomes a sandbox's first process if this process was started as one, and then never returns.
 ///
@@ -56,6 +45,7 @@ pub fn run_if_asked() {
 
 fn first_process() -> Result<(), SetupFailure> {
     let spec = read_spec().map_err(step("reading what to do"))?;
+    forget_caller().map_err(step("closing what others left open"))?;
     let (uid, gid) = (geteuid().as_raw(), getegid().as_raw());
     match spec.rung {
         Rung::UserNamespace => {
@@ -66,6 +56,8 @@ fn first_process() -> Result<(), SetupFailure> {
             linux::unshare(Namespaces::AllButUser).map_err(step("making namespaces"))?;
         }
     }
+    // Only for what /proc/self/cgroup says; not every kernel has control groups.
+    let _ = linux::unshare(Namespaces::Cgroup);
     match linux::fork().map_err(step("starting the sandbox's init"))? {
         Fork::Parent(_) => {
             // Init reports for itself; this process only stays for bld to wait for.
@@ -93,6 +85,15 @@ fn read_spec() -> io::Result<Spec> {
     serde_json::from_slice(&message).map_err(io::Error::from)
 }
 
+/// Gives up what is inherited from whoever started bld, and would show in the command.
+fn forget_caller() -> io::Result<()> {
+    umask(Mode::from_raw_mode(UMASK));
+    linux::reset_signals();
+    linux::reset_personality();
+    linux::leave_groups();
+    linux::close_inherited()
+}
+
 pub(super) fn map_ids(uid: u32, gid: u32) -> io::Result<()> {
     fs::write("/proc/self/setgroups", "deny")?;
     fs::write("/proc/self/uid_map", format!("{SANDBOX_ID} {uid} 1\n"))?;
@@ -107,222 +108,34 @@ fn report(outcome: &Result<Outcome, SetupFailure>) {
 }
 
 fn init(spec: &Spec) -> Result<Outcome, SetupFailure> {
-    let stdout = File::create(&spec.stdout).map_err(step("opening the log"))?;
-    let stderr = File::create(&spec.stderr).map_err(step("opening the log"))?;
-    if spec.rung == Rung::Root {
-        let chown =
-            |path: &Path| std::os::unix::fs::chown(path, Some(SANDBOX_ID), Some(SANDBOX_ID));
-        for path in spec.mounts.iter().filter_map(writable) {
-            chown(path).map_err(step("giving away the working directory"))?;
-        }
-    }
+    setsid().map_err(step("leaving the terminal"))?;
+    let stdout = open_log(spec, &spec.stdout).map_err(step("opening the log"))?;
+    let stderr = open_log(spec, &spec.stderr).map_err(step("opening the log"))?;
     build_root(spec)?;
     rustix::system::sethostname(HOST_NAME.as_bytes()).map_err(step("setting the host name"))?;
     rustix::system::setdomainname(b"").map_err(step("setting the domain name"))?;
     linux::raise_loopback().map_err(step("raising the loopback interface"))?;
+    let stdin = File::open("/dev/null").map_err(step("opening /dev/null"))?;
+    confine_all(spec)?;
+    let streams = Streams { stdin, stdout, stderr };
     let began = Instant::now();
     let command = match linux::fork().map_err(step("starting the command"))? {
         Fork::Parent(command) => command,
-        Fork::Child => become_command(spec, &stdout, &stderr),
+        Fork::Child => become_command(spec, &streams),
     };
-    drop((stdout, stderr));
+    drop(streams);
     supervise(command, began, Duration::from_millis(spec.time_ms))
         .map_err(step("watching the command"))
 }
 
-fn writable(mount: &Mount) -> Option<&Path> {
-    match &mount.kind {
-        MountKind::Writable(path) | MountKind::Overlay { upper: path, .. } => Some(path),
-        MountKind::Tree(_) | MountKind::Layers(_) | MountKind::File(_) | MountKind::Link(_) => None,
-    }
-}
-
-/// Mounts everything and makes it the root.
-fn build_root(spec: &Spec) -> Result<(), SetupFailure> {
-    let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
-    mount_change("/", private).map_err(step("detaching from the machine's mounts"))?;
-    let root = &spec.root;
-    mount_new("tmpfs", root, "mode=0755,size=16m").map_err(step("mounting the root"))?;
-    for mount in &spec.mounts {
-        show(root, mount, spec.rung).map_err(step(&format!("showing /{}", mount.at)))?;
-    }
-    show_devices(&root.join("dev")).map_err(step("showing /dev"))?;
-    show_new("proc", &root.join("proc"), "").map_err(step("showing /proc"))?;
-    show_new("tmpfs", &root.join("tmp"), TMP_OPTIONS).map_err(step("showing /tmp"))?;
-    enter_root(root).map_err(step("entering the root"))
-}
-
-fn show(root: &Path, mount: &Mount, rung: Rung) -> io::Result<()> {
-    let at = root.join(&mount.at);
-    let sealed = linux::READ_ONLY | linux::NO_SUID | linux::NO_DEVICES;
-    let open = linux::NO_SUID | linux::NO_DEVICES;
-    match &mount.kind {
-        MountKind::Link(target) => symlink(target, &at),
-        MountKind::Tree(path) => {
-            make_directory(&at)?;
-            mount_bind(path, &at)?;
-            linux::restrict_mount(&at, sealed)
-        }
-        MountKind::File(path) => {
-            File::create_new(&at)?;
-            mount_bind(path, &at)?;
-            linux::restrict_mount(&at, sealed)
-        }
-        MountKind::Writable(path) => {
-            make_directory(&at)?;
-            mount_bind(path, &at)?;
-            linux::restrict_mount(&at, open)
-        }
-        MountKind::Layers(layers) => {
-            make_directory(&at)?;
-            let layers: Vec<_> = layers.iter().map(|path| escape(path)).collect();
-            mount_overlay(&at, &format!("lowerdir={}", layers.join(":")), rung)?;
-            linux::restrict_mount(&at, sealed)
-        }
-        MountKind::Overlay { lower, upper, work } => {
-            make_directory(&at)?;
-            let [lower, upper, work] = [lower, upper, work].map(|path| escape(path));
-            let options = format!("lowerdir={lower},upperdir={upper},workdir={work}");
-            mount_overlay(&at, &options, rung)?;
-            linux::restrict_mount(&at, open)
-        }
-    }
-}
-
-fn mount_overlay(at: &Path, options: &str, rung: Rung) -> io::Result<()> {
-    let options = match rung {
-        // Without privileges over the machine, the kernel keeps its marks in the user's attributes.
-        Rung::UserNamespace => format!("{options},userxattr"),
-        Rung::Root | Rung::Bare => options.to_owned(),
-    };
-    mount_new("overlay", at, &options)
-}
-
-/// Escapes a path for an overlay's options.
-fn escape(path: &Path) -> String {
-    let mut escaped = String::new();
-    for character in path.to_string_lossy().chars() {
-        if matches!(character, '\\' | ':' | ',') {
-            escaped.push('\\');
-        }
-        escaped.push(character);
-    }
-    escaped
-}
-
-/// Makes a directory to mount on. One that is there must be a directory: a link would lead out of the root.
-fn make_directory(at: &Path) -> io::Result<()> {
-    match fs::create_dir(at) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            if at.symlink_metadata()?.is_dir() {
-                return Ok(());
-            }
-            Err(io::Error::from_raw_os_error(libc::ENOTDIR))
-        }
-        other => other,
-    }
-}
-
-fn show_devices(dev: &Path) -> io::Result<()> {
-    show_new("tmpfs", dev, "mode=0755,size=64k")?;
-    for device in DEVICES {
-        let at = dev.join(device);
-        File::create_new(&at)?;
-        mount_bind(Path::new("/dev").join(device), &at)?;
-    }
-    for (name, target) in [
-        ("fd", "/proc/self/fd"),
-        ("stdin", "/proc/self/fd/0"),
-        ("stdout", "/proc/self/fd/1"),
-        ("stderr", "/proc/self/fd/2"),
-    ] {
-        symlink(target, dev.join(name))?;
-    }
-    show_new("tmpfs", &dev.join("shm"), "mode=1777,size=1g")?;
-    linux::restrict_mount(dev, linux::READ_ONLY | linux::NO_SUID)
-}
-
-fn show_new(kind: &str, at: &Path, options: &str) -> io::Result<()> {
-    make_directory(at)?;
-    mount_new(kind, at, options)
-}
-
-fn mount_new(kind: &str, at: &Path, options: &str) -> io::Result<()> {
-    let flags = MountFlags::NOSUID | MountFlags::NODEV;
-    let options = CString::new(options)?;
-    mount(kind, at, kind, flags, options.as_c_str()).map_err(Into::into)
-}
-
-fn enter_root(root: &Path) -> io::Result<()> {
-    chdir(root)?;
-    // Old and new root on one another: no directory is needed to put the old one on.
-    pivot_root(".", ".")?;
-    unmount(".", UnmountFlags::DETACH)?;
-    chdir("/")?;
-    linux::restrict_mount(Path::new("/"), linux::READ_ONLY | linux::NO_SUID | linux::NO_DEVICES)
-}
-
-/// Becomes the command. Whatever goes wrong from here on is told on its standard error.
-fn become_command(spec: &Spec, stdout: &File, stderr: &File) -> ! {
-    let failed = if let Err(error) = prepare_command(spec, stdout, stderr) {
-        error
-    } else {
-        let error = exec_command(spec);
-        let message = format!("bld: cannot run `{}`: {error}\n", spec.arguments[0]);
-        let _ = io::stderr().write_all(message.as_bytes());
-        error
-    };
-    linux::leave(if failed.kind() == io::ErrorKind::NotFound { 127 } else { 126 })
-}
-
-fn prepare_command(spec: &Spec, stdout: &File, stderr: &File) -> io::Result<()> {
-    chdir(Path::new("/").join(&spec.working_directory))?;
-    linux::place_descriptor(&File::open("/dev/null")?, 0)?;
-    linux::place_descriptor(stdout, 1)?;
-    linux::place_descriptor(stderr, 2)?;
-    umask(rustix::fs::Mode::from_raw_mode(0o022));
-    linux::limit(Resource::Core, 0)?;
-    linux::limit(Resource::Files, OPEN_FILES_MAX)?;
-    linux::limit(Resource::Stack, STACK_BYTES)?;
-    linux::limit(Resource::FileSize, spec.file_bytes)?;
+/// Opens a log for appending: a command that opens `/dev/stderr` again must not write over what is there.
+fn open_log(spec: &Spec, path: &Path) -> io::Result<File> {
+    let log = File::options().create(true).append(true).open(path)?;
     if spec.rung == Rung::Root {
-        linux::become_user(SANDBOX_ID)?;
+        let (uid, gid) = (Uid::from_raw(SANDBOX_ID), Gid::from_raw(SANDBOX_ID));
+        fchown(&log, Some(uid), Some(gid))?;
     }
-    linux::forbid_new_privileges()
-}
-
-fn exec_command(spec: &Spec) -> io::Error {
-    let strings = |strings: Vec<String>| strings.into_iter().map(CString::new).collect();
-    let arguments: Result<Vec<_>, _> = strings(spec.arguments.clone());
-    let variable = |(name, value): (&String, &String)| format!("{name}={value}");
-    let environment: Result<Vec<_>, _> = strings(spec.environment.iter().map(variable).collect());
-    let (Ok(arguments), Ok(environment)) = (arguments, environment) else {
-        return io::Error::from_raw_os_error(libc::EINVAL);
-    };
-    let mut failed = io::Error::from_raw_os_error(libc::ENOENT);
-    for program in candidates(spec) {
-        let Ok(program) = linux::c_path(&program) else {
-            return io::Error::from_raw_os_error(libc::EINVAL);
-        };
-        let error = linux::exec(&program, &arguments, &environment);
-        if error.kind() != io::ErrorKind::NotFound {
-            failed = error;
-        }
-    }
-    failed
-}
-
-/// The files that may be the program: as in REAPI, a name without a slash is looked for in the command's own PATH.
-fn candidates(spec: &Spec) -> Vec<PathBuf> {
-    let program = &spec.arguments[0];
-    if program.contains('/') {
-        return vec![PathBuf::from(program)];
-    }
-    let path = spec.environment.get("PATH").map_or("", String::as_str);
-    path.split(':')
-        .filter(|folder| !folder.is_empty())
-        .map(|it| Path::new(it).join(program))
-        .collect()
+    Ok(log)
 }
 
 /// Waits for the command to end, for its time to be up, or for bld to be gone; then ends everything.
@@ -386,7 +199,7 @@ fn reap(command: i32, wait: Wait) -> io::Result<Option<i32>> {
     Ok(status)
 }
 
-fn step<E: Into<io::Error>>(step: &str) -> impl FnOnce(E) -> SetupFailure {
+pub(super) fn step<E: Into<io::Error>>(step: &str) -> impl FnOnce(E) -> SetupFailure {
     let step = step.to_owned();
     move |error| {
         let error: io::Error = error.into();

@@ -18,6 +18,7 @@ pub(super) fn unshare(namespaces: Namespaces) -> io::Result<()> {
     let flags = match namespaces {
         Namespaces::AllButUser => own,
         Namespaces::All => own | libc::CLONE_NEWUSER,
+        Namespaces::Cgroup => libc::CLONE_NEWCGROUP,
         Namespaces::Network => libc::CLONE_NEWNET,
         Namespaces::UserAndNetwork => libc::CLONE_NEWNET | libc::CLONE_NEWUSER,
     };
@@ -32,6 +33,8 @@ pub(super) enum Namespaces {
     AllButUser,
     /// Users too.
     All,
+    /// Only control groups.
+    Cgroup,
     /// Only the network.
     Network,
     /// Only users and the network.
@@ -217,6 +220,49 @@ pub(super) enum Resource {
     AddressSpace,
     /// How long it computes.
     CpuSeconds,
+}
+
+/// Closes every descriptor but the standard three, whoever left them open.
+pub(super) fn close_inherited() -> io::Result<()> {
+    // SAFETY: no memory is involved, and nothing in this process owns a descriptor above the standard three yet.
+    let result = unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Lets every signal do again what it does by default; a program that is started inherits what is ignored.
+pub(super) fn reset_signals() {
+    /// How many signals there are; those that the C library keeps for itself are inherited like the others.
+    const SIGNALS: libc::c_int = 64;
+    /// No handler, no flags, no restorer, no mask, however the machine orders them.
+    static DEFAULT: [u64; 4] = [0; 4];
+    for signal in 1..=SIGNALS {
+        let (new, old) = (&raw const DEFAULT, std::ptr::null_mut::<u64>());
+        // SAFETY: what is pointed to is as large as the kernel's structure or larger, and no handler is installed.
+        // The two signals that cannot be changed refuse, and are as they should be.
+        unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, new, old, size_of::<u64>()) };
+    }
+}
+
+/// Is an ordinary Linux process again: a caller's emulated machine or memory layout would show in what is built.
+pub(super) fn reset_personality() {
+    // SAFETY: no memory is involved; the plain personality is never refused.
+    unsafe { libc::personality(0) };
+}
+
+/// Leaves the groups of whoever called; only root can, for others they stay, and name nobody that is mapped.
+pub(super) fn leave_groups() {
+    // SAFETY: no memory is involved but the empty list of groups.
+    unsafe { libc::setgroups(0, std::ptr::null()) };
+}
+
+/// Lets `filter` judge every system call of this process and its descendants, for good.
+pub(super) fn filter_calls(filter: &mut [libc::sock_filter]) -> io::Result<()> {
+    let length = u16::try_from(filter.len()).expect("the filter is short");
+    let program = libc::sock_fprog { len: length, filter: filter.as_mut_ptr() };
+    let mode = libc::c_ulong::from(libc::SECCOMP_MODE_FILTER);
+    // SAFETY: the program points to as many instructions as it says, which outlive the call.
+    let result = unsafe { libc::prctl(libc::PR_SET_SECCOMP, mode, &raw const program) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Becomes an ordinary user for good: for the rung without a user namespace.

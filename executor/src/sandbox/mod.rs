@@ -4,10 +4,14 @@
 //! its child is the sandbox's init: it mounts what the command may see, starts the command, reaps what is orphaned,
 //! and ends everything when the command ends, when its time is up, or when the pipe that `bld` holds closes.
 
+mod command;
 mod confine;
+mod copy;
+mod filter;
 mod init;
 mod linux;
 mod probe;
+mod root;
 mod spec;
 
 use std::io::{Read as _, Write as _};
@@ -31,6 +35,12 @@ pub const SANDBOX_ID: u32 = 1000;
 
 /// The host name that every command sees.
 pub const HOST_NAME: &str = "bld";
+
+/// The exit code of a command whose program is not there; the same as a shell's.
+pub(crate) const NOT_FOUND_EXIT_CODE: i32 = 127;
+
+/// The exit code of a command whose program cannot be executed; the same as a shell's.
+pub(crate) const NOT_EXECUTABLE_EXIT_CODE: i32 = 126;
 
 /// The word that makes `bld` a sandbox's first process.
 const ARGUMENT: &str = "__sandbox";
@@ -75,6 +85,7 @@ pub(crate) fn run(
         let step = step.to_owned();
         move |source| ExecuteError::Sandbox { step, source }
     };
+    let message = encode(spec).map_err(failed("telling the sandbox what to do"))?;
     let mut child = Command::new("/proc/self/exe")
         .arg0("bld-sandbox")
         .arg(ARGUMENT)
@@ -91,9 +102,7 @@ pub(crate) fn run(
         cgroup.enter(child.id()).map_err(failed("entering the control group"))?;
     }
     let mut stdin = child.stdin.take().expect("it is piped");
-    let message = serde_json::to_vec(spec).expect("a spec has only strings and numbers");
-    let length = u32::try_from(message.len()).expect("a spec is small").to_le_bytes();
-    let sent = stdin.write_all(&length).and_then(|()| stdin.write_all(&message));
+    let sent = stdin.write_all(&message);
     lifeline.hold(stdin);
     let mut report = Vec::new();
     let read = child.stdout.take().expect("it is piped").read_to_end(&mut report);
@@ -110,6 +119,14 @@ pub(crate) fn run(
     })
 }
 
+/// Returns the spec as the first process reads it: its length, then JSON.
+fn encode(spec: &Spec) -> std::io::Result<Vec<u8>> {
+    // A store whose path is not UTF-8 is the one thing that cannot be said.
+    let json = serde_json::to_vec(spec)?;
+    let length = u32::try_from(json.len()).map_err(std::io::Error::other)?;
+    Ok([&length.to_le_bytes()[..], &json].concat())
+}
+
 /// Returns the best rung that works here, trying no further than the first that does.
 pub fn first_working(scratch: &std::path::Path) -> Option<Rung> {
     probe::first_working(scratch)
@@ -117,6 +134,5 @@ pub fn first_working(scratch: &std::path::Path) -> Option<Rung> {
 
 /// Returns whether limits on memory and processes can be kept here.
 pub fn limits_are_kept() -> bool {
-    let name = format!("bld-probe-{}", std::process::id());
-    Cgroup::make(&name, &crate::Limits::default()).is_some()
+    Cgroup::make(&crate::Limits::default()).is_some()
 }

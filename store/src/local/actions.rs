@@ -10,6 +10,7 @@ use model::{ActionDigest, ActionResult, Digest, DigestFunction};
 use wire::{decode, encode};
 
 use super::LocalStore;
+use super::blobs::read_quietly;
 use crate::StoreError;
 
 /// Where results come from that this machine made itself.
@@ -19,7 +20,7 @@ const NAMESPACE: &str = "local";
 const CHECK: DigestFunction = DigestFunction::Blake3;
 
 /// Which table an entry stands in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Remembered {
     /// The action succeeded.
     Success,
@@ -76,7 +77,7 @@ impl LocalStore {
         }
     }
 
-    fn lookup_in(
+    pub(super) fn lookup_in(
         &self,
         table: Remembered,
         action: ActionDigest,
@@ -85,15 +86,7 @@ impl LocalStore {
         let path = self.entry_path(table, action);
         let bytes = match fs::read(&path) {
             Ok(bytes) => bytes,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                if !self.wait_for_collector()? {
-                    return Ok(None);
-                }
-                let Ok(bytes) = fs::read(&path) else {
-                    return Ok(None);
-                };
-                bytes
-            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(StoreError::disk("read", &path)(error)),
         };
         Self::touch(&path);
@@ -112,7 +105,10 @@ impl LocalStore {
         let mut bytes = format!("bld-result 1 {NAMESPACE} {check}\n").into_bytes();
         bytes.extend_from_slice(&payload);
         let beside = self.temporary_path();
-        fs::write(&beside, &bytes).map_err(StoreError::disk("write", &beside))?;
+        if let Err(error) = fs::write(&beside, &bytes) {
+            let _ = fs::remove_file(&beside);
+            return Err(StoreError::disk("write", &beside)(error));
+        }
         let path = self.entry_path(table, action);
         let folder = path.parent().expect("an entry lies in a folder");
         fs::create_dir_all(folder).map_err(StoreError::disk("create", folder))?;
@@ -120,7 +116,17 @@ impl LocalStore {
         fs::rename(&beside, &path).map_err(StoreError::disk("rename", &path))
     }
 
-    fn entry_path(&self, table: Remembered, action: ActionDigest) -> PathBuf {
+    /// Returns what an entry says now, without pinning it or marking it as used: for the collector.
+    pub(super) fn entry_unpinned(
+        &self,
+        table: Remembered,
+        action: ActionDigest,
+    ) -> Option<ActionResult> {
+        let bytes = read_quietly(&self.entry_path(table, action)).ok()?;
+        parse_entry(action.0.function(), &bytes)
+    }
+
+    pub(super) fn entry_path(&self, table: Remembered, action: ActionDigest) -> PathBuf {
         let hex = action.0.hex();
         let mut path = self.root.join(table.folder());
         path.push(action.0.function().name());

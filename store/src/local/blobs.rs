@@ -2,18 +2,16 @@
 
 use std::fs::{self, File, Permissions};
 use std::io::{Read, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use model::{Digest, Directory, Hasher, TreeDigest};
+use model::{Digest, DigestFunction, Directory, Hasher, TreeDigest};
 use rustix::fs::{
-    AtFlags, CWD, FlockOperation, RenameFlags, Timespec, Timestamps, UTIME_OMIT, flock,
-    renameat_with, utimensat,
+    AtFlags, CWD, OFlags, RenameFlags, Timespec, Timestamps, UTIME_OMIT, renameat_with, utimensat,
 };
 use wire::{decode, encode};
 
-use super::lock::open_lock;
 use super::{FILE_TIME_SECONDS, LocalStore};
 use crate::{Blob, StoreError};
 
@@ -74,12 +72,13 @@ impl LocalStore {
         Ok(digest)
     }
 
-    /// Returns whether the blob is here.
+    /// Returns whether the blob is here. If it is, it stays until this process ends.
     pub fn contains(&self, digest: Digest) -> Result<bool, StoreError> {
         if digest.is_empty() {
             return Ok(true);
         }
-        Ok(self.find_blob(digest)?.is_some())
+        self.pin_blob(digest)?;
+        Ok(self.look_for_blob(digest).is_some())
     }
 
     /// Opens the blob's file for reading; `None` if it is not here.
@@ -87,16 +86,14 @@ impl LocalStore {
         if digest.is_empty() {
             self.ensure_blob(digest, false)?;
         }
-        self.pin_blob(digest)?;
-        let Some(path) = self.find_blob(digest)? else {
+        let Some((file, path)) = self.open_unchecked(digest)? else {
             return Ok(None);
         };
-        Self::touch(&path);
-        match File::open(&path) {
-            Ok(file) => Ok(Some(file)),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(StoreError::disk("open", &path)(error)),
+        if self.is_older_than_boot(&path) && hash_file(digest.function(), &path) != Some(digest) {
+            self.quarantine(digest)?;
+            return Ok(None);
         }
+        Ok(Some(file))
     }
 
     /// Returns the blob; a small one is compared with its digest, and one that lies is set aside.
@@ -104,12 +101,12 @@ impl LocalStore {
         if digest.is_empty() {
             return Ok(Some(Blob::Bytes(Bytes::new())));
         }
-        let Some(file) = self.open_blob(digest)? else {
+        if digest.size() > CHECKED_READ_BYTES_MAX {
+            return Ok(self.open_blob(digest)?.map(Blob::File));
+        }
+        let Some((file, _)) = self.open_unchecked(digest)? else {
             return Ok(None);
         };
-        if digest.size() > CHECKED_READ_BYTES_MAX {
-            return Ok(Some(Blob::File(file)));
-        }
         let bytes = Blob::File(file).into_bytes().map_err(|source| StoreError::Input { source })?;
         if Digest::of(digest.function(), &bytes) != digest {
             self.quarantine(digest)?;
@@ -127,7 +124,9 @@ impl LocalStore {
     }
 
     /// Returns the directory that is the root of `tree`; `None` if it is not here.
+    /// The whole tree is pinned: whoever reads a listing goes on to what it lists.
     pub fn directory(&self, tree: TreeDigest) -> Result<Option<Directory>, StoreError> {
+        self.pin_tree(tree)?;
         let digest = tree.0;
         let Some(bytes) = self.read_bytes(digest)? else {
             return Ok(None);
@@ -138,23 +137,15 @@ impl LocalStore {
     }
 
     /// Like [`LocalStore::directory`], without pinning it or marking it as used: for walks over whole trees,
-    /// whose root is pinned, and for the collector.
-    pub(super) fn directory_unpinned(
-        &self,
-        tree: TreeDigest,
-    ) -> Result<Option<Directory>, StoreError> {
+    /// whose root is pinned, and for the collector, whose own pins would wait for it. The digest's size does not count.
+    pub(super) fn directory_unpinned(&self, tree: TreeDigest) -> Option<Directory> {
         let digest = tree.0;
-        let Some(path) = self.look_for_blob(digest) else {
-            return self.directory(tree);
-        };
-        let Ok(bytes) = fs::read(&path) else {
-            return self.directory(tree);
-        };
-        if Digest::of(digest.function(), &bytes) != digest {
-            return Ok(None);
-        }
+        let bytes = [false, true]
+            .into_iter()
+            .filter_map(|executable| read_quietly(&self.blob_path(digest, executable)).ok())
+            .find(|bytes| Digest::of(digest.function(), bytes).hash() == digest.hash())?;
         // A file may hash to the name that a tree is asked under; then it is no directory.
-        Ok(decode::directory(digest.function(), &bytes).ok())
+        decode::directory(digest.function(), &bytes).ok()
     }
 
     /// Keeps a directory and returns its digest.
@@ -192,26 +183,38 @@ impl LocalStore {
         if path.exists() {
             return Ok(Some(path));
         }
-        let Some(other) = self.find_blob(digest)? else {
+        let Some(beside) = self.copy_beside(digest)? else {
             return Ok(None);
         };
-        let mut file = File::open(&other).map_err(StoreError::disk("open", &other))?;
-        let (found, beside) = self.write_beside(&mut file, Hasher::new(digest.function()))?;
-        if found != digest {
-            let _ = fs::remove_file(&beside);
-            self.quarantine(digest)?;
-            return Ok(None);
-        }
         self.name_blob(digest, &beside, executable)?;
         Ok(Some(path))
     }
 
     /// Gives a blob a new inode, for when the old one has as many names as the file system allows.
-    pub(super) fn renew_blob(&self, path: &Path, executable: bool) -> Result<(), StoreError> {
-        let beside = self.temporary_path();
-        fs::copy(path, &beside).map_err(StoreError::disk("copy", path))?;
+    /// Returns whether the blob was still right.
+    pub(super) fn renew_blob(&self, digest: Digest, executable: bool) -> Result<bool, StoreError> {
+        let Some(beside) = self.copy_beside(digest)? else {
+            return Ok(false);
+        };
         seal(&beside, executable)?;
-        fs::rename(&beside, path).map_err(StoreError::disk("rename", path))
+        let path = self.blob_path(digest, executable);
+        fs::rename(&beside, &path).map_err(StoreError::disk("rename", &path))?;
+        Ok(true)
+    }
+
+    /// Copies a blob into a temporary file; one that is not what its name says is set aside instead.
+    fn copy_beside(&self, digest: Digest) -> Result<Option<PathBuf>, StoreError> {
+        let Some(path) = self.look_for_blob(digest) else {
+            return Ok(None);
+        };
+        let mut file = File::open(&path).map_err(StoreError::disk("open", &path))?;
+        let (found, beside) = self.write_beside(&mut file, Hasher::new(digest.function()))?;
+        if found == digest {
+            return Ok(Some(beside));
+        }
+        let _ = fs::remove_file(&beside);
+        self.quarantine(digest)?;
+        Ok(None)
     }
 
     pub(super) fn blob_path(&self, digest: Digest, executable: bool) -> PathBuf {
@@ -227,34 +230,25 @@ impl LocalStore {
         self.lease.pin(format!("blob {}:{}", digest.function(), digest.hex()))
     }
 
-    /// Returns the file of a blob whose size is right, whichever variant there is.
-    fn find_blob(&self, digest: Digest) -> Result<Option<PathBuf>, StoreError> {
-        if let Some(path) = self.look_for_blob(digest) {
-            return Ok(Some(path));
+    fn open_unchecked(&self, digest: Digest) -> Result<Option<(File, PathBuf)>, StoreError> {
+        self.pin_blob(digest)?;
+        let Some(path) = self.look_for_blob(digest) else {
+            return Ok(None);
+        };
+        Self::touch(&path);
+        match File::open(&path) {
+            Ok(file) => Ok(Some((file, path))),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(StoreError::disk("open", &path)(error)),
         }
-        if self.wait_for_collector()? {
-            return Ok(self.look_for_blob(digest));
-        }
-        Ok(None)
     }
 
-    fn look_for_blob(&self, digest: Digest) -> Option<PathBuf> {
+    /// Returns the file of a blob whose size is right, whichever variant there is.
+    pub(super) fn look_for_blob(&self, digest: Digest) -> Option<PathBuf> {
         [false, true]
             .into_iter()
             .map(|executable| self.blob_path(digest, executable))
             .find(|path| fs::metadata(path).is_ok_and(|metadata| metadata.len() == digest.size()))
-    }
-
-    /// Waits for a collector at work, which may be about to put back what is pinned.
-    /// Returns whether there was one.
-    pub(super) fn wait_for_collector(&self) -> Result<bool, StoreError> {
-        let path = self.root.join("gc.lock");
-        let file = open_lock(&path)?;
-        if flock(&file, FlockOperation::NonBlockingLockShared).is_ok() {
-            return Ok(false);
-        }
-        flock(&file, FlockOperation::LockShared).map_err(StoreError::disk("lock", &path))?;
-        Ok(true)
     }
 
     /// Marks a file as used now. Explicit, because most file systems are mounted without access times.
@@ -279,7 +273,10 @@ impl LocalStore {
             return Ok(());
         }
         let beside = self.temporary_path();
-        fs::write(&beside, bytes).map_err(StoreError::disk("write", &beside))?;
+        if let Err(error) = fs::write(&beside, bytes) {
+            let _ = fs::remove_file(&beside);
+            return Err(StoreError::disk("write", &beside)(error));
+        }
         self.name_blob(digest, &beside, executable)
     }
 
@@ -357,6 +354,35 @@ pub(super) fn set_file_time(path: &Path) -> Result<(), StoreError> {
     };
     utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW)
         .map_err(StoreError::disk("set the time of", path))
+}
+
+/// Returns what a file hashes to, if it can be read. It does not count as used.
+pub(super) fn hash_file(function: DigestFunction, path: &Path) -> Option<Digest> {
+    let mut file = open_quietly(path).ok()?;
+    let mut hasher = Hasher::new(function);
+    let mut buffer = vec![0; 256 << 10];
+    loop {
+        match file.read(&mut buffer).ok()? {
+            0 => return Some(hasher.finish()),
+            read => hasher.update(&buffer[..read]),
+        }
+    }
+}
+
+/// Reads a file that does not count as used for that.
+pub(super) fn read_quietly(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    open_quietly(path)?.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn open_quietly(path: &Path) -> std::io::Result<File> {
+    let flags = i32::try_from(OFlags::NOATIME.bits()).expect("a flag of open(2)");
+    match File::options().read(true).custom_flags(flags).open(path) {
+        // Only the owner may ask for that; others read all the same.
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => File::open(path),
+        opened => opened,
+    }
 }
 
 /// Renames, unless something has that name already.

@@ -1,22 +1,24 @@
 //! Garbage: what no running build needs and the byte budget has no room for.
 //!
 //! The collector decides what to *keep*, in order of worth: what live leases pin, locked trees of known workspaces,
-//! results by last use, trees by last use, other blobs by last use. Whatever is left over is renamed into `trash/`;
-//! then the leases are read again, because somebody may have pinned meanwhile; then it is deleted or put back.
+//! results by last use, trees by last use, other blobs by last use. Then it holds back new pins, reads the leases again,
+//! because somebody may have pinned meanwhile, and renames whatever is left over into `trash/`. Nothing that somebody
+//! pinned and found there ever goes, not even for a moment. Deleting comes last, when nobody waits.
 
+use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
 
-use model::{ActionResult, Digest, DigestFunction, Node, TreeDigest};
-use rustix::fs::{FlockOperation, flock};
+use model::{ActionDigest, ActionResult, Digest, DigestFunction, Node, TreeDigest};
+use rustix::fs::FlockOperation;
 
 use super::actions::{Remembered, parse_entry};
-use super::blobs::rename_new;
-use super::lease::Leases;
-use super::lock::open_lock;
+use super::blobs::{read_quietly, rename_new};
+use super::lease::{Leases, hold_pins};
+use super::lock::{lock_file, open_lock};
 use super::trees::Mark;
 use super::{LocalStore, remove_tree};
 use crate::StoreError;
@@ -39,7 +41,10 @@ pub struct Collected {
 /// A blob's name without its size, which file names do not say.
 pub(super) type BlobName = (DigestFunction, String);
 
-/// One kind of thing on disk.
+/// Where a result stands.
+pub(super) type ResultKey = (Remembered, BlobName);
+
+/// A blob or a tree on disk.
 #[derive(Clone, Debug)]
 pub(super) struct Found {
     pub(super) paths: Vec<PathBuf>,
@@ -51,8 +56,6 @@ pub(super) struct Found {
 /// A result on disk.
 #[derive(Debug)]
 pub(super) struct FoundResult {
-    pub(super) table: Remembered,
-    pub(super) name: BlobName,
     pub(super) path: PathBuf,
     pub(super) physical: u64,
     pub(super) used: i64,
@@ -64,13 +67,13 @@ pub(super) struct FoundResult {
 pub(super) struct Survey {
     pub(super) blobs: HashMap<BlobName, Found>,
     pub(super) trees: HashMap<BlobName, Found>,
-    pub(super) results: Vec<FoundResult>,
+    pub(super) results: HashMap<ResultKey, FoundResult>,
 }
 
 impl Survey {
     pub(super) fn physical(&self) -> u64 {
         let found = self.blobs.values().chain(self.trees.values()).map(|found| found.physical);
-        found.sum::<u64>() + self.results.iter().map(|found| found.physical).sum::<u64>()
+        found.sum::<u64>() + self.results.values().map(|found| found.physical).sum::<u64>()
     }
 }
 
@@ -80,11 +83,10 @@ impl LocalStore {
     pub fn collect(&self, budget: u64) -> Result<Collected, StoreError> {
         let path = self.root.join("gc.lock");
         let lock = open_lock(&path)?;
-        flock(&lock, FlockOperation::LockExclusive).map_err(StoreError::disk("lock", &path))?;
+        lock_file(&lock, FlockOperation::LockExclusive, &path)?;
 
         self.put_back_all()?;
-        let leases = Leases::read(&self.root, &self.lease)?;
-        self.sweep_temporaries(&leases)?;
+        self.sweep_temporaries()?;
         let survey = self.survey()?;
         let bytes_before = survey.physical();
         let mut collected = Collected { bytes_before, ..Collected::default() };
@@ -93,40 +95,17 @@ impl LocalStore {
             return Ok(collected);
         }
 
-        let kept = Keep::decide(self, &survey, &leases, budget)?;
+        let leases = Leases::read(&self.root, &self.lease)?;
+        let mut keep = Keep::decide(self, &survey, &leases, budget)?;
         let trash = self.root.join("trash").join(self.lease.id());
-        let mut gone = Vec::new();
-        for (name, found) in survey.trees.iter().filter(|(name, _)| !kept.trees.contains(*name)) {
-            collected.trees_removed += 1;
-            gone.push((format!("tree {}:{}", name.0, name.1), &found.paths, found.physical));
-        }
-        for (name, found) in survey.blobs.iter().filter(|(name, _)| !kept.blobs.contains(*name)) {
-            collected.blobs_removed += 1;
-            gone.push((format!("blob {}:{}", name.0, name.1), &found.paths, found.physical));
-        }
-        let results: Vec<_> = survey
-            .results
-            .iter()
-            .filter(|found| !kept.results.contains(&found.path))
-            .map(|found| {
-                let pin = format!("{} {}:{}", found.table.folder(), found.name.0, found.name.1);
-                (pin, vec![found.path.clone()], found.physical)
-            })
-            .collect();
-        collected.results_removed = results.len() as u64;
-        let results = results.iter().map(|(pin, paths, physical)| (pin.clone(), paths, *physical));
-        // Results first: one whose blobs are gone would be a promise that nobody can keep.
-        let gone: Vec<_> = results.chain(gone).collect();
-        for (_, paths, physical) in &gone {
-            for path in *paths {
-                self.throw_away(path, &trash)?;
-            }
-            collected.bytes_after -= physical;
-        }
+        let pins = hold_pins(&self.root)?;
+        keep.pinned(self, &survey, &Leases::read(&self.root, &self.lease)?);
+        self.throw_away_all(&survey, &keep, &trash, &mut collected)?;
+        drop(pins);
 
-        let later = Leases::read(&self.root, &self.lease)?;
-        self.put_back_pinned(&leases, &later, &gone, &trash)?;
-        remove_tree(&trash).map_err(StoreError::disk("empty", &trash))?;
+        let doomed = self.doom(&trash)?;
+        drop(lock);
+        remove_tree(&doomed).map_err(StoreError::disk("remove", &doomed))?;
         Ok(collected)
     }
 
@@ -148,7 +127,12 @@ impl LocalStore {
     /// Forgets the locked trees of all workspaces.
     pub fn set_no_roots(&self) -> Result<(), StoreError> {
         for path in list(&self.folder("roots")?)? {
-            fs::remove_file(&path).map_err(StoreError::disk("remove", &path))?;
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(StoreError::disk("remove", &path)(error));
+                }
+                _ => {}
+            }
         }
         Ok(())
     }
@@ -157,7 +141,11 @@ impl LocalStore {
         let folder = self.folder("roots")?;
         let mut roots = Vec::new();
         for path in list(&folder)? {
-            let text = fs::read_to_string(&path).map_err(StoreError::disk("read", &path))?;
+            let text = match fs::read_to_string(&path) {
+                Ok(text) => text,
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(StoreError::disk("read", &path)(error)),
+            };
             roots.extend(text.lines().filter_map(|line| {
                 let (function, digest) = line.split_once(':')?;
                 let function = DigestFunction::from_str(function).ok()?;
@@ -196,23 +184,58 @@ impl LocalStore {
         }
         let Ok(digest) = Digest::from_hex(function, name, 0) else { return };
         let mark = self.mark_path(TreeDigest(digest));
-        let used = fs::metadata(&mark).map_or(0, |metadata| metadata.atime());
-        let physical = Mark::read(&mark).map_or(0, |mark| mark.own_bytes);
+        let marked = fs::metadata(&mark);
+        let used = marked.as_ref().map_or(0, used_at);
+        let mark_bytes = marked.map_or(0, |metadata| metadata.blocks() * 512);
+        let physical = Mark::read(&mark).map_or(0, |mark| mark.own_bytes) + mark_bytes;
         let name = (function, name.to_owned());
         let found = Found { paths: vec![path, mark], bytes: 0, physical, used };
         survey.trees.insert(name, found);
     }
 
     /// Removes what processes that ended left in `tmp/`.
-    fn sweep_temporaries(&self, leases: &Leases) -> Result<(), StoreError> {
-        for path in list(&self.root.join("tmp"))? {
+    fn sweep_temporaries(&self) -> Result<(), StoreError> {
+        let paths = list(&self.root.join("tmp"))?;
+        // Read afterwards: whoever left something in the list had a lease by then.
+        let leases = Leases::read(&self.root, &self.lease)?;
+        for path in paths {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             let owner = name.rsplit_once('-').map_or("", |(owner, _)| owner);
             if !leases.live.contains(owner) {
-                let removed =
-                    if path.is_dir() { remove_tree(&path) } else { fs::remove_file(&path) };
-                removed.map_err(StoreError::disk("remove", &path))?;
+                // A sandbox that dies with its owner may still write here; the next collection sees the rest.
+                let _ = if path.is_dir() { remove_tree(&path) } else { fs::remove_file(&path) };
             }
+        }
+        Ok(())
+    }
+
+    /// Throws away whatever is not kept: results first, because one whose blobs are gone is an empty promise,
+    /// then trees, because one whose listing is gone cannot be checked.
+    fn throw_away_all(
+        &self,
+        survey: &Survey,
+        keep: &Keep,
+        trash: &Path,
+        collected: &mut Collected,
+    ) -> Result<(), StoreError> {
+        for (key, found) in survey.results.iter().filter(|(key, _)| !keep.results.contains(*key)) {
+            self.throw_away(&self.entry_path(key.0, action(&key.1)), trash)?;
+            collected.results_removed += 1;
+            collected.bytes_after -= found.physical;
+        }
+        for (_, found) in survey.trees.iter().filter(|(name, _)| !keep.trees.contains(*name)) {
+            for path in &found.paths {
+                self.throw_away(path, trash)?;
+            }
+            collected.trees_removed += 1;
+            collected.bytes_after -= found.physical;
+        }
+        for (_, found) in survey.blobs.iter().filter(|(name, _)| !keep.blobs.contains(*name)) {
+            for path in &found.paths {
+                self.throw_away(path, trash)?;
+            }
+            collected.blobs_removed += 1;
+            collected.bytes_after -= found.physical;
         }
         Ok(())
     }
@@ -228,27 +251,6 @@ impl LocalStore {
             }
             _ => Ok(()),
         }
-    }
-
-    fn put_back_pinned(
-        &self,
-        before: &Leases,
-        after: &Leases,
-        gone: &[(String, &Vec<PathBuf>, u64)],
-        trash: &Path,
-    ) -> Result<(), StoreError> {
-        let new: HashSet<_> = after.pins.difference(&before.pins).collect();
-        // A new pin of a tree or result may reach anything: then everything returns, and the next collection decides.
-        if new.iter().any(|pin| !pin.starts_with("blob ")) {
-            return self.put_back_all();
-        }
-        for (_, paths, _) in gone.iter().filter(|(pin, ..)| new.contains(pin)) {
-            for path in *paths {
-                let relative = path.strip_prefix(&self.root).expect("it was thrown away from here");
-                put_back(&trash.join(relative), path)?;
-            }
-        }
-        Ok(())
     }
 
     /// Puts everything in `trash/` back: also what a collector that was killed had thrown away.
@@ -268,9 +270,22 @@ impl LocalStore {
                     self.put_back_from(&path, &trash)?;
                 }
             }
-            remove_tree(&trash).map_err(StoreError::disk("empty", &trash))?;
+            let doomed = self.doom(&trash)?;
+            remove_tree(&doomed).map_err(StoreError::disk("remove", &doomed))?;
         }
         Ok(())
+    }
+
+    /// Takes a folder out of `trash/`, so that it can be deleted. One rename settles it: whatever is in the trash
+    /// when a collector is killed is whole and comes back, and what has begun to be deleted does not.
+    fn doom(&self, trash: &Path) -> Result<PathBuf, StoreError> {
+        let doomed = self.temporary_path();
+        match fs::rename(trash, &doomed) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(StoreError::disk("empty", trash)(error))
+            }
+            _ => Ok(doomed),
+        }
     }
 
     fn put_back_from(&self, path: &Path, trash: &Path) -> Result<(), StoreError> {
@@ -283,9 +298,21 @@ impl LocalStore {
 #[derive(Default)]
 struct Keep {
     blobs: HashSet<BlobName>,
+    /// Directories of which all that is below stays; one kept as a mere blob is not among them.
+    closures: HashSet<BlobName>,
     trees: HashSet<BlobName>,
-    results: HashSet<PathBuf>,
+    results: HashSet<ResultKey>,
     bytes: u64,
+}
+
+/// What stays if something else does, and is not kept yet.
+#[derive(Default)]
+struct Wanted {
+    blobs: HashSet<BlobName>,
+    closures: HashSet<BlobName>,
+    bytes: u64,
+    /// Whether every listing could be read.
+    whole: bool,
 }
 
 impl Keep {
@@ -296,132 +323,138 @@ impl Keep {
         budget: u64,
     ) -> Result<Self, StoreError> {
         let mut keep = Self::default();
-        keep.pinned(store, survey, leases)?;
+        keep.pinned(store, survey, leases);
         for root in store.roots()? {
-            let name = (root.0.function(), root.0.hex());
-            keep.closure(store, survey, &name, budget)?;
+            keep.closure(store, survey, root, budget);
         }
         let mut results: Vec<_> = survey.results.iter().collect();
-        results.sort_by_key(|found| std::cmp::Reverse(found.used));
-        for found in results {
-            keep.result(store, survey, found, budget)?;
+        results.sort_by_key(|(key, found)| (Reverse(found.used), (*key).clone()));
+        for (key, found) in results {
+            if let Some(result) = &found.result {
+                keep.result(store, survey, key, result, budget);
+            }
         }
         for (name, found) in by_last_use(&survey.trees) {
-            if keep.fits(found.physical, budget) && keep.closure(store, survey, name, budget)? {
+            let wanted = keep.wanted(store, survey, tree(name));
+            if wanted.whole && keep.fits(found.physical + wanted.bytes, budget) {
+                keep.take(wanted);
                 keep.tree(survey, name);
             }
         }
         for (name, found) in by_last_use(&survey.blobs) {
-            if !keep.blobs.contains(name) && keep.fits(found.physical, budget) {
+            if keep.fits(found.physical, budget) {
                 keep.blob(survey, name);
             }
         }
         Ok(keep)
     }
 
-    fn pinned(
-        &mut self,
-        store: &LocalStore,
-        survey: &Survey,
-        leases: &Leases,
-    ) -> Result<(), StoreError> {
+    /// Keeps what is pinned, whatever it takes. Looks at the disk too: what came after the survey
+    /// may lead to what the survey lists.
+    fn pinned(&mut self, store: &LocalStore, survey: &Survey, leases: &Leases) {
         for pin in &leases.pins {
             let Some((kind, name)) = parse_pin(pin) else { continue };
-            match kind {
-                "blob" => self.blob(survey, &name),
-                "tree" => {
-                    self.closure(store, survey, &name, u64::MAX)?;
+            let table = [Remembered::Success, Remembered::Failure];
+            match (kind, table.into_iter().find(|table| table.folder() == kind)) {
+                ("blob", _) => self.blob(survey, &name),
+                ("tree", _) => {
+                    self.closure(store, survey, tree(&name), u64::MAX);
                     self.tree(survey, &name);
                 }
-                _ => {
-                    let same =
-                        |found: &&FoundResult| found.table.folder() == kind && found.name == name;
-                    if let Some(found) = survey.results.iter().find(same) {
-                        self.result(store, survey, found, u64::MAX)?;
+                (_, Some(table)) => {
+                    if let Some(result) = store.entry_unpinned(table, action(&name)) {
+                        self.result(store, survey, &(table, name), &result, u64::MAX);
                     }
                 }
+                (_, None) => {}
             }
         }
-        Ok(())
     }
 
+    /// Keeps a result, its files and logs and the listings of its trees, if there is room for them;
+    /// then those of its trees that there is room for: their bytes can be had again from what made them.
     fn result(
         &mut self,
         store: &LocalStore,
         survey: &Survey,
-        found: &FoundResult,
+        key: &ResultKey,
+        result: &ActionResult,
         budget: u64,
-    ) -> Result<(), StoreError> {
-        let Some(result) = &found.result else { return Ok(()) };
-        if self.results.contains(&found.path) || !self.fits(found.physical, budget) {
-            return Ok(());
+    ) {
+        let mut digests: Vec<_> = result.files.iter().map(|file| file.digest).collect();
+        digests.extend(result.directories.iter().flat_map(|it| [it.tree, it.root.0]));
+        digests.extend(result.stdout.into_iter().chain(result.stderr));
+        let names: HashSet<_> = digests.into_iter().map(name_of).collect();
+        let fresh = names.iter().filter(|name| !self.blobs.contains(*name));
+        let blobs: u64 = fresh.map(|name| survey.blobs.get(name).map_or(0, |it| it.physical)).sum();
+        let own = survey.results.get(key).map_or(0, |found| found.physical);
+        let own = if self.results.contains(key) { 0 } else { own };
+        if !self.fits(own + blobs, budget) {
+            return;
         }
-        let mut wanted: Vec<_> = result.files.iter().map(|file| file.digest).collect();
-        wanted.extend(result.directories.iter().map(|directory| directory.tree));
-        wanted.extend(result.stdout.into_iter().chain(result.stderr));
-        for tree in &result.directories {
-            let name = (tree.root.0.function(), tree.root.0.hex());
-            // The bytes of a tree can be had again from what made it; its listing is what keys are computed from.
-            self.closure(store, survey, &name, budget)?;
+        self.bytes += own;
+        self.results.insert(key.clone());
+        for name in &names {
+            self.blob(survey, name);
         }
-        for digest in wanted {
-            let name = (digest.function(), digest.hex());
-            let physical = survey.blobs.get(&name).map_or(0, |found| found.physical);
-            if !self.blobs.contains(&name) && !self.fits(physical, budget) {
-                return Ok(());
-            }
-            self.blob(survey, &name);
+        for directory in &result.directories {
+            self.closure(store, survey, directory.root, budget);
         }
-        self.bytes += found.physical;
-        self.results.insert(found.path.clone());
-        Ok(())
     }
 
-    /// Keeps all that is below a tree, if there is room for it; returns whether there was.
-    fn closure(
-        &mut self,
-        store: &LocalStore,
-        survey: &Survey,
-        tree: &BlobName,
-        budget: u64,
-    ) -> Result<bool, StoreError> {
-        let mut wanted = HashSet::new();
-        let mut bytes = 0;
-        let mut pending = vec![tree.clone()];
-        while let Some(name) = pending.pop() {
-            let Some(found) = survey.blobs.get(&name) else { continue };
-            let digest = Digest::from_hex(name.0, &name.1, found.bytes)
-                .expect("the survey only lists digests");
-            let fresh = !self.blobs.contains(&name) && !wanted.contains(&name);
-            if !fresh {
-                // Kept already as a directory, so all below it is.
+    /// Keeps all that is below a tree, if there is room for it.
+    fn closure(&mut self, store: &LocalStore, survey: &Survey, tree: TreeDigest, budget: u64) {
+        let wanted = self.wanted(store, survey, tree);
+        if self.fits(wanted.bytes, budget) {
+            self.take(wanted);
+        }
+    }
+
+    fn wanted(&self, store: &LocalStore, survey: &Survey, tree: TreeDigest) -> Wanted {
+        let mut wanted = Wanted { whole: true, ..Wanted::default() };
+        let mut pending = vec![tree];
+        while let Some(tree) = pending.pop() {
+            let name = name_of(tree.0);
+            if self.closures.contains(&name) || wanted.closures.contains(&name) {
                 continue;
             }
-            bytes += found.physical;
-            wanted.insert(name);
-            let Some(directory) = store.directory_unpinned(TreeDigest(digest))? else { continue };
+            self.want(survey, name.clone(), &mut wanted);
+            let Some(directory) = store.directory_unpinned(tree) else {
+                wanted.whole = false;
+                continue;
+            };
+            wanted.closures.insert(name);
             for (_, node) in directory.children() {
                 match node {
-                    Node::Directory(child) => pending.push((child.0.function(), child.0.hex())),
+                    Node::Directory(child) => pending.push(*child),
                     Node::File { digest, .. } => {
-                        let name = (digest.function(), digest.hex());
-                        if let Some(found) = survey.blobs.get(&name)
-                            && !self.blobs.contains(&name)
-                            && wanted.insert(name)
-                        {
-                            bytes += found.physical;
-                        }
+                        self.want(survey, name_of(*digest), &mut wanted);
                     }
                     Node::Symlink(_) => {}
                 }
             }
         }
-        if !self.fits(bytes, budget) {
-            return Ok(false);
+        wanted
+    }
+
+    fn want(&self, survey: &Survey, name: BlobName, wanted: &mut Wanted) {
+        if self.blobs.contains(&name) {
+            return;
         }
-        self.bytes += bytes;
-        self.blobs.extend(wanted);
-        Ok(true)
+        if let Some(found) = survey.blobs.get(&name)
+            && wanted.blobs.insert(name)
+        {
+            wanted.bytes += found.physical;
+        }
+    }
+
+    fn take(&mut self, wanted: Wanted) {
+        self.bytes += wanted.bytes;
+        self.blobs.extend(wanted.blobs);
+        // One that could not be read to its end is looked at again the next time.
+        if wanted.whole {
+            self.closures.extend(wanted.closures);
+        }
     }
 
     fn fits(&self, bytes: u64, budget: u64) -> bool {
@@ -447,14 +480,39 @@ impl Keep {
 
 fn by_last_use(found: &HashMap<BlobName, Found>) -> Vec<(&BlobName, &Found)> {
     let mut sorted: Vec<_> = found.iter().collect();
-    sorted.sort_by_key(|(name, found)| (std::cmp::Reverse(found.used), (*name).clone()));
+    sorted.sort_by_key(|(name, found)| (Reverse(found.used), (*name).clone()));
     sorted
 }
 
 fn parse_pin(pin: &str) -> Option<(&str, BlobName)> {
     let (kind, rest) = pin.split_once(' ')?;
     let (function, hex) = rest.split_once(':')?;
-    Some((kind, (DigestFunction::from_str(function).ok()?, hex.to_owned())))
+    let function = DigestFunction::from_str(function).ok()?;
+    // A line that is being written is not whole yet.
+    Digest::from_hex(function, hex, 0).ok()?;
+    Some((kind, (function, hex.to_owned())))
+}
+
+fn name_of(digest: Digest) -> BlobName {
+    (digest.function(), digest.hex())
+}
+
+/// The digest of a name, whose size is not known: good for paths and listings.
+fn sizeless(name: &BlobName) -> Digest {
+    Digest::from_hex(name.0, &name.1, 0).expect("names are of digests")
+}
+
+fn tree(name: &BlobName) -> TreeDigest {
+    TreeDigest(sizeless(name))
+}
+
+fn action(name: &BlobName) -> ActionDigest {
+    ActionDigest(sizeless(name))
+}
+
+/// When something was last used, in nanoseconds since the epoch.
+fn used_at(metadata: &fs::Metadata) -> i64 {
+    metadata.atime().saturating_mul(1_000_000_000).saturating_add(metadata.atime_nsec())
 }
 
 fn survey_blob(survey: &mut Survey, function: DigestFunction, path: PathBuf) {
@@ -472,16 +530,19 @@ fn survey_blob(survey: &mut Survey, function: DigestFunction, path: PathBuf) {
     });
     entry.paths.push(path);
     entry.physical += metadata.blocks() * 512;
-    entry.used = entry.used.max(metadata.atime());
+    entry.used = entry.used.max(used_at(&metadata));
 }
 
 fn survey_result(survey: &mut Survey, table: Remembered, function: DigestFunction, path: PathBuf) {
     let Ok(metadata) = fs::metadata(&path) else { return };
     let Some(name) = path.file_name().and_then(|name| name.to_str()) else { return };
-    let name = (function, name.to_owned());
-    let result = fs::read(&path).ok().and_then(|bytes| parse_entry(function, &bytes));
-    let (physical, used) = (metadata.blocks() * 512, metadata.atime());
-    survey.results.push(FoundResult { table, name, path, physical, used, result });
+    if Digest::from_hex(function, name, 0).is_err() {
+        return;
+    }
+    let key = (table, (function, name.to_owned()));
+    let result = read_quietly(&path).ok().and_then(|bytes| parse_entry(function, &bytes));
+    let (physical, used) = (metadata.blocks() * 512, used_at(&metadata));
+    survey.results.insert(key, FoundResult { path, physical, used, result });
 }
 
 /// Returns the paths in a folder; none if it does not exist.
@@ -497,6 +558,8 @@ pub(super) fn list(folder: &Path) -> Result<Vec<PathBuf>, StoreError> {
 }
 
 fn put_back(from: &Path, to: &Path) -> Result<(), StoreError> {
+    let folder = to.parent().expect("a file lies in a folder");
+    fs::create_dir_all(folder).map_err(StoreError::disk("create", folder))?;
     match rename_new(from, to) {
         // Somebody made it again meanwhile: the same bytes.
         Err(error)

@@ -2,19 +2,27 @@
 //!
 //! A lease is a file that its process keeps locked; the system drops the lock when the process ends, however it ends.
 //! It holds one line per thing pinned. Whoever wants something pins it first and checks that it is there afterwards.
+//!
+//! Between the two it passes through `pin.lock`, which the collector holds while it reads the leases for the last time
+//! and takes things away: either the collector has seen the pin, or the check sees what the collector left.
 
 use std::collections::{BTreeSet, HashSet};
 use std::fs::{self, File};
-use std::io::Write as _;
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{FlockOperation, flock};
 
+use super::lock::{lock_file, open_lock};
 use crate::StoreError;
 
 /// How many ids are tried before something else must be wrong.
 const TRIES_MAX: u32 = 1000;
+
+/// The lock that every new pin passes through.
+const PIN_LOCK: &str = "pin.lock";
 
 /// The lease of this process; dropping it ends it.
 #[derive(Debug)]
@@ -22,6 +30,7 @@ pub(super) struct Lease {
     id: String,
     path: PathBuf,
     file: File,
+    gate: File,
     pinned: Mutex<HashSet<String>>,
 }
 
@@ -29,22 +38,20 @@ impl Lease {
     /// Takes a lease in the store at `root`.
     pub(super) fn take(root: &Path) -> Result<Self, StoreError> {
         let folder = root.join("leases");
-        for number in 0..TRIES_MAX {
-            let id = format!("{}-{number}", std::process::id());
+        let gate = open_lock(&root.join(PIN_LOCK))?;
+        for _ in 0..TRIES_MAX {
+            let id = new_id();
             let path = folder.join(&id);
-            // Process ids repeat across containers that share a store, so a name is only ours once it is locked.
-            let mut options = File::options();
-            let opened = options.create(true).append(true).open(&path);
-            let file = opened.map_err(StoreError::disk("open", &path))?;
-            if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
-                continue;
+            let file = match File::options().create_new(true).append(true).open(&path) {
+                Ok(file) => file,
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => continue,
+                Err(error) => return Err(StoreError::disk("open", &path)(error)),
+            };
+            // A collector that came between the two calls takes it for dead and removes it.
+            let locked = flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok();
+            if locked && is_at(&file, &path) {
+                return Ok(Self { id, path, file, gate, pinned: Mutex::default() });
             }
-            // The collector may have removed a dead lease of this name between the two calls.
-            if !is_at(&file, &path) {
-                continue;
-            }
-            file.set_len(0).map_err(StoreError::disk("clear", &path))?;
-            return Ok(Self { id, path, file, pinned: Mutex::default() });
         }
         Err(StoreError::disk("take a lease in", &folder)(std::io::Error::other(
             "every name is taken",
@@ -55,17 +62,18 @@ impl Lease {
         &self.id
     }
 
-    /// Pins what `line` names: from now on no collector takes it for good.
+    /// Pins what `line` names: once this returns, no collector takes it, and it is here or it is not.
     pub(super) fn pin(&self, line: String) -> Result<(), StoreError> {
-        let mut pinned = self.pinned.lock().expect("no pin panics");
-        if pinned.contains(&line) {
+        if self.pinned.lock().expect("no pin panics").contains(&line) {
             return Ok(());
         }
-        // One write per line: readers see whole lines only.
+        // The break comes first, so that a line which a full disk cut short spoils none but itself.
         (&self.file)
-            .write_all(format!("{line}\n").as_bytes())
+            .write_all(format!("\n{line}").as_bytes())
             .map_err(StoreError::disk("write", &self.path))?;
-        pinned.insert(line);
+        lock_file(&self.gate, FlockOperation::LockShared, &self.path)?;
+        lock_file(&self.gate, FlockOperation::Unlock, &self.path)?;
+        self.pinned.lock().expect("no pin panics").insert(line);
         Ok(())
     }
 }
@@ -75,6 +83,21 @@ impl Drop for Lease {
         // A lease that stays behind is unlocked, thus dead; the collector removes it.
         let _ = fs::remove_file(&self.path);
     }
+}
+
+/// An id that no process has had before. A process id alone comes back: in every new container it is 1.
+fn new_id() -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    format!("{}-{:x}", std::process::id(), now.as_nanos())
+}
+
+/// Holds back everybody who pins something new, until it is dropped.
+/// The process that holds it pins nothing meanwhile.
+pub(super) fn hold_pins(root: &Path) -> Result<File, StoreError> {
+    let path = root.join(PIN_LOCK);
+    let gate = open_lock(&path)?;
+    lock_file(&gate, FlockOperation::LockExclusive, &path)?;
+    Ok(gate)
 }
 
 /// The leases of a store as they stand at one moment.
@@ -95,13 +118,18 @@ impl Leases {
             let entry = entry.map_err(StoreError::disk("list", &folder))?;
             let path = entry.path();
             let id = entry.file_name().to_string_lossy().into_owned();
-            let Ok(file) = File::open(&path) else {
-                continue;
+            // A lease that cannot be read may pin anything.
+            let mut file = match File::open(&path) {
+                Ok(file) => file,
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                Err(error) => return Err(StoreError::disk("open", &path)(error)),
             };
             let lives =
                 id == own.id || flock(&file, FlockOperation::NonBlockingLockShared).is_err();
             if lives {
-                let text = fs::read_to_string(&path).unwrap_or_default();
+                let mut text = Vec::new();
+                file.read_to_end(&mut text).map_err(StoreError::disk("read", &path))?;
+                let text = String::from_utf8_lossy(&text);
                 leases.pins.extend(text.lines().map(str::to_owned));
                 leases.live.insert(id);
             } else if is_at(&file, &path) {

@@ -5,8 +5,9 @@
 //!        blobs/<function>/<aa>/    a file per blob, read-only; `<hash>.x` is its executable twin
 //!        trees/<function>/<hash>/  whole read-only directories, hard-linked from blobs, made once
 //!        actions/<function>/<aa>/  what actions made; failures/ likewise
-//!        leases/                   who lives, and what they need
-//!        locks/                    one file per action in flight
+//!        leases/                   who lives, and what they need; pin.lock is passed by every new pin
+//!        locks/                    one file per action in flight and per tree being made
+//!        gc.lock                   held by the one collector
 //!        tmp/ trash/ quarantine/   what is not there yet, or no more, or wrong
 //! ```
 
@@ -45,6 +46,10 @@ const FORMAT: &str = "bld-store 1\n";
 /// Not zero: some tools take a zero time for a missing file.
 pub const FILE_TIME_SECONDS: i64 = 946_684_800;
 
+/// The longest path that a removal goes down to before it moves what lies deeper up, in bytes:
+/// with another name it still fits into what Linux takes (`PATH_MAX`).
+const REMOVAL_PATH_BYTES_MAX: usize = 3072;
+
 /// Whether a finished tree is pushed to the disk before it gets its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
@@ -82,10 +87,9 @@ impl LocalStore {
             let path = root.join(folder);
             fs::create_dir_all(&path).map_err(StoreError::disk("create", &path))?;
         }
-        check_format(root)?;
         let root = root.canonicalize().map_err(StoreError::disk("open", root))?;
         let lease = Lease::take(&root)?;
-        sweep_own_temporaries(&root, lease.id())?;
+        check_format(&root, lease.id())?;
         let boot = trees::Boot::read()?;
         Ok(Self {
             root,
@@ -146,19 +150,7 @@ pub fn default_root(cache_home: Option<PathBuf>, home: Option<PathBuf>) -> Optio
         .map(|cache| cache.join("bld"))
 }
 
-/// Removes what a dead process of the same id left: its names are about to be used again.
-fn sweep_own_temporaries(root: &Path, id: &str) -> Result<(), StoreError> {
-    for path in gc::list(&root.join("tmp"))? {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        if name.rsplit_once('-').is_some_and(|(owner, _)| owner == id) {
-            let removed = if path.is_dir() { remove_tree(&path) } else { fs::remove_file(&path) };
-            removed.map_err(StoreError::disk("remove", &path))?;
-        }
-    }
-    Ok(())
-}
-
-fn check_format(root: &Path) -> Result<(), StoreError> {
+fn check_format(root: &Path, owner: &str) -> Result<(), StoreError> {
     let path = root.join("format");
     match fs::read_to_string(&path) {
         Ok(found) if found == FORMAT => Ok(()),
@@ -169,7 +161,7 @@ fn check_format(root: &Path) -> Result<(), StoreError> {
         }),
         Err(source) if source.kind() == std::io::ErrorKind::NotFound => {
             // Written beside and renamed: whoever opens the store at the same time sees all or nothing.
-            let beside = root.join("tmp").join(format!("format-{}", std::process::id()));
+            let beside = root.join("tmp").join(format!("{owner}-format"));
             fs::write(&beside, FORMAT).map_err(StoreError::disk("write", &beside))?;
             fs::rename(&beside, &path).map_err(StoreError::disk("rename", &path))
         }
@@ -197,25 +189,48 @@ impl Drop for Scratch {
     }
 }
 
-/// Removes a directory and all below it, read-only directories included.
+/// Removes a directory and all below it, read-only directories included, however deep they lie.
+///
+/// Not by recursion: a command can nest directories until paths are too long and the stack is full.
 fn remove_tree(path: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::PermissionsExt as _;
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {}
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        other => return other,
-    }
-    let mut pending = vec![path.to_owned()];
-    while let Some(directory) = pending.pop() {
-        fs::set_permissions(&directory, fs::Permissions::from_mode(0o700))?;
-        for entry in fs::read_dir(&directory)? {
+    let mut found = vec![path.to_owned()];
+    let mut next = 0;
+    while let Some(directory) = found.get(next).cloned() {
+        next += 1;
+        let Some(entries) = open_for_removal(&directory)? else { continue };
+        for entry in entries {
             let entry = entry?;
-            if entry.file_type()?.is_dir() {
-                pending.push(entry.path());
+            if !entry.file_type()?.is_dir() {
+                ignore_missing(fs::remove_file(entry.path()))?;
+            } else if entry.path().as_os_str().len() <= REMOVAL_PATH_BYTES_MAX {
+                found.push(entry.path());
+            } else {
+                let higher = path.join(format!(".removal-{}", found.len()));
+                open_for_removal(&entry.path())?;
+                fs::rename(entry.path(), &higher)?;
+                found.push(higher);
             }
         }
     }
-    fs::remove_dir_all(path)
+    found.iter().rev().try_for_each(|directory| ignore_missing(fs::remove_dir(directory)))
+}
+
+/// Lists a directory whose entries may be removed from now on; `None` if somebody else removed it.
+fn open_for_removal(directory: &Path) -> std::io::Result<Option<fs::ReadDir>> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let writable = fs::Permissions::from_mode(0o700);
+    match fs::set_permissions(directory, writable).and_then(|()| fs::read_dir(directory)) {
+        Ok(entries) => Ok(Some(entries)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn ignore_missing(removed: std::io::Result<()>) -> std::io::Result<()> {
+    match removed {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
 }
 
 #[async_trait]

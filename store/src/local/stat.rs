@@ -30,7 +30,7 @@ impl LocalStore {
     /// Counts what is here; looks at every file once.
     pub fn stat(&self) -> Result<StoreStat, StoreError> {
         let survey = self.survey()?;
-        let of = |table| survey.results.iter().filter(|found| found.table == table).count() as u64;
+        let of = |table| survey.results.keys().filter(|(of, _)| *of == table).count() as u64;
         Ok(StoreStat {
             blobs: survey.blobs.len() as u64,
             trees: survey.trees.len() as u64,
@@ -65,7 +65,7 @@ impl LocalStore {
         }
         let Some(found) = survey.blobs.get(tree) else { return Ok(0) };
         let Ok(digest) = Digest::from_hex(tree.0, &tree.1, found.bytes) else { return Ok(0) };
-        let Some(directory) = self.directory_unpinned(TreeDigest(digest))? else { return Ok(0) };
+        let Some(directory) = self.directory_unpinned(TreeDigest(digest)) else { return Ok(0) };
         in_trees.insert(tree.clone());
         let mut bytes = found.bytes;
         for (_, node) in directory.children() {

@@ -7,9 +7,12 @@ use std::path::{Path, PathBuf};
 use model::{Digest, Directory, Node, TreeDigest};
 use rayon::prelude::*;
 
-use super::blobs::{rename_new, set_file_time};
+use super::blobs::{hash_file, rename_new, set_file_time};
 use super::{Durability, LocalStore, remove_tree};
 use crate::StoreError;
+
+/// The mode of every directory of a tree.
+const DIRECTORY_MODE: u32 = 0o755;
 
 /// What the system calls this boot, and when it began.
 ///
@@ -62,58 +65,32 @@ impl LocalStore {
     /// Makes the whole tree present and returns its directory,
     /// or `None` if a blob that it needs is not in the store.
     pub fn materialise(&self, tree: TreeDigest) -> Result<Option<PathBuf>, StoreError> {
-        self.pin_tree(tree)?;
-        if let Some(path) = self.present_tree(tree)? {
+        if let Some(path) = self.trusted_tree(tree)? {
+            return Ok(Some(path));
+        }
+        let _lock = self.lock_tree(tree)?;
+        // Whoever had the lock before has made it, or found it wrong.
+        if let Some(path) = self.checked_tree(tree)? {
             return Ok(Some(path));
         }
         let beside = self.temporary_path();
-        let own_bytes = match self.fill(tree, &beside) {
-            Ok(Some(own_bytes)) => own_bytes,
-            unfinished => {
-                let _ = remove_tree(&beside);
-                return unfinished.map(|_| None);
-            }
-        };
-        if self.durability == Durability::Synced {
-            let folder = fs::File::open(&beside).map_err(StoreError::disk("open", &beside))?;
-            rustix::fs::syncfs(&folder).map_err(StoreError::disk("sync", &beside))?;
+        let made = self.make_tree(tree, &beside);
+        if !matches!(made, Ok(Some(_))) {
+            let _ = remove_tree(&beside);
         }
-        let path = self.tree_path(tree);
-        let folder = path.parent().expect("a tree lies in a folder");
-        fs::create_dir_all(folder).map_err(StoreError::disk("create", folder))?;
-        self.mark_verified(tree, own_bytes)?;
-        self.count_written(own_bytes);
-        match rename_new(&beside, &path) {
-            Ok(()) => {}
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-                let _ = remove_tree(&beside);
-            }
-            Err(error) => return Err(StoreError::disk("name", &path)(error)),
-        }
-        Ok(Some(path))
+        made
     }
 
     /// Returns the directory of a tree that is here already, whole and checked.
     pub fn present_tree(&self, tree: TreeDigest) -> Result<Option<PathBuf>, StoreError> {
-        self.pin_tree(tree)?;
-        let path = self.tree_path(tree);
-        let here = path.exists() || (self.wait_for_collector()? && path.exists());
-        if !here {
+        if let Some(path) = self.trusted_tree(tree)? {
+            return Ok(Some(path));
+        }
+        if !self.tree_path(tree).exists() {
             return Ok(None);
         }
-        let mark = self.mark_path(tree);
-        let known = Mark::read(&mark);
-        if known.as_ref().is_none_or(|known| known.boot != self.boot.id) {
-            if self.check_tree(tree)?.is_some() {
-                let aside = self.folder("quarantine")?.join(format!("tree-{}", tree.0.hex()));
-                let _ = remove_tree(&aside);
-                fs::rename(&path, &aside).map_err(StoreError::disk("set aside", &path))?;
-                return Ok(None);
-            }
-            self.mark_verified(tree, known.map_or(0, |known| known.own_bytes))?;
-        }
-        Self::touch(&mark);
-        Ok(Some(path))
+        let _lock = self.lock_tree(tree)?;
+        self.checked_tree(tree)
     }
 
     /// Pins a tree: its directory, and every blob below it.
@@ -128,12 +105,16 @@ impl LocalStore {
         }
         let mut pending = vec![tree];
         while let Some(tree) = pending.pop() {
-            let Some(directory) = self.directory(tree)? else {
+            let Some(directory) = self.directory_unpinned(tree) else {
                 return Ok(false);
             };
             for (_, node) in directory.children() {
                 match node {
-                    Node::File { digest, .. } if !self.contains(*digest)? => return Ok(false),
+                    Node::File { digest, .. } if !digest.is_empty() => {
+                        if self.look_for_blob(*digest).is_none() {
+                            return Ok(false);
+                        }
+                    }
                     Node::Directory(child) => pending.push(*child),
                     Node::File { .. } | Node::Symlink(_) => {}
                 }
@@ -142,21 +123,120 @@ impl LocalStore {
         Ok(true)
     }
 
+    /// Returns the directory of a tree that is known to be whole since this boot.
+    fn trusted_tree(&self, tree: TreeDigest) -> Result<Option<PathBuf>, StoreError> {
+        self.pin_tree(tree)?;
+        let path = self.tree_path(tree);
+        let mark = self.mark_path(tree);
+        let known = Mark::read(&mark).is_some_and(|known| known.boot == self.boot.id);
+        if !known || !path.exists() {
+            return Ok(None);
+        }
+        Self::touch(&mark);
+        Ok(Some(path))
+    }
+
+    /// Returns the directory of a tree if it is right, and sets it aside if it is wrong.
+    /// Called with the tree's lock, so that nobody checks a tree while another replaces it.
+    fn checked_tree(&self, tree: TreeDigest) -> Result<Option<PathBuf>, StoreError> {
+        if let Some(path) = self.trusted_tree(tree)? {
+            return Ok(Some(path));
+        }
+        let path = self.tree_path(tree);
+        if !path.exists() {
+            return Ok(None);
+        }
+        if self.check_tree(tree).is_some() {
+            self.set_tree_aside(tree)?;
+            self.distrust_blobs(tree)?;
+            return Ok(None);
+        }
+        let own_bytes = own_bytes(&path).map_err(StoreError::disk("list", &path))?;
+        self.mark_verified(tree, own_bytes)?;
+        Ok(Some(path))
+    }
+
+    /// Makes the tree at `beside` and gives it its name; `None` if a blob is missing.
+    fn make_tree(&self, tree: TreeDigest, beside: &Path) -> Result<Option<PathBuf>, StoreError> {
+        let Some(own_bytes) = self.fill(tree, beside)? else {
+            return Ok(None);
+        };
+        if self.durability == Durability::Synced {
+            let folder = fs::File::open(beside).map_err(StoreError::disk("open", beside))?;
+            rustix::fs::syncfs(&folder).map_err(StoreError::disk("sync", beside))?;
+        }
+        let path = self.tree_path(tree);
+        let folder = path.parent().expect("a tree lies in a folder");
+        fs::create_dir_all(folder).map_err(StoreError::disk("create", folder))?;
+        match rename_new(beside, &path) {
+            Ok(()) => {}
+            // What a killed collector had thrown away came back meanwhile.
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+                if let Some(path) = self.checked_tree(tree)? {
+                    let _ = remove_tree(beside);
+                    return Ok(Some(path));
+                }
+                rename_new(beside, &path).map_err(StoreError::disk("name", &path))?;
+            }
+            Err(error) => return Err(StoreError::disk("name", &path)(error)),
+        }
+        // Only now: a mark vouches for what stands beside it.
+        self.mark_verified(tree, own_bytes)?;
+        self.count_written(own_bytes);
+        Ok(Some(path))
+    }
+
+    /// Moves a tree's directory into `quarantine/`; returns whether it was there.
+    pub(super) fn set_tree_aside(&self, tree: TreeDigest) -> Result<bool, StoreError> {
+        let path = self.tree_path(tree);
+        let aside = self.folder("quarantine")?.join(format!("tree-{}", tree.0.hex()));
+        let _ = remove_tree(&aside);
+        let _ = fs::remove_file(self.mark_path(tree));
+        match fs::rename(&path, &aside) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(StoreError::disk("set aside", &path)(error)),
+        }
+    }
+
+    /// Sets aside every blob of a tree that is not what its name says: a torn file of a tree
+    /// is often a torn blob, and the tree would be made of it again.
+    fn distrust_blobs(&self, tree: TreeDigest) -> Result<(), StoreError> {
+        let mut pending = vec![tree];
+        while let Some(tree) = pending.pop() {
+            let Some(directory) = self.directory(tree)? else { continue };
+            for (_, node) in directory.children() {
+                match node {
+                    Node::File { digest, .. } => {
+                        let wrong = |executable| {
+                            let path = self.blob_path(*digest, executable);
+                            path.exists() && !file_is(&path, *digest, executable)
+                        };
+                        if wrong(false) || wrong(true) {
+                            self.quarantine(*digest)?;
+                        }
+                    }
+                    Node::Directory(child) => pending.push(*child),
+                    Node::Symlink(_) => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Compares a tree's directory with its digest, and returns the first thing that is wrong.
-    pub(super) fn check_tree(&self, tree: TreeDigest) -> Result<Option<TreeFault>, StoreError> {
+    pub(super) fn check_tree(&self, tree: TreeDigest) -> Option<TreeFault> {
         let root = self.tree_path(tree);
         let mut pending = vec![(tree, root)];
         while let Some((here, path)) = pending.pop() {
-            let fault = || Some(TreeFault { tree, path: path.clone() });
-            let Some(directory) = self.directory(here)? else {
-                return Ok(fault());
+            let listed = self.directory_unpinned(here);
+            let names = fs::read_dir(&path).map(Iterator::count);
+            let (Some(directory), Ok(names)) = (listed, names) else {
+                return Some(TreeFault { tree, path });
             };
-            let names = match fs::read_dir(&path) {
-                Ok(entries) => entries.count(),
-                Err(_) => return Ok(fault()),
-            };
-            if names != directory.len() {
-                return Ok(fault());
+            let mode = path.symlink_metadata().map(|metadata| metadata.permissions().mode());
+            if names != directory.len() || !mode.is_ok_and(|mode| mode & 0o7777 == DIRECTORY_MODE) {
+                return Some(TreeFault { tree, path });
             }
             for (name, node) in directory.children() {
                 let child = path.join(name);
@@ -170,11 +250,11 @@ impl LocalStore {
                     Node::File { digest, executable } => file_is(&child, *digest, *executable),
                 };
                 if !right {
-                    return Ok(Some(TreeFault { tree, path: child }));
+                    return Some(TreeFault { tree, path: child });
                 }
             }
         }
-        Ok(None)
+        None
     }
 
     pub(super) fn tree_path(&self, tree: TreeDigest) -> PathBuf {
@@ -199,7 +279,7 @@ impl LocalStore {
     /// Fills the new directory `path` with `tree`, and returns the bytes that its directories take;
     /// `None` if a blob is missing.
     fn fill(&self, tree: TreeDigest, path: &Path) -> Result<Option<u64>, StoreError> {
-        let Some(directory) = self.directory_unpinned(tree)? else {
+        let Some(directory) = self.directory_unpinned(tree) else {
             return Ok(None);
         };
         fs::create_dir(path).map_err(StoreError::disk("create", path))?;
@@ -213,7 +293,7 @@ impl LocalStore {
             .map(|(name, child)| self.fill(child, &path.join(name)))
             .try_fold(|| Some(0), |bytes, filled| filled.map(|filled| sum(bytes, filled)))
             .try_reduce(|| Some(0), |left, right| Ok(sum(left, right)))?;
-        fs::set_permissions(path, fs::Permissions::from_mode(0o755))
+        fs::set_permissions(path, fs::Permissions::from_mode(DIRECTORY_MODE))
             .map_err(StoreError::disk("set the mode of", path))?;
         set_file_time(path)?;
         let own = fs::metadata(path).map_or(0, |metadata| metadata.blocks() * 512);
@@ -260,7 +340,9 @@ impl LocalStore {
                 fs::hard_link(&from, to).map_err(StoreError::disk("link", to))?;
             }
             Err(error) if error.kind() == std::io::ErrorKind::TooManyLinks => {
-                self.renew_blob(&from, executable)?;
+                if !self.renew_blob(digest, executable)? {
+                    return Ok(false);
+                }
                 fs::hard_link(&from, to).map_err(StoreError::disk("link", to))?;
             }
             Err(error) => return Err(StoreError::disk("link", to)(error)),
@@ -272,7 +354,7 @@ impl LocalStore {
         Ok(true)
     }
 
-    fn is_older_than_boot(&self, path: &Path) -> bool {
+    pub(super) fn is_older_than_boot(&self, path: &Path) -> bool {
         use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
         let Ok(found) = statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::BTIME) else {
             return true;
@@ -291,9 +373,21 @@ fn file_is(path: &Path, digest: Digest, executable: bool) -> bool {
     if !metadata.is_file() || metadata.permissions().mode() & 0o7777 != mode {
         return false;
     }
-    let Ok(mut file) = fs::File::open(path) else {
-        return false;
-    };
-    let mut hasher = model::Hasher::new(digest.function());
-    std::io::copy(&mut file, &mut hasher).is_ok() && hasher.finish() == digest
+    hash_file(digest.function(), path) == Some(digest)
+}
+
+/// Returns the bytes that a tree's directories take on disk.
+fn own_bytes(path: &Path) -> std::io::Result<u64> {
+    let mut bytes = 0;
+    let mut pending = vec![path.to_owned()];
+    while let Some(path) = pending.pop() {
+        bytes += fs::metadata(&path)?.blocks() * 512;
+        for entry in fs::read_dir(&path)? {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                pending.push(entry.path());
+            }
+        }
+    }
+    Ok(bytes)
 }

@@ -1,13 +1,14 @@
 //! Verification: everything is hashed again, and what is wrong is set aside.
 
-use std::fs::{self, File};
-use std::io::Read as _;
+use std::fs;
 use std::path::{Path, PathBuf};
 
-use model::{Digest, DigestFunction, Hasher, TreeDigest};
+use model::{ActionDigest, Digest, TreeDigest};
 use rayon::prelude::*;
 
-use super::{LocalStore, remove_tree};
+use super::LocalStore;
+use super::blobs::hash_file;
+use super::gc::BlobName;
 use crate::StoreError;
 
 /// What a verification found.
@@ -27,69 +28,73 @@ pub struct Verified {
 
 impl LocalStore {
     /// Hashes every blob and tree again, parses every result, and sets aside what is wrong.
+    ///
+    /// Whatever looks wrong is pinned and looked at once more: a collector may have been taking it away,
+    /// and somebody else may have made it again since.
     pub fn verify(&self) -> Result<Verified, StoreError> {
         let mut verified = Verified::default();
         let survey = self.survey()?;
         // Trees first: a blob that is set aside would make every tree of it look torn.
         let trees: Vec<_> = survey.trees.into_iter().collect();
         verified.trees = trees.len() as u64;
-        let wrong = trees.into_par_iter().map(|((function, hex), found)| {
+        let wrong = trees.into_par_iter().filter_map(|((function, hex), found)| {
+            let digest =
+                Digest::from_hex(function, &hex, 0).expect("the survey only lists digests");
             let path = found.paths.into_iter().next().expect("a tree has a path");
-            let right = self.tree_is_right(function, &hex)?;
-            Ok((!right).then_some(path))
+            self.check_tree(TreeDigest(digest)).map(|_fault| (TreeDigest(digest), path))
         });
-        let wrong: Vec<Option<PathBuf>> = wrong.collect::<Result<_, StoreError>>()?;
-        for path in wrong.into_iter().flatten() {
-            self.set_aside(&path, &mut verified)?;
+        let wrong: Vec<_> = wrong.collect();
+        for (tree, path) in wrong {
+            if self.set_wrong_tree_aside(tree)? {
+                verified.quarantined.push(path);
+            }
         }
 
-        let files: Vec<(Digest, PathBuf)> = survey
+        let files: Vec<(BlobName, PathBuf)> = survey
             .blobs
             .into_iter()
-            .flat_map(|((function, hex), found)| {
-                let size = found.bytes;
-                found.paths.into_iter().filter_map(move |path| {
-                    Digest::from_hex(function, &hex, size).ok().map(|digest| (digest, path))
-                })
-            })
+            .flat_map(|(name, found)| found.paths.into_iter().map(move |it| (name.clone(), it)))
             .collect();
         verified.blobs = files.len() as u64;
-        verified.bytes = files.iter().map(|(digest, _)| digest.size()).sum();
-        let wrong: Vec<PathBuf> = files
+        let found: Vec<_> = files
             .into_par_iter()
-            .filter(|(digest, path)| hash_file(digest.function(), path) != Some(*digest))
-            .map(|(_, path)| path)
+            .map(|(name, path)| match hash_file(name.0, &path) {
+                Some(found) if found.hex() == name.1 => (found.size(), None),
+                found => (found.map_or(0, |found| found.size()), Some((name, path))),
+            })
             .collect();
-        for path in wrong {
-            self.set_aside(&path, &mut verified)?;
+        verified.bytes = found.iter().map(|(bytes, _)| bytes).sum();
+        for ((function, hex), path) in found.into_iter().filter_map(|(_, wrong)| wrong) {
+            self.pin_blob(
+                Digest::from_hex(function, &hex, 0).expect("the survey only lists digests"),
+            )?;
+            if hash_file(function, &path).is_none_or(|found| found.hex() != hex) {
+                self.set_aside(&path, &mut verified)?;
+            }
         }
 
         verified.results = survey.results.len() as u64;
-        for found in survey.results.iter().filter(|found| found.result.is_none()) {
-            self.set_aside(&found.path, &mut verified)?;
+        for ((table, (function, hex)), found) in survey.results {
+            let action =
+                Digest::from_hex(function, &hex, 0).expect("the survey only lists digests");
+            if found.result.is_none() && self.lookup_in(table, ActionDigest(action))?.is_none() {
+                self.set_aside(&found.path, &mut verified)?;
+            }
         }
         Ok(verified)
     }
 
-    fn tree_is_right(&self, function: DigestFunction, hex: &str) -> Result<bool, StoreError> {
-        // The name does not say how long the root's listing is; its blob does.
-        let Ok(probe) = Digest::from_hex(function, hex, 0) else {
-            return Ok(false);
-        };
-        let size = [false, true]
-            .into_iter()
-            .find_map(|executable| fs::metadata(self.blob_path(probe, executable)).ok())
-            .map_or(0, |metadata| metadata.len());
-        let tree = TreeDigest(Digest::from_parts(function, *probe.hash(), size));
-        Ok(self.check_tree(tree)?.is_none())
+    /// Sets a tree aside that looked wrong, if it still does now that no collector is taking it away
+    /// and nobody is making it. Returns whether it did.
+    fn set_wrong_tree_aside(&self, tree: TreeDigest) -> Result<bool, StoreError> {
+        self.pin_tree(tree)?;
+        let _lock = self.lock_tree(tree)?;
+        Ok(self.check_tree(tree).is_some() && self.set_tree_aside(tree)?)
     }
 
     fn set_aside(&self, path: &Path, verified: &mut Verified) -> Result<(), StoreError> {
         let name = path.file_name().expect("what is surveyed has a name");
         let to = self.folder("quarantine")?.join(name);
-        if to.is_dir() {
-            let _ = remove_tree(&to);
-        }
         match fs::rename(path, &to) {
             Ok(()) => verified.quarantined.push(path.to_owned()),
             // A collector or another verification was faster.
@@ -97,18 +102,5 @@ impl LocalStore {
             Err(error) => return Err(StoreError::disk("set aside", path)(error)),
         }
         Ok(())
-    }
-}
-
-fn hash_file(function: DigestFunction, path: &Path) -> Option<Digest> {
-    let mut file = File::open(path).ok()?;
-    let mut hasher = Hasher::new(function);
-    let mut buffer = vec![0; 1 << 18];
-    loop {
-        let read = file.read(&mut buffer).ok()?;
-        if read == 0 {
-            return Some(hasher.finish());
-        }
-        hasher.update(&buffer[..read]);
     }
 }

@@ -1,0 +1,52 @@
+//! What earlier builds put under `bld-out`: what the same cells make no more is removed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::PathBuf;
+
+use engine::Goal;
+use model::RelativePath;
+use serde::{Deserialize, Serialize};
+
+use crate::error::CliError;
+use crate::workspace::OpenWorkspace;
+
+/// Paths below `bld-out`, by who made them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Made(BTreeMap<String, BTreeSet<String>>);
+
+impl Made {
+    /// Reads what is known; a list that cannot be read is as good as none.
+    pub(crate) fn read(workspace: &OpenWorkspace) -> Self {
+        let text = fs::read_to_string(path(workspace)).ok();
+        text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default()
+    }
+
+    /// Notes what a goal makes now and returns what it made before and makes no more.
+    pub(crate) fn replace(&mut self, goal: &Goal, now: BTreeSet<String>) -> Vec<RelativePath> {
+        let key = format!("{}{}", goal.label, goal.cell);
+        let gone = |before: BTreeSet<String>| -> Vec<RelativePath> {
+            let gone = before.difference(&now);
+            gone.filter_map(|path| RelativePath::new(path).ok()).collect()
+        };
+        let gone = self.0.remove(&key).map(gone).unwrap_or_default();
+        if !now.is_empty() {
+            self.0.insert(key, now);
+        }
+        gone
+    }
+
+    /// Writes the list, whole or not at all.
+    pub(crate) fn write(&self, workspace: &OpenWorkspace) -> Result<(), CliError> {
+        let path = path(workspace);
+        let beside = path.with_extension("new");
+        let text = serde_json::to_string(self).expect("a list of texts");
+        fs::write(&beside, text).map_err(CliError::disk("write", &beside))?;
+        fs::rename(&beside, &path).map_err(CliError::disk("write", &path))
+    }
+}
+
+fn path(workspace: &OpenWorkspace) -> PathBuf {
+    workspace.notes().join("made")
+}

@@ -1,0 +1,132 @@
+//! Builds that end too early: killed at any instant, or told to stop.
+
+use std::io::Read as _;
+use std::net::TcpListener;
+use std::process::Child;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::machine::{Machine, Ran};
+
+/// How often a build is killed.
+const ROUNDS: u64 = 15;
+
+/// Within how long after its start, in milliseconds: fetching, unpacking, composing and compiling all begin by then.
+const INSTANT_MAX_MS: u64 = 1500;
+
+/// How long a build that was told to stop may take to do so: far less than what it waits for would take.
+const STOP_TIME_MAX: Duration = Duration::from_secs(20);
+
+/// Numbers that look random and follow from the seed (splitmix64).
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % limit
+    }
+}
+
+/// Returns `BLD_TEST_SEED`, or another seed every time; what a failing test prints shows it.
+fn seed() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().subsec_nanos();
+    let seed = std::env::var("BLD_TEST_SEED").ok().map(|seed| seed.parse().unwrap());
+    let seed = seed.unwrap_or(u64::from(now));
+    eprintln!("BLD_TEST_SEED={seed}");
+    seed
+}
+
+fn signal(child: &Child, signal: Signal) {
+    kill_process(Pid::from_child(child), signal).unwrap();
+}
+
+#[test]
+fn after_kills_at_random_instants_a_build_completes_in_a_store_without_fault() {
+    let mut random = Random(seed());
+    let machine = Machine::drivers();
+    for _ in 0..ROUNDS {
+        let mut build = machine.start(&["build", "//drivers:all"]);
+        std::thread::sleep(Duration::from_millis(random.below(INSTANT_MAX_MS)));
+        build.kill().unwrap();
+        build.wait().unwrap();
+        machine.assert_nothing_is_left();
+    }
+    machine.run(&["build", "//drivers:all"]).expect(0);
+    machine.run(&["cache", "verify"]).expect(0);
+    assert_eq!(machine.outputs().len(), 11);
+    // What the dead left is swept up.
+    machine.run(&["cache", "gc"]).expect(0);
+    assert_eq!(std::fs::read_dir(machine.store().join("tmp")).unwrap().count(), 0);
+}
+
+/// A command that has begun, has a child that would outlive it, and ends when `out/go` is there.
+const GATED: &str = r#"
+load("@rules//files.bzl", "genrule")
+
+genrule(
+    name = "gated",
+    cmd = "sleep 1000 & touch out/begun; until [ -e out/go ]; do sleep 0.02; done; echo through > out/made",
+    outs = ["made"],
+    root = "//hello:shell",
+)
+"#;
+
+fn a_build_ends_soon_when_told_to_by(signal_sent: Signal) {
+    let machine = Machine::hello();
+    machine.write("t/BUILD.bld", GATED);
+    let build = machine.start(&["build", "//t:all"]);
+    machine.out_with("begun");
+    let began = std::time::Instant::now();
+    signal(&build, signal_sent);
+    let ended = Ran::from(build.wait_with_output().unwrap()).expect(130).says(&["interrupted"]);
+    assert!(began.elapsed() < STOP_TIME_MAX);
+    assert!(!ended.stderr.contains("panicked"), "{}", ended.stderr);
+    machine.assert_nothing_is_left();
+    assert!(!machine.output("t/made").exists());
+
+    let build = machine.start(&["build", "//t:all"]);
+    std::fs::write(machine.out_with("begun").join("go"), "").unwrap();
+    Ran::from(build.wait_with_output().unwrap()).expect(0);
+    assert_eq!(machine.read("bld-out/t/made"), "through\n");
+    machine.assert_nothing_is_left();
+    machine.run(&["cache", "verify"]).expect(0);
+}
+
+#[test]
+fn ctrl_c_ends_a_build_and_all_that_it_started_and_the_next_one_completes() {
+    a_build_ends_soon_when_told_to_by(Signal::INT);
+}
+
+#[test]
+fn sigterm_ends_a_build_and_all_that_it_started_and_the_next_one_completes() {
+    a_build_ends_soon_when_told_to_by(Signal::TERM);
+}
+
+#[test]
+fn ctrl_c_ends_a_lock_that_waits_for_a_server() {
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = server.local_addr().unwrap();
+    let machine = Machine::new();
+    machine.write(
+        "BUILD.bld",
+        &format!(
+            "load(\"@rules//fetch.bzl\", \"http_file\")\n\
+             http_file(name = \"slow\", urls = [\"http://{address}/slow\"], sha256 = \"{}\")\n",
+            "0".repeat(64)
+        ),
+    );
+    for command in [&["lock"][..], &["build", "//:all"]] {
+        let child = machine.start(command);
+        let (mut asked, _) = server.accept().unwrap();
+        // The request has arrived; the answer never comes.
+        asked.read_exact(&mut [0; 4]).unwrap();
+        signal(&child, Signal::INT);
+        Ran::from(child.wait_with_output().unwrap()).expect(130).says(&["interrupted"]);
+        machine.assert_nothing_is_left();
+        assert!(!machine.workspace().join("bld.lock").exists());
+    }
+}

@@ -1,0 +1,19 @@
+//! The door: the real binary, each test with a workspace and a store of its own.
+//!
+//! Most of these tests need the machine's Debian mirror, once: [`base`] locks a few kernels and two compilers,
+//! and what was downloaded then serves all the others as a `file://` mirror.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a helper that cannot go on has failed the test")]
+
+mod archives;
+mod base;
+mod cache;
+mod cells;
+mod crashes;
+mod crowds;
+mod hermetic;
+mod locks;
+mod machine;
+mod machines;
+mod tampering;
+mod terminal;
+mod words;

@@ -1,0 +1,23 @@
+//! What the study promises, seen from outside.
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests may fail, and a test that fails says where"
+)]
+
+mod actions;
+mod attributes;
+mod build;
+mod config;
+mod failures;
+mod files;
+mod fixture;
+mod labels;
+mod loading;
+mod locks;
+mod matrix;
+mod providers;
+mod rules;
+mod scale;
+mod selects;
+mod vanished;
+mod workshop;
