@@ -33,9 +33,11 @@ filegroup = rule(
 def _genrule(ctx):
     if not ctx.attr.outs:
         fail("genrule needs at least one name in `outs`")
-    inputs = {"/": ctx.attr.root[BuildRootInfo].tree}
+    # Without a build root there is only the working directory, so sources lie there.
+    inputs = {"/": ctx.attr.root[BuildRootInfo].tree} if ctx.attr.root else {}
+    place = "/src/" if ctx.attr.root else "/work/src/"
     for path, artifact in ctx.attr.srcs.items():
-        inputs["/src/" + path] = artifact
+        inputs[place + path] = artifact
     for place, dep in ctx.attr.trees.items():
         inputs[place] = dep[TreeInfo].tree
     made = ctx.actions.run(
@@ -50,6 +52,9 @@ def _genrule(ctx):
 # Runs a shell command in a build root. Sources lie under /src, trees where `trees` says; the command starts in
 # /work, an empty folder, and puts what it makes under out/.
 #
+# Without `root` it has the machine's own tools, which takes --sandbox=none: then sources lie in src/ below the
+# working directory, and nothing is recorded.
+#
 #     genrule(
 #         name = "version",
 #         srcs = ["VERSION"],
@@ -62,7 +67,7 @@ genrule = rule(
     attrs = {
         "cmd": attr.string(mandatory = True, doc = "The command, for sh -eu -c."),
         "outs": attr.string_list(mandatory = True, doc = "What it makes, below out/."),
-        "root": attr.label(mandatory = True, providers = [BuildRootInfo], doc = "The build root."),
+        "root": attr.label(providers = [BuildRootInfo], doc = "The build root."),
         "srcs": attr.source_list(doc = "What it reads, under /src."),
         "trees": attr.label_dict(providers = [TreeInfo], doc = "Trees, by the place they are shown at."),
         "env": attr.string_dict(doc = "Added to the environment."),

@@ -41,7 +41,7 @@ pub(crate) fn run(settings: &Settings, args: &BuildArgs) -> Result<ExitCode, Cli
     let requests = workspace.requests()?;
     let store = settings.open_store(workspace.config.function)?;
     let display = Display::new(settings.json);
-    let interrupts = Interrupts::watch(&display)?;
+    let interrupts = Interrupts::watch(&display, settings.json)?;
     let outside =
         Outside::new(&workspace, &store, requests, network(args.offline), Arc::clone(&display))?;
     let lock = lock::ensure(&workspace, &outside, args.locked)?;
@@ -52,21 +52,24 @@ pub(crate) fn run(settings: &Settings, args: &BuildArgs) -> Result<ExitCode, Cli
 
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(CliError::disk("start", std::path::Path::new("the runtime")))?;
-    let built = runtime.block_on(interrupts.stop(build.run()));
+    let ended = runtime.block_on(interrupts.stop(build.run()));
     display.finish();
     runtime.shutdown_timeout(SHUTDOWN_TIME);
-    let report = built.ok_or(CliError::Interrupted)?.map_err(CliError::Build)?;
+    let report = ended.ok_or(CliError::Interrupted)?.map_err(CliError::Build)?;
 
     let files = output::write(&workspace, &store, &plan, &report)?;
     record::save(&workspace, &store, &report)?;
-    if store.bytes_written() > 0 {
-        store.collect(settings.store_budget)?;
-    }
+    let grown = store.bytes_written() > 0;
     answer(settings, &workspace, &store, &plan, &report, files);
     let failed = report
         .goals
         .iter()
         .any(|goal| matches!(goal.status, GoalStatus::Failed(_) | GoalStatus::Skipped));
+    // What this build pinned counts only until here.
+    drop(store);
+    if grown {
+        settings.open_store(workspace.config.function)?.collect(settings.store_budget)?;
+    }
     Ok(if failed { ExitCode::from(exit::BUILD_FAILED) } else { exit::SUCCESS })
 }
 
@@ -102,7 +105,8 @@ fn prepare(
     let options = BuildOptions {
         jobs: args.jobs.map_or_else(cores, usize::from),
         fail_fast: args.fail_fast && !args.keep_going,
-        retry_failed: args.retry_failed,
+        // How an action fails in a sandbox says nothing of how it does without.
+        retry_failed: args.retry_failed || rung == Rung::Bare,
         limits,
     };
     Ok(Build::new(
@@ -229,11 +233,17 @@ fn show_failures(workspace: &OpenWorkspace, store: &LocalStore, plan: &Plan, rep
         if lines.len() > LOG_LINES_SHOWN {
             tell(&format!("    … {} more lines", lines.len() - LOG_LINES_SHOWN));
         }
-        let place = match &goal.failure_log {
-            Some(path) => output::place(workspace, goal, path).display().to_string(),
-            None => format!("bld log '{}{}'", failure.owner.label, failure.owner.cell),
-        };
-        tell(&format!("    the whole log: {place}"));
+        match &goal.failure_log {
+            Some(path) => {
+                let place = output::place(workspace, goal, path);
+                tell(&format!("    the whole log: {}", place.display()));
+            }
+            None if !lines.is_empty() => {
+                let (label, cell) = (&failure.owner.label, &failure.owner.cell);
+                tell(&format!("    the whole log: bld log '{label}{cell}'"));
+            }
+            None => {}
+        }
     }
     if shown.len() > FAILURES_SHOWN {
         tell(&format!("and {} more failures", shown.len() - FAILURES_SHOWN));

@@ -41,6 +41,8 @@ pub(crate) enum CliError {
     Build(#[source] Arc<engine::BuildError>),
     #[error(transparent)]
     Execute(#[from] executor::ExecuteError),
+    #[error("the store's copy of {} is damaged; `bld cache verify` sets it aside", path.display())]
+    Damaged { path: PathBuf, source: store::StoreError },
     #[error("{0}")]
     Collision(String),
     #[error("no log of {0} is known: it was never built here, or its record was pruned")]
@@ -79,6 +81,7 @@ impl CliError {
             | Self::Build(_)
             | Self::Disk { .. }
             | Self::Store(_)
+            | Self::Damaged { .. }
             | Self::Execute(_) => exit::INFRASTRUCTURE,
             Self::Interrupted => exit::INTERRUPTED,
         })

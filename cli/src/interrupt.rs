@@ -24,7 +24,7 @@ pub(crate) struct Interrupts {
 impl Interrupts {
     /// Begins to wait for signals. Until [`Interrupts::stop`] listens, the first one ends this process at once:
     /// what is downloaded or unpacked goes on from there the next time.
-    pub(crate) fn watch(display: &Arc<Display>) -> Result<Arc<Self>, CliError> {
+    pub(crate) fn watch(display: &Arc<Display>, json: bool) -> Result<Arc<Self>, CliError> {
         let failed = || CliError::disk("wait for", Path::new("signals"));
         let runtime = Builder::new_current_thread().enable_all().build().map_err(failed())?;
         let (mut interrupt, mut terminate) = {
@@ -47,7 +47,7 @@ impl Interrupts {
                         watching.came.notify_one();
                     } else {
                         display.finish();
-                        terminal::tell("interrupted");
+                        terminal::report(&CliError::Interrupted, json);
                         std::process::exit(i32::from(exit::INTERRUPTED));
                     }
                 }

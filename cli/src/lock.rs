@@ -31,7 +31,7 @@ pub(crate) fn run(settings: &Settings, args: &LockArgs) -> Result<ExitCode, CliE
     let store = settings.open_store(workspace.config.function)?;
     let requests = workspace.requests()?;
     let display = Display::new(settings.json);
-    let _interrupts = Interrupts::watch(&display)?;
+    let _interrupts = Interrupts::watch(&display, settings.json)?;
     let network = network(args.offline);
     let outside = Outside::new(&workspace, &store, requests, network, display)?;
     let old = read(&workspace.lock_path())?;
@@ -179,7 +179,8 @@ fn tell_changes(kind: &str, changes: &[fetch::Change]) {
 }
 
 fn describe(change: &fetch::Change) -> String {
-    let group = if change.group == NO_GROUP { String::new() } else { format!("{}: ", change.group) };
+    let group =
+        if change.group == NO_GROUP { String::new() } else { format!("{}: ", change.group) };
     let version = match (&change.from, &change.to) {
         (Some(from), Some(to)) => format!("{from} → {to}"),
         (from, to) => from.as_ref().or(to.as_ref()).cloned().unwrap_or_default(),

@@ -83,7 +83,8 @@ fn places<'a>(
 }
 
 fn collision(path: &RelativePath, one: &Goal, other_path: &RelativePath, other: &Goal) -> CliError {
-    let (one, other) = (format!("{}{}", one.label, one.cell), format!("{}{}", other.label, other.cell));
+    let (one, other) =
+        (format!("{}{}", one.label, one.cell), format!("{}{}", other.label, other.cell));
     let out = engine::OUTPUT_FOLDER;
     CliError::Collision(if path == other_path {
         format!("{one} and {other} both make {out}/{path}, and differently")
@@ -197,7 +198,8 @@ impl Copier<'_> {
         drop(file);
         let found = hasher.finish();
         if found != digest {
-            return Err(store::StoreError::Mismatch { expected: digest, found }.into());
+            let source = store::StoreError::Mismatch { expected: digest, found };
+            return Err(CliError::Damaged { path: to.to_owned(), source });
         }
         fs::set_permissions(beside, fs::Permissions::from_mode(mode))
             .map_err(CliError::disk("write", beside))?;

@@ -35,8 +35,9 @@ mod tests {
         let mut found = BTreeSet::new();
         for (folder, prefix) in [(rules.clone(), ""), (rules.join("scripts"), "scripts/")] {
             for entry in std::fs::read_dir(folder).unwrap() {
-                let name = entry.unwrap().file_name().into_string().unwrap();
-                if name.ends_with(".bzl") || name.ends_with(".sh") {
+                let path = entry.unwrap().path();
+                let name = path.file_name().unwrap().to_str().unwrap();
+                if path.extension().is_some_and(|it| it == "bzl" || it == "sh") {
                     found.insert(format!("{prefix}{name}"));
                 }
             }

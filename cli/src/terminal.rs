@@ -32,7 +32,7 @@ pub(crate) fn report(error: &CliError, json: bool) {
     let first = chain.next().unwrap_or_default();
     tell(&format!("{} {first}", paint.red("error:")));
     for cause in chain {
-        tell(&format!("  because: {cause}"));
+        tell(&format!("  because: {}", cause.trim_end()));
     }
 }
 

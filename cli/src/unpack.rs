@@ -49,9 +49,11 @@ impl Unpacker for Confined {
         drop(reader);
         let status = child.wait().map_err(failed)?;
         answer.map_err(|said| {
-            let said =
-                if said.is_empty() { format!("unpacking it ended with {status}") } else { said };
-            failed(std::io::Error::other(said))
+            // The other process says of what it speaks, too.
+            let reason = said.strip_prefix(&format!("cannot unpack `{}`: ", request.name));
+            let reason = reason.unwrap_or(&said).to_owned();
+            let reason = if reason.is_empty() { format!("it ended with {status}") } else { reason };
+            FetchError::Unpacker { name: request.name.clone(), reason }
         })
     }
 }

@@ -1,7 +1,8 @@
 //! Analysis: from targets and cells to a plain graph of actions.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::collections::btree_map::{BTreeMap, Entry};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -75,10 +76,8 @@ fn cells_among<'a>(axes: &Axes, wanted: impl Fn(&str) -> Wanted<'a>) -> Vec<Cell
             cell.0.insert(axis.clone(), value.clone());
             cell
         };
-        cells = cells
-            .iter()
-            .flat_map(|cell| chosen.iter().map(|value| with(cell, value)))
-            .collect();
+        cells =
+            cells.iter().flat_map(|cell| chosen.iter().map(|value| with(cell, value))).collect();
     }
     cells
 }
@@ -162,7 +161,8 @@ impl Workspace<'_> {
             for pattern in patterns {
                 analyzer.add_goals(pattern, &mut goals)?;
             }
-            Ok(Plan { graph: analyzer.graph.into_inner(), goals: goals.into_values().collect() })
+            let goals = goals.into_values().flat_map(BTreeMap::into_values).collect();
+            Ok(Plan { graph: analyzer.graph.into_inner(), goals })
         })
     }
 }
@@ -200,16 +200,17 @@ struct Analyzer<'l, 'a> {
     settings: &'l BTreeMap<String, String>,
     locked: &'l BTreeMap<String, Vec<LockedMember>>,
     graph: RefCell<Graph>,
-    done: RefCell<BTreeMap<(Label, Cell), Arc<Dep>>>,
+    /// What is analysed, by label and cell as text: one comparison each, where there are a hundred thousand.
+    done: RefCell<BTreeMap<String, Arc<Dep>>>,
     axes: RefCell<BTreeMap<Label, Rc<Axes>>>,
-    chain: RefCell<Vec<(Label, Cell)>>,
+    chain: RefCell<Vec<String>>,
 }
 
 impl Analyzer<'_, '_> {
     fn add_goals(
         &self,
         pattern: &Pattern,
-        goals: &mut BTreeMap<(Label, Cell), Goal>,
+        goals: &mut BTreeMap<Label, BTreeMap<Cell, Goal>>,
     ) -> Result<(), Diagnostic> {
         let mut targets = self.loader.targets(&pattern.targets)?;
         let chosen_axes: Vec<&String> = pattern.cells.axes().collect();
@@ -226,12 +227,12 @@ impl Analyzer<'_, '_> {
         let mut matched = pattern.cells.is_all();
         for target in targets {
             let axes = self.axes_of(&target)?;
+            let goals = goals.entry(target.label.clone()).or_default();
             for cell in cells_among(&axes, |_| Wanted::Matching(&pattern.cells)) {
                 matched = true;
-                let key = (target.label.clone(), cell);
-                if !goals.contains_key(&key) {
-                    let goal = self.goal(&target, &key.1)?;
-                    goals.insert(key, goal);
+                if let Entry::Vacant(vacant) = goals.entry(cell) {
+                    let goal = self.goal(&target, vacant.key())?;
+                    vacant.insert(goal);
                 }
             }
         }
@@ -259,11 +260,10 @@ impl Analyzer<'_, '_> {
         let log = info.and_then(|info| info.field("failure_log")?.as_str()).unwrap_or_default();
         if !log.is_empty() {
             let log = RelativePath::new(log);
-            goal.failure_log =
-                Some(log.map_err(|error| {
-                    let why = format!("the `failure_log` of {}: {error}", target.label);
-                    Diagnostic::at(&target.place, why)
-                })?);
+            goal.failure_log = Some(log.map_err(|error| {
+                let why = format!("the `failure_log` of {}: {error}", target.label);
+                Diagnostic::at(&target.place, why)
+            })?);
         }
         Ok(goal)
     }
@@ -324,7 +324,7 @@ impl Analyzer<'_, '_> {
 
     /// Returns a target analysed in a cell; each pair only once.
     fn analyze(&self, target: &Target, cell: &Cell) -> Result<Arc<Dep>, Diagnostic> {
-        let key = (target.label.clone(), cell.clone());
+        let key = format!("{}{cell}", target.label);
         if let Some(known) = self.done.borrow().get(&key) {
             return Ok(Arc::clone(known));
         }
@@ -337,19 +337,17 @@ impl Analyzer<'_, '_> {
         Ok(dep)
     }
 
-    fn check_chain(&self, target: &Target, key: &(Label, Cell)) -> Result<(), Diagnostic> {
+    fn check_chain(&self, target: &Target, key: &str) -> Result<(), Diagnostic> {
         let chain = self.chain.borrow();
-        let name = |(label, cell): &(Label, Cell)| format!("{label}{cell}");
         if let Some(from) = chain.iter().position(|link| link == key) {
-            let cycle: Vec<_> = chain[from..].iter().chain([key]).map(name).collect();
-            let why = format!("targets depend on each other: {}", cycle.join(" → "));
+            let cycle = chain[from..].join(" → ");
+            let why = format!("targets depend on each other: {cycle} → {key}");
             return Err(Diagnostic::at(&target.place, why));
         }
         if chain.len() >= DEPENDENCY_DEPTH_MAX {
-            let first = chain.first().map(name).unwrap_or_default();
             let why = format!(
-                "{} is more than {DEPENDENCY_DEPTH_MAX} dependencies away from {first}",
-                name(key)
+                "{key} is more than {DEPENDENCY_DEPTH_MAX} dependencies away from {}",
+                chain[0]
             );
             return Err(Diagnostic::at(&target.place, why));
         }
@@ -414,20 +412,10 @@ impl Analyzer<'_, '_> {
     ) -> Result<Vec<Arc<Instance>>, Diagnostic> {
         let rule = &target.rule;
         let module = self.loader.module(&rule.file);
-        let function = module.and_then(|module| {
-            let (value, _) = module.get_any_visibility(&rule.implementation).ok()?;
-            // Another function of that name is not the one that the rule was given.
-            (value.value().to_string() == rule.signature).then_some(value)
-        });
-        let function = function.ok_or_else(|| {
-            let why = format!(
-                "the rule {} has no implementation `{}` at the top of {}",
-                rule.name(),
-                rule.implementation,
-                rule.file
-            );
-            Diagnostic::at(&target.place, why)
-        })?;
+        let module = module.expect("a rule's file is loaded before its targets are declared");
+        let (function, _) = module
+            .get_any_visibility(&rule.implementation)
+            .expect("a rule put its implementation there");
         let graph = RefCell::new(self.graph.take());
         let session = Session::Analysis { graph, owner };
         let returned = Module::with_temp_heap(|module| {
@@ -528,9 +516,7 @@ impl Analyzer<'_, '_> {
         let mut deps = self.deps(here, cell, text, providers)?;
         match (deps.pop(), deps.len()) {
             (Some(dep), 0) => Ok(dep),
-            (None, _) => {
-                Err(Diagnostic::new(format!("`{text}` has no cell that is not excluded")))
-            }
+            (None, _) => Err(Diagnostic::new(format!("`{text}` has no cell that is not excluded"))),
             (Some(dep), others) => {
                 let own = |axis: &&String| !cell.0.contains_key(*axis);
                 let axis = dep.cell.0.keys().find(own).cloned().unwrap_or_default();
@@ -636,13 +622,15 @@ impl Analyzer<'_, '_> {
 }
 
 fn no_axis(label: &Label, axis: &str, target: &Target) -> String {
-    let axes: Vec<_> = target.matrix.keys().map(|axis| format!("`{axis}`")).collect();
-    let known = if axes.is_empty() { "none".to_owned() } else { axes.join(", ") };
     let suggestion = suggest(axis, target.matrix.keys());
-    if suggestion.is_empty() {
-        return format!("{label} has no axis `{axis}` (its axes are: {known})");
+    let known: Vec<_> = target.matrix.keys().map(|known| format!("`{known}`")).collect();
+    match (suggestion.is_empty(), known.is_empty()) {
+        (false, _) => format!("{label} has no axis `{axis}`{suggestion}"),
+        (true, false) => {
+            format!("{label} has no axis `{axis}` (its axes are: {})", known.join(", "))
+        }
+        (true, true) => format!("{label} has no axis `{axis}`, and no other: it has no matrix"),
     }
-    format!("{label} has no axis `{axis}`{suggestion}")
 }
 
 fn is_excluded(target: &Target, cell: &Cell) -> bool {
@@ -667,12 +655,12 @@ fn in_target(target: &Target, mut error: Diagnostic) -> Diagnostic {
 }
 
 fn instances(returned: Value<'_>) -> Result<Vec<Arc<Instance>>, String> {
-    let list = ListRef::from_value(returned).ok_or("returns a list of providers")?;
+    let list = ListRef::from_value(returned)
+        .ok_or_else(|| format!("returns {returned}, not a list of providers"))?;
     let mut instances: Vec<Arc<Instance>> = Vec::new();
     for value in list.iter() {
         let instance = value.downcast_ref::<InstanceValue>();
-        let instance =
-            instance.ok_or_else(|| format!("returns {value}, which is not a provider"))?;
+        let instance = instance.ok_or_else(|| format!("returns {value} among the providers"))?;
         if instances.iter().any(|known| known.provider == instance.0.provider) {
             return Err(format!("returns {} twice", instance.0.provider.name()));
         }
@@ -684,7 +672,7 @@ fn instances(returned: Value<'_>) -> Result<Vec<Arc<Instance>>, String> {
             ("outputs".to_owned(), Data::Dict(Vec::new())),
             ("failure_log".to_owned(), Data::String(String::new())),
         ];
-        instances.push(Arc::new(Instance { provider, fields }));
+        instances.push(Arc::new(Instance::new(provider, fields)));
     }
     Ok(instances)
 }

@@ -42,7 +42,7 @@ impl CellPattern {
     /// Returns the pattern made of these axes and texts.
     pub fn from_axes(
         axes: impl IntoIterator<Item = (String, String)>,
-    ) -> Result<Self, regex::Error> {
+    ) -> Result<Self, PatternError> {
         axes.into_iter()
             .map(|(axis, text)| ValuePattern::parse(&text).map(|pattern| (axis, pattern)))
             .collect::<Result<_, _>>()
@@ -111,16 +111,35 @@ pub struct ValuePattern {
     regex: Option<Regex>,
 }
 
+/// A text that is not a pattern.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` is not a pattern: {why}")]
+pub struct PatternError {
+    /// The text.
+    pub text: String,
+    /// What is wrong with it.
+    pub why: String,
+}
+
+fn compile(text: &str, source: &str) -> Result<Regex, PatternError> {
+    Regex::new(source).map_err(|error| {
+        // Above its last line it draws the text, which is shown with the place already.
+        let why = error.to_string();
+        let why = why.lines().last().unwrap_or_default().trim_start_matches("error: ");
+        PatternError { text: text.to_owned(), why: why.to_owned() }
+    })
+}
+
 impl ValuePattern {
     /// Parses a pattern.
-    pub fn parse(text: &str) -> Result<Self, regex::Error> {
+    pub fn parse(text: &str) -> Result<Self, PatternError> {
         let regex = match text.strip_prefix('~') {
             Some(regex) => {
                 // By itself first: `a)|(b` is only one with the brackets that follow.
-                Regex::new(regex)?;
-                Some(Regex::new(&format!("^(?:{regex})$"))?)
+                compile(text, regex)?;
+                Some(compile(text, &format!("^(?:{regex})$"))?)
             }
-            None if text.contains(['*', '?']) => Some(Regex::new(&glob_regex(text))?),
+            None if text.contains(['*', '?']) => Some(compile(text, &glob_regex(text))?),
             None => None,
         };
         Ok(Self { text: text.to_owned(), regex })

@@ -106,9 +106,10 @@ impl From<starlark::Error> for Diagnostic {
         }
         let innermost = || error.call_stack().frames.last()?.location.as_ref();
         let place = error.span().or_else(innermost).map(Place::of);
-        let message = match error.kind() {
-            ErrorKind::Fail(message) => message.to_string(),
-            _ => error.without_diagnostic().to_string(),
+        let message = if let ErrorKind::Fail(message) = error.kind() {
+            message.to_string()
+        } else {
+            error.without_diagnostic().to_string()
         };
         let notes = error
             .call_stack()
@@ -117,7 +118,8 @@ impl From<starlark::Error> for Diagnostic {
             .filter_map(|frame| {
                 let at = Place::of(frame.location.as_ref()?);
                 // The innermost call is the place itself.
-                let is_place = place.as_ref().is_some_and(|it| (&it.file, it.line) == (&at.file, at.line));
+                let is_place =
+                    place.as_ref().is_some_and(|it| (&it.file, it.line) == (&at.file, at.line));
                 (!is_place).then(|| format!("called at {}:{}", at.file, at.line))
             })
             .collect();

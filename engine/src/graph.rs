@@ -162,8 +162,8 @@ impl Graph {
         owner: &Owner,
         entries: Vec<(RelativePath, Artifact)>,
     ) -> Artifact {
-        let node = || Node::Tree(TreeNode { owner: owner.clone(), entries: entries.clone() });
-        self.share(Shared::Tree(entries.clone()), node)
+        let shared = Shared::Tree(entries.clone());
+        self.share(shared, || Node::Tree(TreeNode { owner: owner.clone(), entries }))
     }
 
     fn share(&mut self, shared: Shared, node: impl FnOnce() -> Node) -> Artifact {

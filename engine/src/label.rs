@@ -30,7 +30,9 @@ pub enum LabelError {
         source: model::InvalidPath,
     },
     /// The package has characters that labels do not have.
-    #[error("`{0}` is not a label: the folder of a package is made of letters, digits and -_.+=,@~/")]
+    #[error(
+        "`{0}` is not a label: the folder of a package is made of letters, digits and -_.+=,@~/"
+    )]
     Folder(String),
     /// The name has characters that names do not have.
     #[error(
@@ -77,7 +79,10 @@ fn is_allowed(character: char) -> bool {
 /// Returns whether `name` can be the name of a target.
 pub(crate) fn is_target_name(name: &str) -> bool {
     let is_pattern = name == "all" || name.ends_with("...");
-    name.chars().all(is_allowed) && RelativePath::new(name).is_ok() && !name.is_empty() && !is_pattern
+    name.chars().all(is_allowed)
+        && RelativePath::new(name).is_ok()
+        && !name.is_empty()
+        && !is_pattern
 }
 
 fn parse_package(package: &str, text: &str) -> Result<RelativePath, LabelError> {

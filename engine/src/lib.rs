@@ -28,7 +28,7 @@ pub use build::{
     Build, BuildError, BuildOptions, Counts, Events, Failure, FailureKind, GoalOutcome, GoalStatus,
     Ran, Report,
 };
-pub use cell::{Cell, CellPattern, ValuePattern};
+pub use cell::{Cell, CellPattern, PatternError, ValuePattern};
 pub use config::{CONFIG_FILE, Config, ConfigError, Mirror};
 pub use diagnostic::{Diagnostic, Place, suggest};
 pub use files::{FileKind, Files, FilesError};

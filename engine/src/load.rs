@@ -12,7 +12,7 @@ use starlark::syntax::{AstModule, Dialect, DialectTypes};
 use crate::diagnostic::{Diagnostic, suggest};
 use crate::files::{FileKind, Files};
 use crate::label::{BUILD_FILE, Label, Targets, is_build_file};
-use crate::lang::globals::globals;
+use crate::lang::globals::{globals, inside, no_file};
 use crate::lang::mistake;
 use crate::lang::rule::Target;
 use crate::lang::session::{Session, Texts};
@@ -236,7 +236,8 @@ impl<'a> Loader<'a> {
         let text = self.library_text(home, path)?;
         self.loading.borrow_mut().push(file.to_owned());
         let texts = Relative { loader: self, home };
-        let module = self.evaluate(file, text, home, &Session::Library { texts: &texts });
+        let session = Session::Library { texts: &texts, file: file.to_owned() };
+        let module = self.evaluate(file, text, home, &session);
         self.loading.borrow_mut().pop();
         let module = module.map_err(starlark::Error::new_native)?;
         self.modules.borrow_mut().insert(file.to_owned(), module.clone());
@@ -261,19 +262,8 @@ impl<'a> Loader<'a> {
         };
         match text {
             Some(text) => Ok(text),
-            None => Err(self.no_file(&path)),
+            None => Err(no_file(self.workspace.files, &path)),
         }
-    }
-
-    fn no_file(&self, path: &RelativePath) -> starlark::Error {
-        let listed = path.split_last().map(|(folder, _)| self.workspace.files.list(&folder));
-        let names: Vec<_> = match listed {
-            Some(Ok(listed)) => listed.iter().map(|(name, _)| name.to_string()).collect(),
-            // Then there is nothing to suggest.
-            Some(Err(_)) | None => Vec::new(),
-        };
-        let name = path.split_last().map(|(_, name)| name.to_string()).unwrap_or_default();
-        mistake(format!("there is no file `{path}`{}", suggest(&name, &names)))
     }
 
     pub(crate) fn set_bounds(&self, eval: &mut Evaluator<'_, '_, '_>) -> Result<(), Diagnostic> {
@@ -308,7 +298,7 @@ struct Relative<'l, 'a> {
 
 impl Texts for Relative<'_, '_> {
     fn text(&self, path: &str) -> starlark::Result<String> {
-        let path = RelativePath::new(path).map_err(|error| mistake(error.to_string()))?;
+        let path = inside("this folder", path)?;
         match self.home {
             Home::Rules => self.loader.library_text(self.home, &path),
             Home::Workspace(package) => self.loader.library_text(self.home, &package.join(&path)),

@@ -1,5 +1,6 @@
 //! The workshop: runs one action, anywhere, and sees only bytes of the store.
 
+mod bare;
 mod builtin;
 mod cgroup;
 mod error;

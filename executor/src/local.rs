@@ -4,6 +4,7 @@ use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use model::{ActionResult, Digest};
@@ -11,8 +12,8 @@ use store::{LocalStore, TreeSource};
 
 use crate::builtin::{self, BUILTIN_PROGRAM};
 use crate::cgroup::{self, Cgroup};
-use crate::sandbox::{Lifeline, Mount, Outcome, Rung, Spec, run};
-use crate::{ExecuteError, Execution, Executor, Fate, Job, inputs, outputs};
+use crate::sandbox::{Lifeline, Mount, Outcome, Rung, Spare, Spec, run};
+use crate::{ExecuteError, Execution, Executor, Fate, Job, bare, inputs, outputs};
 
 /// The exit code of a command that a signal ended is this and the signal.
 const SIGNAL_EXIT_CODE: i32 = 128;
@@ -22,13 +23,14 @@ const SIGNAL_EXIT_CODE: i32 = 128;
 pub struct LocalExecutor {
     store: Arc<LocalStore>,
     rung: Rung,
+    spare: Arc<Spare>,
 }
 
 impl LocalExecutor {
     /// Returns an executor that makes its sandboxes on `rung`. Control groups that a killed `bld` left are removed.
     pub fn new(store: Arc<LocalStore>, rung: Rung) -> Self {
         cgroup::sweep();
-        Self { store, rung }
+        Self { store, rung, spare: Arc::new(Spare::new(rung)) }
     }
 
     async fn run_sandboxed(
@@ -45,9 +47,9 @@ impl LocalExecutor {
 
         // Whoever drops this future drops its lifeline, and so ends what the thread waits for.
         let lifeline = Lifeline::default();
-        let held = lifeline.clone();
+        let (held, spare) = (lifeline.clone(), Arc::clone(&self.spare));
         let waited = tokio::task::spawn_blocking(move || {
-            let outcome = run(&spec, cgroup.as_ref(), &held);
+            let outcome = run(&spec, cgroup.as_ref(), &spare, &held);
             (outcome, cgroup, scratch)
         });
         let (outcome, cgroup, scratch) = waited.await.expect("the waiting thread does not panic");
@@ -55,6 +57,33 @@ impl LocalExecutor {
         let outcome = outcome?;
         let out_of_memory = cgroup.is_some_and(|cgroup| cgroup.ran_out_of_memory());
         tokio::task::block_in_place(|| self.finish(&job, &outcome, out_of_memory, scratch.path()))
+    }
+
+    /// Runs the command on the machine as it is; what comes of it says so, and is recorded nowhere.
+    async fn run_bare(
+        &self,
+        job: Job<'_>,
+        trees: &dyn TreeSource,
+    ) -> Result<Execution, ExecuteError> {
+        let scratch = self.store.scratch()?;
+        make_private(scratch.path())?;
+        let root = job.action.input_root;
+        bare::prepare(&self.store, root, job.command, scratch.path(), trees).await?;
+        let cut = Arc::new(AtomicBool::new(false));
+        // Whoever drops this future drops the guard, and so ends what the thread waits for.
+        let guard = CutOnDrop(Arc::clone(&cut));
+        let (command, time) = (job.command.clone(), job.limits.time);
+        let waited = tokio::task::spawn_blocking(move || {
+            let outcome =
+                bare::run(&command, scratch.path(), time, &|| cut.load(Ordering::Relaxed));
+            (outcome, scratch)
+        });
+        let (outcome, scratch) = waited.await.expect("the waiting thread does not panic");
+        drop(guard);
+        let outcome = outcome?;
+        let (made, kept) = (scratch.path().join("work/out"), scratch.path().join("out"));
+        std::fs::rename(&made, &kept).map_err(ExecuteError::disk("keep", &made))?;
+        tokio::task::block_in_place(|| self.finish(&job, &outcome, false, scratch.path()))
     }
 
     fn spec(
@@ -118,6 +147,15 @@ impl LocalExecutor {
     }
 }
 
+/// Tells the thread that runs a bare command that nobody waits for it any more.
+struct CutOnDrop(Arc<AtomicBool>);
+
+impl Drop for CutOnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Shuts everybody else out of a directory: unfinished outputs are nobody's business, and might be set-user-id.
 fn make_private(folder: &Path) -> Result<(), ExecuteError> {
     std::fs::set_permissions(folder, Permissions::from_mode(0o700))
@@ -137,7 +175,7 @@ impl Executor for LocalExecutor {
             return Ok(Execution { result, fate: Fate::Exited, rung: self.rung });
         }
         if self.rung == Rung::Bare {
-            return Err(ExecuteError::NeedsSandbox);
+            return self.run_bare(job, trees).await;
         }
         self.run_sandboxed(job, trees).await
     }

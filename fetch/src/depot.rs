@@ -153,11 +153,12 @@ impl Depot<'_> {
         Ok(digest)
     }
 
-    /// Unpacks an archive of the store, unless that was done before and the tree is still known.
+    /// Unpacks an archive of the store, which messages call `name`, unless that was done before and the tree is still known.
     pub(crate) fn tree(
         &self,
         archive: Digest,
         key: &Key,
+        name: &str,
         step: &dyn Step,
     ) -> Result<TreeDigest, FetchError> {
         if let Some(tree) = self.memory.tree(archive, key, self.store.function())
@@ -165,22 +166,23 @@ impl Depot<'_> {
         {
             return Ok(tree);
         }
-        self.unpack(archive, key, step)
+        self.unpack(archive, key, name, step)
     }
 
-    /// Unpacks an archive of the store.
+    /// Unpacks an archive of the store, which messages call `name`.
     pub(crate) fn unpack(
         &self,
         archive: Digest,
         key: &Key,
+        name: &str,
         step: &dyn Step,
     ) -> Result<TreeDigest, FetchError> {
         step.phase("unpack");
         let mut file =
             self.store.open_blob(archive)?.ok_or(StoreError::Missing { digest: archive })?;
         let kind = ArchiveKind::of(&mut file)
-            .map_err(|source| FetchError::Read { name: key.to_string(), source })?;
-        let tree = self.unpacker.unpack(&key.unpack_request(kind), file)?;
+            .map_err(|source| FetchError::Read { name: name.to_owned(), source })?;
+        let tree = self.unpacker.unpack(&key.unpack_request(name, kind), file)?;
         self.memory.remember_tree(archive, key, tree)?;
         Ok(tree)
     }

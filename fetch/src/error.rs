@@ -68,7 +68,7 @@ pub enum FetchError {
     },
     /// A mirror has other bytes under a name and version that are locked.
     #[error(
-        "{name} is locked as {locked}, but the mirror now has {found}; `bld lock --all` takes the new one for every target"
+        "{name} is locked as {locked}, but the mirror now has {found}; `bld lock` takes the new one"
     )]
     Replaced {
         /// The package.

@@ -58,11 +58,11 @@ impl Fetcher<'_> {
         let supply = self.supply(key, item)?;
         let (step, archive) = bring(&depot, key, &supply, &mirrors(self.sources))?;
         // Not what was remembered: the bytes are wanted, all of them.
-        let found = depot.unpack(archive, key, &*step)?;
+        let found = depot.unpack(archive, key, &supply.name(key), &*step)?;
         if found == tree {
             return Ok(true);
         }
-        Err(FetchError::Tree { name: key.to_string(), expected: tree, found })
+        Err(FetchError::Tree { name: supply.name(key), expected: tree, found })
     }
 
     /// Returns where the parcel can be had: what the lock knows, and what rules say.

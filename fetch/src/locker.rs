@@ -252,7 +252,7 @@ fn obtain(
     mirrors: &[Url],
 ) -> Result<Item, FetchError> {
     let (step, archive) = bring(depot, key, supply, mirrors)?;
-    let tree = depot.tree(archive, key, &*step)?;
+    let tree = depot.tree(archive, key, &supply.name(key), &*step)?;
     let wrapping = match supply {
         Supply::Pool { path, .. } => Wrapping::Pool { path: path.clone(), archive },
         Supply::Plain { .. } => Wrapping::Plain { archive },
@@ -268,7 +268,7 @@ pub(crate) fn bring(
     supply: &Supply,
     mirrors: &[Url],
 ) -> Result<(Box<dyn crate::progress::Step>, model::Digest), FetchError> {
-    let name = key.to_string();
+    let name = supply.name(key);
     match supply {
         Supply::Pool { path, archive } => {
             let urls: Vec<Url> = mirrors.iter().map(|mirror| mirror.below(path)).collect();

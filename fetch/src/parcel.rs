@@ -109,9 +109,10 @@ impl fmt::Display for Commit {
 pub struct InvalidCommit(pub String);
 
 impl Key {
-    /// Returns how the bytes of such a parcel become a tree; an archive's own say of what `kind` they are.
-    pub(crate) fn unpack_request(&self, kind: ArchiveKind) -> UnpackRequest {
-        let plain = UnpackRequest { name: self.to_string(), kind, ..UnpackRequest::default() };
+    /// Returns how the bytes of such a parcel, which messages call `name`, become a tree; an archive's own say of
+    /// what `kind` they are.
+    pub(crate) fn unpack_request(&self, name: &str, kind: ArchiveKind) -> UnpackRequest {
+        let plain = UnpackRequest { name: name.to_owned(), kind, ..UnpackRequest::default() };
         match self {
             Self::Deb { .. } => UnpackRequest { kind: ArchiveKind::Deb, root: true, ..plain },
             Self::Archive { options, .. } => UnpackRequest {

@@ -44,6 +44,18 @@ impl Supply {
         }
     }
 
+    /// Returns what messages call the parcel: an archive has no name but that of the file at its address.
+    pub(crate) fn name(&self, key: &Key) -> String {
+        match (key, self) {
+            (Key::Archive { sha256, .. }, Self::Plain { urls, .. }) if !urls.is_empty() => {
+                let url = urls[0].to_string();
+                let file = url.rsplit('/').next().unwrap_or_default();
+                format!("archive {file} ({})", sha256.sized(0).short())
+            }
+            _ => key.to_string(),
+        }
+    }
+
     /// Returns the parcel and where it can be had, if the wish is for a single one.
     pub(crate) fn wished(wish: &Wish) -> Option<(Key, Self)> {
         match wish {

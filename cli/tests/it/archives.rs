@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -65,16 +66,16 @@ fn hostile_tarball(name: &[u8]) -> Vec<u8> {
 fn zipfile() -> Vec<u8> {
     let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
     let options = zip::write::SimpleFileOptions::default();
-    for (path, mode, bytes) in
-        [("thing-1.0/text", 0o644, &b"hello\n"[..]), ("thing-1.0/bin/program", 0o755, b"#!/bin/sh\n")]
-    {
+    for (path, mode, bytes) in [
+        ("thing-1.0/text", 0o644, &b"hello\n"[..]),
+        ("thing-1.0/bin/program", 0o755, b"#!/bin/sh\n"),
+    ] {
         zip.start_file(path, options.unix_permissions(mode)).unwrap();
         zip.write_all(bytes).unwrap();
     }
     zip.add_symlink("thing-1.0/link", "text", options).unwrap();
     zip.finish().unwrap().into_inner()
 }
-
 
 #[test]
 fn archives_of_every_kind_unpack_to_the_same_tree() {
@@ -115,10 +116,7 @@ fn archives_of_every_kind_unpack_to_the_same_tree() {
         let tree = machine.output(ending);
         assert_eq!(fs::read(tree.join("text")).unwrap(), b"hello\n", "{ending}");
         assert_eq!(fs::read_link(tree.join("link")).unwrap().to_str(), Some("text"), "{ending}");
-        let mode = |path: &str| {
-            use std::os::unix::fs::PermissionsExt as _;
-            fs::metadata(tree.join(path)).unwrap().permissions().mode() & 0o777
-        };
+        let mode = |path: &str| fs::metadata(tree.join(path)).unwrap().permissions().mode() & 0o777;
         assert_eq!((mode("text"), mode("bin/program")), (0o644, 0o755), "{ending}");
     }
     // The archives differ, the trees do not.
@@ -136,12 +134,13 @@ fn archives_of_every_kind_unpack_to_the_same_tree() {
 fn a_file_is_fetched_as_it_is() {
     let machine = Machine::new();
     let (url, sha256) = serve(&machine, "program.sh", b"#!/bin/sh\n");
-    let rule = |more: &str| format!("http_file(name = \"file\", urls = [\"{url}\"], sha256 = \"{sha256}\", {more})\n");
+    let rule = |more: &str| {
+        format!("http_file(name = \"file\", urls = [\"{url}\"], sha256 = \"{sha256}\", {more})\n")
+    };
     declare(&machine, &[rule("executable = True, file_name = \"tool\"")]);
     machine.run(&["build", "//:all"]).expect(0);
     let file = machine.output("tool");
     assert_eq!(fs::read(&file).unwrap(), b"#!/bin/sh\n");
-    use std::os::unix::fs::PermissionsExt as _;
     assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o755);
 }
 
@@ -172,7 +171,9 @@ fn a_commit_is_taken_without_its_history() {
     git(&["commit", "-q", "-a", "-m", "second"]);
 
     let remote = format!("file://{}", repository.display());
-    let rule = |commit: &str| format!("git_source(name = \"src\", remote = \"{remote}\", commit = \"{commit}\")\n");
+    let rule = |commit: &str| {
+        format!("git_source(name = \"src\", remote = \"{remote}\", commit = \"{commit}\")\n")
+    };
     declare(&machine, &[rule(&commit)]);
     machine.run(&["build", "//:all"]).expect(0);
     assert_eq!(machine.read("bld-out/src/driver.c"), "int x;\n");

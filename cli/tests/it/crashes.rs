@@ -32,6 +32,7 @@ impl Random {
 }
 
 /// Returns `BLD_TEST_SEED`, or another seed every time; what a failing test prints shows it.
+#[expect(clippy::print_stderr, reason = "whoever sees the test fail wants to see it fail again")]
 fn seed() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().subsec_nanos();
     let seed = std::env::var("BLD_TEST_SEED").ok().map(|seed| seed.parse().unwrap());

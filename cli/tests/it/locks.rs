@@ -25,12 +25,15 @@ fn a_lock_is_made_by_the_first_build_unless_that_is_forbidden() {
 fn a_lock_of_something_else_is_stale() {
     let machine = Machine::hello();
     let text = machine.read("hello/BUILD.bld");
-    machine.write("hello/BUILD.bld", &text.replace("\"busybox-static\"", "\"busybox-static\", \"sed\""));
+    machine.write(
+        "hello/BUILD.bld",
+        &text.replace("\"busybox-static\"", "\"busybox-static\", \"sed\""),
+    );
     for command in [&["build", "//hello:all", "--locked"][..], &["lock", "--locked"]] {
-        machine
-            .run(command)
-            .expect(2)
-            .says(&["--locked forbids", "//hello:shell asks for something else than when it was locked"]);
+        machine.run(command).expect(2).says(&[
+            "--locked forbids",
+            "//hello:shell asks for something else than when it was locked",
+        ]);
     }
 }
 
@@ -38,16 +41,23 @@ fn a_lock_of_something_else_is_stale() {
 fn offline_works_with_what_is_here_and_says_what_is_not() {
     let machine = Machine::hello();
     // Nothing listens there; offline, nobody asks.
-    machine.write("bld.toml", "[[debian.mirrors]]\nurl = \"http://127.0.0.1:9/debian\"\nsuites = [\"stable\"]\n");
-    machine
-        .run(&["build", "//hello:all", "--offline"])
-        .expect(3)
-        .says(&["busybox-static", "http://127.0.0.1:9/debian/pool/", "offline"]);
+    machine.write(
+        "bld.toml",
+        "[[debian.mirrors]]\nurl = \"http://127.0.0.1:9/debian\"\nsuites = [\"stable\"]\n",
+    );
+    machine.run(&["build", "//hello:all", "--offline"]).expect(3).says(&[
+        "busybox-static",
+        "http://127.0.0.1:9/debian/pool/",
+        "offline",
+    ]);
 
     machine.use_mirror(&base().mirror());
     machine.run(&["build", "//hello:all"]).expect(0);
     fs::remove_dir_all(machine.workspace().join("bld-out")).unwrap();
-    machine.write("bld.toml", "[[debian.mirrors]]\nurl = \"http://127.0.0.1:9/debian\"\nsuites = [\"stable\"]\n");
+    machine.write(
+        "bld.toml",
+        "[[debian.mirrors]]\nurl = \"http://127.0.0.1:9/debian\"\nsuites = [\"stable\"]\n",
+    );
     machine.run(&["build", "//hello:all", "--offline"]).expect(0);
     // Something new to run, with a root that is here.
     machine.write("hello/name.txt", "nobody\n");
@@ -98,7 +108,10 @@ fn a_kernel_that_vanished_from_the_mirror_stays_locked_and_is_reported() {
     let vanished = format!("{kernel}.1");
     // Asked for by a pattern that both match.
     let build = machine.read("drivers/BUILD.bld");
-    machine.write("drivers/BUILD.bld", &build.replace(&format!("\"{kernel}\""), &format!("\"{kernel}*\"")));
+    machine.write(
+        "drivers/BUILD.bld",
+        &build.replace(&format!("\"{kernel}\""), &format!("\"{kernel}*\"")),
+    );
     lock(&machine);
     let lock_before = machine.read("bld.lock");
     let mut lines: Vec<_> = lock_before.lines().map(str::to_owned).collect();
@@ -116,6 +129,8 @@ fn a_kernel_that_vanished_from_the_mirror_stays_locked_and_is_reported() {
     for line in lines {
         assert!(after.contains(&line), "{line} is gone:\n{after}");
     }
-    let says = |word: &str| ran.stdout.lines().any(|line| line.starts_with("vanished") && line.contains(word));
+    let says = |word: &str| {
+        ran.stdout.lines().any(|line| line.starts_with("vanished") && line.contains(word))
+    };
     assert!(says(&vanished), "{}", ran.stdout);
 }

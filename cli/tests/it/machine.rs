@@ -1,7 +1,9 @@
 //! A machine: a workspace and a store that no other test sees.
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt as _, lchown};
+use std::os::unix::process::CommandExt as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -39,9 +41,8 @@ impl Machine {
 
     /// Returns a machine that belongs to somebody else: its files lie where everybody may look.
     pub(crate) fn of_user(user: u32) -> Self {
-        let folder = tempfile::tempdir_in("/tmp").unwrap();
-        let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-        fs::set_permissions(folder.path(), open).unwrap();
+        let folder = tempfile::tempdir_in(std::env::temp_dir()).unwrap();
+        fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
         let program = folder.path().join("bld");
         fs::copy(env!("CARGO_BIN_EXE_bld"), &program).unwrap();
         let machine = Self { folder, program, user: Some(user) };
@@ -72,7 +73,12 @@ impl Machine {
     pub(crate) fn with_drivers(self) -> Self {
         let base = crate::base::base();
         copy(&base.drivers(), &self.workspace());
-        self.use_mirror(&base.mirror());
+        // Not everybody may look where the base lies.
+        let mirror = self.user.map(|_| self.root().join("mirror"));
+        if let Some(mirror) = &mirror {
+            copy(&base.mirror(), mirror);
+        }
+        self.use_mirror(&mirror.unwrap_or(base.mirror()));
         self
     }
 
@@ -87,7 +93,10 @@ impl Machine {
     /// Makes a folder the only package source.
     pub(crate) fn use_mirror(&self, mirror: &Path) {
         let url = format!("file://{}", mirror.display());
-        self.write("bld.toml", &format!("[[debian.mirrors]]\nurl = \"{url}\"\nsuites = [\"stable\"]\n"));
+        self.write(
+            "bld.toml",
+            &format!("[[debian.mirrors]]\nurl = \"{url}\"\nsuites = [\"stable\"]\n"),
+        );
     }
 
     /// Returns where everything of this machine lies.
@@ -123,7 +132,6 @@ impl Machine {
 
     /// Returns a command in the workspace, with an environment that holds nothing but what is said here.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
-        use std::os::unix::process::CommandExt as _;
         let home = self.root().join("home");
         fs::create_dir_all(self.workspace()).unwrap();
         fs::create_dir_all(&home).unwrap();
@@ -140,7 +148,10 @@ impl Machine {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         if let Some(user) = self.user {
-            give(self.root(), user);
+            give(&self.workspace(), user);
+            for folder in ["home", "store"] {
+                lchown(self.root().join(folder), Some(user), Some(user)).unwrap();
+            }
             command.uid(user).gid(user);
         }
         command
@@ -228,7 +239,12 @@ impl Ran {
     #[track_caller]
     pub(crate) fn says(self, words: &[&str]) -> Self {
         for word in words {
-            assert!(self.stderr.contains(word), "no `{word}` in:\n{}\n{}", self.stderr, self.stdout);
+            assert!(
+                self.stderr.contains(word),
+                "no `{word}` in:\n{}\n{}",
+                self.stderr,
+                self.stdout
+            );
         }
         self
     }
@@ -274,7 +290,9 @@ fn processes_of(name: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for entry in fs::read_dir("/proc").unwrap() {
         let process = entry.unwrap().path();
-        let Ok(id) = process.file_name().unwrap().to_str().unwrap().parse::<u32>() else { continue };
+        let Ok(id) = process.file_name().unwrap().to_str().unwrap().parse::<u32>() else {
+            continue;
+        };
         if id == std::process::id() {
             continue;
         }
@@ -321,7 +339,7 @@ pub(crate) fn copy(from: &Path, to: &Path) {
 
 /// Gives a folder and all below it to a user.
 fn give(path: &Path, user: u32) {
-    std::os::unix::fs::lchown(path, Some(user), Some(user)).unwrap();
+    lchown(path, Some(user), Some(user)).unwrap();
     if path.symlink_metadata().unwrap().is_dir() {
         for entry in fs::read_dir(path).unwrap() {
             give(&entry.unwrap().path(), user);

@@ -17,7 +17,8 @@ fn actions(machine: &Machine) -> BTreeMap<String, String> {
 }
 
 #[test]
-fn two_machines_with_different_users_folders_and_job_counts_make_the_same_bytes_under_the_same_names() {
+fn two_machines_with_different_users_folders_and_job_counts_make_the_same_bytes_under_the_same_names()
+ {
     let kernels = base().kernels();
     let pattern = format!("//drivers:echo{{kernel={}}}", kernels.last().unwrap());
     let mut results = Vec::new();

@@ -2,7 +2,11 @@
 //!
 //! Most of these tests need the machine's Debian mirror, once: [`base`] locks a few kernels and two compilers,
 //! and what was downloaded then serves all the others as a `file://` mirror.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a helper that cannot go on has failed the test")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a helper that cannot go on has failed the test"
+)]
 
 mod archives;
 mod base;

@@ -66,7 +66,12 @@ fn without_a_terminal_there_are_plain_lines() {
     assert!(!ran.stderr.contains('\x1b') && !ran.stdout.contains('\x1b'), "{}", ran.stderr);
     let lines: Vec<_> = ran.stderr.lines().collect();
     let has = |start: &str| lines.iter().any(|line| line.starts_with(start));
-    for start in ["fetch  busybox-static", "ran    //hello:shell (root) in ", "ran    //t:slow in ", "failed //t:bad after "] {
+    for start in [
+        "fetch  busybox-static",
+        "ran    //hello:shell (root) in ",
+        "ran    //t:slow in ",
+        "failed //t:bad after ",
+    ] {
         assert!(has(start), "no {start} in {lines:#?}");
     }
     ran.says(&["failed: //t:bad: exit status 7", "    no good", "bld log '//t:bad'"]);
@@ -77,7 +82,8 @@ fn with_json_standard_output_is_one_document_even_when_something_fails() {
     let machine = Machine::hello();
     machine.write("t/BUILD.bld", SLOW);
     let build = machine.run(&["build", "//t:all", "--json"]).expect(1).json();
-    let bad = build["goals"].as_array().unwrap().iter().find(|goal| goal["label"] == "//t:bad").unwrap();
+    let bad =
+        build["goals"].as_array().unwrap().iter().find(|goal| goal["label"] == "//t:bad").unwrap();
     assert_eq!(bad["status"], "failed");
     assert_eq!(bad["outputs"], serde_json::json!([]));
     assert_eq!(bad["failure"]["action"], "//t:bad");

@@ -1,4 +1,5 @@
 //! What a user who made a mistake reads.
+#![expect(clippy::needless_raw_string_hashes, reason = "expect-test writes them")]
 
 use expect_test::{Expect, expect};
 
@@ -25,43 +26,190 @@ fn small() -> Machine {
 #[test]
 fn a_label_that_is_wrong() {
     let machine = small();
-    check(&machine, &["build", "//t:thing"], &expect![[""]]);
-    check(&machine, &["build", "//s:things"], &expect![[""]]);
-    check(&machine, &["build", "//t:things{kernel=6.1}"], &expect![[""]]);
-    check(&machine, &["build", "//t:things{kernel}"], &expect![[""]]);
-    check(&machine, &["build", "/t:things"], &expect![[""]]);
-    check(&machine, &["build", "//../t:things"], &expect![[""]]);
-    check(&machine, &["log", "//t:things"], &expect![[""]]);
+    check(
+        &machine,
+        &["build", "//t:thing"],
+        &expect![[r#"
+        error: t/BUILD.bld declares no target `thing`, did you mean `things`?
+    "#]],
+    );
+    check(
+        &machine,
+        &["build", "//s:things"],
+        &expect![[r#"
+        error: there is no package //s: s/BUILD.bld does not exist, did you mean `//t`?
+    "#]],
+    );
+    check(
+        &machine,
+        &["build", "//t:things{kernel=6.1}"],
+        &expect![[r#"
+            error: //t:things has no axis `kernel`, and no other: it has no matrix
+        "#]],
+    );
+    check(
+        &machine,
+        &["build", "//t:things{kernel}"],
+        &expect![[r#"
+        error: `//t:things{kernel}` does not choose cells: the braces hold axis=value, with commas between them
+    "#]],
+    );
+    check(
+        &machine,
+        &["build", "/t:things"],
+        &expect![[r#"
+        error: `///t:things` is not a label: its package is not a path inside the workspace
+          because: a path has an empty name (it is absolute, or has a slash too many)
+    "#]],
+    );
+    check(
+        &machine,
+        &["build", "//../t:things"],
+        &expect![[r#"
+        error: `//../t:things` is not a label: its package is not a path inside the workspace
+          because: `..` is not a name
+    "#]],
+    );
+    check(
+        &machine,
+        &["log", "//t:things"],
+        &expect![[r#"
+        error: no log of //t:things is known: it was never built here, or its record was pruned
+    "#]],
+    );
 }
 
 #[test]
 fn a_word_that_is_wrong() {
     let machine = small();
-    check(&machine, &["biuld", "//t:things"], &expect![[""]]);
-    check(&machine, &["build"], &expect![[""]]);
-    check(&machine, &["build", "//t:things", "--offlin"], &expect![[""]]);
-    check(&machine, &["build", "//t:things", "--jobs", "0"], &expect![[""]]);
-    check(&machine, &["cache", "gc", "--to", "much"], &expect![[""]]);
-    check(&machine, &["build", "//t:things", "--set", "flavor=rich"], &expect![[""]]);
-    check(&machine, &["build", "//t:things", "--set", "flavour=sour"], &expect![[""]]);
-    check(&machine, &["build", "//t:things", "--set", "flavour"], &expect![[""]]);
+    check(
+        &machine,
+        &["biuld", "//t:things"],
+        &expect![[r#"
+        error: unrecognized subcommand 'biuld'
+
+          tip: a similar subcommand exists: 'build'
+
+        Usage: bld [OPTIONS] <COMMAND>
+
+        For more information, try '--help'.
+    "#]],
+    );
+    check(
+        &machine,
+        &["build"],
+        &expect![[r#"
+        error: the following required arguments were not provided:
+          <PATTERN>...
+
+        Usage: bld build --store <DIR> <PATTERN>...
+
+        For more information, try '--help'.
+    "#]],
+    );
+    check(
+        &machine,
+        &["build", "//t:things", "--offlin"],
+        &expect![[r#"
+        error: unexpected argument '--offlin' found
+
+          tip: a similar argument exists: '--offline'
+
+        Usage: bld build --offline <PATTERN>...
+
+        For more information, try '--help'.
+    "#]],
+    );
+    check(
+        &machine,
+        &["build", "//t:things", "--jobs", "0"],
+        &expect![[r#"
+        error: invalid value '0' for '--jobs <N>': 0 is not in 1..=4096
+
+        For more information, try '--help'.
+    "#]],
+    );
+    check(
+        &machine,
+        &["cache", "gc", "--to", "much"],
+        &expect![[r#"
+        error: invalid value 'much' for '--to <SIZE>': `much` is not a size: write a number and maybe K, M, G or T (with or without iB)
+
+        For more information, try '--help'.
+    "#]],
+    );
+    check(
+        &machine,
+        &["build", "//t:things", "--set", "flavor=rich"],
+        &expect![[r#"
+        error: there is no setting `flavor`, did you mean `flavour`?; bld.toml declares them under [settings]
+    "#]],
+    );
+    check(
+        &machine,
+        &["build", "//t:things", "--set", "flavour=sour"],
+        &expect![[r#"
+        error: `sour` is not a value of the setting `flavour` (they are: plain, rich)
+    "#]],
+    );
+    check(
+        &machine,
+        &["build", "//t:things", "--set", "flavour"],
+        &expect![[r#"
+        error: `flavour` is not NAME=VALUE
+    "#]],
+    );
 }
 
 #[test]
 fn no_workspace() {
     let machine = Machine::bare();
     // Above the machine there is none either.
-    check(&machine, &["build", "//t:things"], &expect![[""]]);
-    check(&machine, &["-C", "nowhere", "build", "//t:things"], &expect![[""]]);
+    check(
+        &machine,
+        &["build", "//t:things"],
+        &expect![[r#"
+        error: there is no bld.toml in $MACHINE/workspace or above it: this is not a workspace (an empty bld.toml makes it one)
+    "#]],
+    );
+    check(
+        &machine,
+        &["-C", "nowhere", "build", "//t:things"],
+        &expect![[r#"
+        error: cannot go to nowhere
+          because: No such file or directory (os error 2)
+    "#]],
+    );
 }
 
 #[test]
 fn a_mistake_in_bld_toml() {
     let machine = small();
     for (text, expected) in [
-        ("digst = \"blake3\"\n", expect![[""]]),
-        ("digest = \"md5\"\n", expect![[""]]),
-        ("[settings]\nflavour = []\n", expect![[""]]),
+        (
+            "digst = \"blake3\"\n",
+            expect![[r#"
+            error: bld.toml cannot be read
+              because: TOML parse error at line 1, column 1
+              |
+            1 | digst = "blake3"
+              | ^^^^^
+            unknown field `digst`, expected one of `digest`, `rules`, `settings`, `debian`
+        "#]],
+        ),
+        (
+            "digest = \"md5\"\n",
+            expect![[r#"
+            error: bld.toml names a digest function that cannot be used
+              because: unknown digest function `md5` (known: blake3, sha256)
+        "#]],
+        ),
+        (
+            "[settings]\nflavour = []\n",
+            expect![[r#"
+            error: the setting `flavour` in bld.toml has no values: list what it may be, the default first
+        "#]],
+        ),
     ] {
         machine.write("bld.toml", text);
         check(&machine, &["build", "//t:things"], &expected);
@@ -72,27 +220,87 @@ fn a_mistake_in_bld_toml() {
 fn a_mistake_in_a_build_file() {
     let machine = small();
     for (text, expected) in [
-        ("filegrop(name = \"things\")\n", expect![[""]]),
-        ("load(\"@rules//file.bzl\", \"filegroup\")\n", expect![[""]]),
-        ("load(\"@rules//files.bzl\", \"filegrop\")\n", expect![[""]]),
+        (
+            "filegrop(name = \"things\")\n",
+            expect![[r#"
+            error: Variable `filegrop` not found
+             --> t/BUILD.bld:1:1
+              |
+            1 | filegrop(name = "things")
+              | ^^^^^^^^
+        "#]],
+        ),
+        (
+            "load(\"@rules//file.bzl\", \"filegroup\")\n",
+            expect![[r#"
+            error: there is no file `@rules//file.bzl`, did you mean `files.bzl`?
+             --> t/BUILD.bld:1:1
+              |
+            1 | load("@rules//file.bzl", "filegroup")
+              | ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+        "#]],
+        ),
+        (
+            "load(\"@rules//files.bzl\", \"filegrop\")\n",
+            expect![[r#"
+            error: Module has no symbol `filegrop`, did you mean `filegroup`?
+             --> t/BUILD.bld:1:27
+              |
+            1 | load("@rules//files.bzl", "filegrop")
+              |                           ^^^^^^^^^^
+        "#]],
+        ),
         (
             "load(\"@rules//files.bzl\", \"filegroup\")\n\nfilegroup(name = \"things\", src = [\"a.txt\"])\n",
-            expect![[""]],
+            expect![[r#"
+                error: filegroup() has no attribute `src`, did you mean `srcs`?
+                 --> t/BUILD.bld:3:1
+                  |
+                3 | filegroup(name = "things", src = ["a.txt"])
+                  | ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+            "#]],
         ),
         (
             "load(\"@rules//files.bzl\", \"filegroup\")\nfilegroup(name = \"things\", srcs = [\"b.txt\"])\n",
-            expect![[""]],
+            expect![[r#"
+                error: `srcs` of //t:things: there is no file `t/b.txt`, did you mean `a.txt`?
+                 --> t/BUILD.bld:2:1
+                  |
+                2 | filegroup(name = "things", srcs = ["b.txt"])
+                  | ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+            "#]],
         ),
         (
             "load(\"@rules//files.bzl\", \"filegroup\")\nfilegroup(name = \"things\", srcs = [\":thing\"])\n",
-            expect![[""]],
+            expect![[r#"
+                error: `srcs` of //t:things: t/BUILD.bld declares no target `thing`, did you mean `things`?
+                 --> t/BUILD.bld:2:1
+                  |
+                2 | filegroup(name = "things", srcs = [":thing"])
+                  | ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+            "#]],
         ),
         (
             "load(\"@rules//files.bzl\", \"filegroup\")\n\
              filegroup(name = \"a\", srcs = [\":b\"])\nfilegroup(name = \"b\", srcs = [\":a\"])\n",
-            expect![[""]],
+            expect![[r#"
+                error: targets depend on each other: //t:a → //t:b → //t:a
+                 --> t/BUILD.bld:2:1
+                  |
+                2 | filegroup(name = "a", srcs = [":b"])
+                  | ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+            "#]],
         ),
-        ("x = [\n", expect![[""]]),
+        (
+            "x = [\n",
+            expect![[r#"
+            error: Parse error: unexpected new line, expected expression
+             --> t/BUILD.bld:2:1
+              |
+            2 | 
+              | ^
+        "#]],
+        ),
     ] {
         machine.write("t/BUILD.bld", text);
         check(&machine, &["build", "//t:all"], &expected);
@@ -112,11 +320,33 @@ fn a_rule_that_asks_for_what_is_nowhere() {
         );
     };
     rule("file:///nowhere/a.tar", &"0".repeat(64));
-    check(&machine, &["build", "//:all"], &expect![[""]]);
+    check(
+        &machine,
+        &["build", "//:all"],
+        &expect![[r#"
+        fetch  archive a.tar (000000000000)
+        error: cannot lock the outside world
+          because: cannot get archive a.tar (000000000000): file:///nowhere/a.tar: HTTP status 404
+    "#]],
+    );
     rule("file:///nowhere/a.tar", "1234");
-    check(&machine, &["build", "//:all"], &expect![[""]]);
+    check(
+        &machine,
+        &["build", "//:all"],
+        &expect![[r#"
+        error: cannot lock the outside world
+          because: //:a: sha256: `1234` is not a hash of 64 lower-case hexadecimal digits
+    "#]],
+    );
     rule("ftp://example.org/a.tar", &"0".repeat(64));
-    check(&machine, &["build", "//:all"], &expect![[""]]);
+    check(
+        &machine,
+        &["build", "//:all"],
+        &expect![[r#"
+        error: cannot lock the outside world
+          because: //:a: only http, https and file addresses are understood, not `ftp…`
+    "#]],
+    );
 }
 
 #[test]
@@ -138,9 +368,21 @@ fn two_targets_that_make_the_same_file() {
         );
     };
     declare("same", "same");
-    check(&machine, &["build", "//t:all"], &expect![[""]]);
+    check(
+        &machine,
+        &["build", "//t:all"],
+        &expect![[r#"
+        error: //t:one and //t:other both make bld-out/t/same, and differently
+    "#]],
+    );
     declare("folder", "folder/file");
-    check(&machine, &["build", "//t:all"], &expect![[""]]);
+    check(
+        &machine,
+        &["build", "//t:all"],
+        &expect![[r#"
+        error: //t:one makes bld-out/t/folder, and //t:other makes bld-out/t/folder/file inside it
+    "#]],
+    );
     assert!(!machine.output("t").exists(), "nothing is half written");
 }
 
@@ -159,7 +401,9 @@ fn the_version_and_completions_for_every_shell() {
     let machine = Machine::bare();
     let version = machine.run(&["--version"]).expect(0).stdout;
     assert_eq!(version, format!("bld {}\n", env!("CARGO_PKG_VERSION")));
-    for (shell, word) in [("bash", "complete -F _bld"), ("zsh", "#compdef bld"), ("fish", "complete -c bld")] {
+    for (shell, word) in
+        [("bash", "complete -F _bld"), ("zsh", "#compdef bld"), ("fish", "complete -c bld")]
+    {
         let script = machine.run(&["completions", shell]).expect(0).stdout;
         assert!(script.contains(word) && script.contains("doctor"), "{shell}: {script}");
     }

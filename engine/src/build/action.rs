@@ -130,12 +130,11 @@ impl Build {
         // The slot first: locks are files, and of thousands of ready actions only those that run hold one.
         let slot = self.slot().await;
         let tried = tokio::task::block_in_place(|| self.store.try_lock_action(keyed.digest));
-        let (slot, _lock) = match tried.map_err(broken)? {
-            Some(lock) => (slot, lock),
-            None => {
-                drop(slot);
-                self.wait_for_others(keyed.digest).await?
-            }
+        let (slot, _lock) = if let Some(lock) = tried.map_err(broken)? {
+            (slot, lock)
+        } else {
+            drop(slot);
+            self.wait_for_others(keyed.digest).await?
         };
         if let Some(outcome) = self.find(id, owner, keyed)? {
             return outcome;
@@ -313,7 +312,13 @@ impl Build {
     async fn remake_now(&self, id: NodeId) -> Result<(), Stop> {
         let (owner, keyed) = match self.plan.graph.node(id) {
             Node::Run(run) => (&run.owner, self.key_of_run(run).await?),
-            Node::Builtin(it) => (&it.owner, self.key_of_builtin(it).await?),
+            Node::Builtin(it) => {
+                // It needs no more than listings; the bytes of what it makes are those of its inputs.
+                for artifact in &it.inputs {
+                    self.restore(artifact.node).await?;
+                }
+                (&it.owner, self.key_of_builtin(it).await?)
+            }
             Node::Source(_) | Node::Locked(_) | Node::Write { .. } | Node::Tree(_) => return Ok(()),
         };
         self.store.forget_result(keyed.digest).map_err(broken)?;

@@ -50,7 +50,10 @@ impl Build {
                 // Taken in by this build, and cheap to take in again.
                 Node::Source(_) | Node::Write { .. } => self.make(id).await.map(|_| ()),
                 Node::Locked(tree) => {
-                    self.outside.ensure(*tree).await.map_err(broken)?;
+                    let here = tokio::task::block_in_place(|| self.store.contains_tree(*tree));
+                    if !here.map_err(broken)? {
+                        self.outside.ensure(*tree).await.map_err(broken)?;
+                    }
                     Ok(())
                 }
                 Node::Tree(tree) => {

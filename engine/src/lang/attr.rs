@@ -80,7 +80,7 @@ impl AttrKind {
                     return Ok(());
                 }
                 let suggestion = suggest(text, allowed);
-                Err(format!("it is one of {}, not `{text}`{suggestion}", allowed.join(", ")))
+                Err(format!("`{text}` is none of {}{suggestion}", allowed.join(", ")))
             }
             (Self::StringList, Data::List(items)) => each(items, text),
             (Self::SourceList, Data::List(items)) => each(items, source),
@@ -114,7 +114,7 @@ fn wrong(wanted: &str, value: &Data) -> String {
     if matches!(value, Data::Select(_)) {
         return "a select is a whole value, not a part of one".to_owned();
     }
-    format!("it is {wanted}, not {}", value.kind())
+    format!("{wanted} is wanted, not {}", value.kind())
 }
 
 fn each(items: &[Data], check: impl Fn(&Data) -> Result<(), String>) -> Result<(), String> {
@@ -129,7 +129,7 @@ fn each_value(
     check: impl Fn(&Data) -> Result<(), String>,
 ) -> Result<(), String> {
     pairs.iter().try_for_each(|(key, value)| {
-        let name = key.as_str().ok_or_else(|| wrong("a dict whose keys are texts", key))?;
+        let name = key.as_str().ok_or_else(|| wrong("a dict with texts as keys", key))?;
         check(value).map_err(|why| format!("the value of `{name}`: {why}"))
     })
 }

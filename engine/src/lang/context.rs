@@ -85,7 +85,8 @@ fn placed(entries: Placed<'_>) -> starlark::Result<Vec<(RelativePath, Artifact)>
         .into_iter()
         .map(|(place, artifact)| {
             let path = RelativePath::new(place.trim_start_matches('/').to_owned());
-            let path = path.map_err(|error| mistake(format!("`{place}`: {error}")))?;
+            let path = path
+                .map_err(|error| mistake(format!("nothing can be placed at `{place}`: {error}")))?;
             Ok((path, artifact.0.clone()))
         })
         .collect::<starlark::Result<Vec<_>>>()?;
@@ -129,6 +130,10 @@ fn output_paths(outputs: &[String]) -> starlark::Result<Vec<RelativePath>> {
     }
     match first_nested(&paths) {
         Some((inner, outer)) => {
+            let bare = |path: &RelativePath| {
+                path.segments().skip(1).fold(RelativePath::root(), |it, name| it.child(&name))
+            };
+            let (inner, outer) = (bare(inner), bare(outer));
             Err(mistake(format!("the output `{inner}` lies inside the output `{outer}`")))
         }
         None => Ok(paths),

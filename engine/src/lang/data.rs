@@ -1,14 +1,15 @@
 //! Values that have left Starlark: plain, ordered, shared between targets without any heap.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use allocative::Allocative;
+use starlark::environment::Module;
 use starlark::values::dict::{AllocDict, DictRef};
 use starlark::values::list::{AllocList, ListRef};
 use starlark::values::structs::{AllocStruct, StructRef};
 use starlark::values::tuple::TupleRef;
-use starlark::values::{Heap, Value, ValueLike as _};
+use starlark::values::{Heap, OwnedFrozenValue, Value, ValueLike as _};
 
 use super::artifact::{Artifact, ArtifactValue};
 use super::dep::DepValue;
@@ -38,14 +39,38 @@ pub(crate) enum Data {
 }
 
 /// An instance of a provider.
-#[derive(Clone, Debug, PartialEq, Allocative)]
+#[derive(Debug, Allocative)]
 pub(crate) struct Instance {
     #[allocative(skip)]
     pub(crate) provider: ProviderId,
     pub(crate) fields: Vec<(String, Data)>,
+    /// Fields that hold others, as Starlark sees them: made once, however many targets look at them.
+    #[allocative(skip)]
+    shown: Vec<OnceLock<OwnedFrozenValue>>,
+}
+
+impl PartialEq for Instance {
+    fn eq(&self, other: &Self) -> bool {
+        self.provider == other.provider && self.fields == other.fields
+    }
 }
 
 impl Instance {
+    pub(crate) fn new(provider: ProviderId, fields: Vec<(String, Data)>) -> Self {
+        let shown = fields.iter().map(|_| OnceLock::new()).collect();
+        Self { provider, fields, shown }
+    }
+
+    /// Returns a field as Starlark sees it; nobody can change it.
+    pub(crate) fn show<'v>(&self, name: &str, heap: Heap<'v>) -> Option<Value<'v>> {
+        let index = self.fields.iter().position(|(field, _)| field == name)?;
+        let data = &self.fields[index].1;
+        if !matches!(data, Data::List(_) | Data::Dict(_) | Data::Struct(_)) {
+            return Some(data.to_value(heap));
+        }
+        Some(heap.access_owned_frozen_value(self.shown[index].get_or_init(|| freeze(data))))
+    }
+
     pub(crate) fn field(&self, name: &str) -> Option<&Data> {
         self.fields.iter().find(|(field, _)| field == name).map(|(_, value)| value)
     }
@@ -140,6 +165,16 @@ impl Data {
     }
 }
 
+fn freeze(data: &Data) -> OwnedFrozenValue {
+    const NAME: &str = "value";
+    let frozen = Module::with_temp_heap(|module| {
+        module.set(NAME, data.to_value(module.heap()));
+        module.freeze()
+    });
+    let frozen = frozen.expect("plain values can be frozen");
+    frozen.get(NAME).expect("it was put there")
+}
+
 /// A value on its way out of a heap, and how many more there may be.
 struct Copying {
     left: usize,
@@ -208,10 +243,6 @@ fn scalar(value: Value<'_>) -> Result<Data, NotData> {
 
 impl fmt::Display for Data {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Self::String(text) = self {
-            write!(f, "{text:?}")
-        } else {
-            f.write_str(self.kind())
-        }
+        if let Self::String(text) = self { write!(f, "{text:?}") } else { f.write_str(self.kind()) }
     }
 }

@@ -22,6 +22,7 @@ use super::select::{Select, SelectValue};
 use super::session::Session;
 use crate::cell::ValuePattern;
 use crate::diagnostic::suggest;
+use crate::files::Files;
 use crate::glob::PathGlob;
 
 /// The provider that every target has.
@@ -74,6 +75,24 @@ fn data(value: Value<'_>) -> starlark::Result<Data> {
     Data::from_value(value).map_err(|error| mistake(error.to_string()))
 }
 
+/// Parses a path that is meant inside something.
+pub(crate) fn inside(what: &str, path: &str) -> starlark::Result<RelativePath> {
+    RelativePath::new(path)
+        .map_err(|error| mistake(format!("`{path}` is not a path inside {what}: {error}")))
+}
+
+/// Says that there is no such file, and which may be meant.
+pub(crate) fn no_file(files: &dyn Files, path: &RelativePath) -> starlark::Error {
+    let listed = path.split_last().map(|(folder, _)| files.list(&folder));
+    let names: Vec<_> = match listed {
+        Some(Ok(listed)) => listed.iter().map(|(name, _)| name.to_string()).collect(),
+        // Then there is nothing to suggest.
+        Some(Err(_)) | None => Vec::new(),
+    };
+    let name = path.split_last().map(|(_, name)| name.to_string()).unwrap_or_default();
+    mistake(format!("there is no file `{path}`{}", suggest(&name, &names)))
+}
+
 fn caller_file(eval: &Evaluator<'_, '_, '_>) -> String {
     eval.call_stack_top_location().map(|span| span.filename().to_owned()).unwrap_or_default()
 }
@@ -91,21 +110,22 @@ fn declarations(builder: &mut GlobalsBuilder) {
         eval: &mut Evaluator<'v, '_, '_>,
     ) -> starlark::Result<RuleValue> {
         let _ = doc;
-        let Session::Library { .. } = Session::of(eval)? else {
+        let Session::Library { file, .. } = Session::of(eval)? else {
             return Err(mistake("rules are made at the top of a .bzl file"));
         };
-        let signature = implementation.to_string();
-        let path = signature.split('(').next().unwrap_or_default();
-        let name = path.rsplit('.').next().unwrap_or_default().to_owned();
-        if implementation.get_type() != "function" || name.is_empty() || name == "lambda" {
-            return Err(mistake(
-                "`implementation` is a function that this file defines with `def`",
-            ));
+        if implementation.get_type() != "function" {
+            return Err(mistake("`implementation` is a function"));
         }
+        // Under a name that no file can write, so that nothing else is ever taken for it.
+        let module = eval.module();
+        let name = format!("implementation {}", module.names_and_visibilities().count());
+        module.set(&name, implementation);
         let schema: BTreeMap<_, _> =
             attrs.entries.into_iter().map(|(name, attr)| (name, attr.0.clone())).collect();
         if let Some(name) = COMMON.into_iter().find(|name| schema.contains_key(*name)) {
-            return Err(mistake(format!("every rule has the attribute `{name}`; call this one otherwise")));
+            return Err(mistake(format!(
+                "every rule has the attribute `{name}`; call this one otherwise"
+            )));
         }
         let lock = match lock.into_option() {
             None => None,
@@ -125,7 +145,7 @@ fn declarations(builder: &mut GlobalsBuilder) {
                 Some((kind, attrs.items))
             }
         };
-        Ok(RuleValue(Arc::new(Rule::new(caller_file(eval), name, signature, schema, lock))))
+        Ok(RuleValue(Arc::new(Rule::new(file.clone(), name, schema, lock))))
     }
 
     /// Makes a provider: `provider(fields = {"tree": "artifact"})`.
@@ -187,16 +207,16 @@ fn file_functions(builder: &mut GlobalsBuilder) {
     /// Returns the text of a file of the package.
     fn read_file<'v>(path: &str, eval: &mut Evaluator<'v, '_, '_>) -> starlark::Result<String> {
         let (package, files) = Session::of(eval)?.package_files()?;
-        let path = RelativePath::new(path).map_err(|error| mistake(error.to_string()))?;
-        let text = files.read(&package.join(&path));
+        let path = package.join(&inside("this package", path)?);
+        let text = files.read(&path);
         let text = text.map_err(|error| mistake(format!("{error}: {}", error.source)))?;
-        text.ok_or_else(|| mistake(format!("there is no file `{path}` in this package")))
+        text.ok_or_else(|| no_file(files, &path))
     }
 
     /// Returns the text of a file that belongs to a `.bzl` file: a script that its rules run, for example.
     fn read_text<'v>(path: &str, eval: &mut Evaluator<'v, '_, '_>) -> starlark::Result<String> {
         match Session::of(eval)? {
-            Session::Library { texts } => texts.text(path),
+            Session::Library { texts, .. } => texts.text(path),
             Session::Package { .. } | Session::Analysis { .. } => Err(mistake(
                 "read_text is for .bzl files, while they are loaded; a BUILD.bld has read_file",
             )),
@@ -220,7 +240,7 @@ fn value_functions(builder: &mut GlobalsBuilder) {
 
     /// Returns what lies below a path in a tree, as an artifact of its own.
     fn subtree<'v>(tree: &'v ArtifactValue, path: &str) -> starlark::Result<ArtifactValue> {
-        let path = RelativePath::new(path).map_err(|error| mistake(error.to_string()))?;
+        let path = inside("this tree", path)?;
         let mut artifact = tree.0.clone();
         artifact.below = artifact.below.join(&path);
         Ok(ArtifactValue(artifact))

@@ -136,7 +136,7 @@ impl ProviderId {
             }
             fields.push((field.name.clone(), value));
         }
-        Ok(Instance { provider: self.clone(), fields })
+        Ok(Instance::new(self.clone(), fields))
     }
 }
 
@@ -159,7 +159,10 @@ impl<'v> StarlarkValue<'v> for ProviderValue {
         arguments: &Arguments<'v, '_>,
         eval: &mut Evaluator<'v, '_, '_>,
     ) -> starlark::Result<Value<'v>> {
-        arguments.no_positional_args(eval.heap())?;
+        if arguments.positions(eval.heap())?.next().is_some() {
+            let name = self.0.name();
+            return Err(mistake(format!("{name}() takes named arguments only: its fields")));
+        }
         let mut given = Vec::new();
         for (name, value) in arguments.names_map()? {
             let value = Data::from_value(value).map_err(|error| mistake(error.to_string()))?;
@@ -182,7 +185,7 @@ plain_value!(InstanceValue, "provider_instance", |self, f| write!(
 #[starlark_value(type = "provider_instance")]
 impl<'v> StarlarkValue<'v> for InstanceValue {
     fn get_attr(&self, name: &str, heap: Heap<'v>) -> Option<Value<'v>> {
-        self.0.field(name).map(|value| value.to_value(heap))
+        self.0.show(name, heap)
     }
 
     fn has_attr(&self, name: &str, _: Heap<'v>) -> bool {

@@ -17,13 +17,11 @@ use crate::cell::CellPattern;
 use crate::diagnostic::{Diagnostic, Place, suggest};
 use crate::label::{Label, is_target_name};
 
-/// A rule; its implementation stays in the file that defines it.
+/// A rule; its implementation stays in the file that makes it, under a name that no file can write.
 #[derive(Debug)]
 pub(crate) struct Rule {
     pub(crate) file: String,
     pub(crate) implementation: String,
-    /// The implementation with its parameters, as Starlark spells it.
-    pub(crate) signature: String,
     pub(crate) schema: Schema,
     /// What its targets ask to be locked: a kind, and the attributes that say what.
     pub(crate) lock: Option<(String, Vec<String>)>,
@@ -34,11 +32,10 @@ impl Rule {
     pub(crate) fn new(
         file: String,
         implementation: String,
-        signature: String,
         schema: Schema,
         lock: Option<(String, Vec<String>)>,
     ) -> Self {
-        Self { file, implementation, signature, schema, lock, name: OnceLock::new() }
+        Self { file, implementation, schema, lock, name: OnceLock::new() }
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -96,9 +93,11 @@ impl<'v> StarlarkValue<'v> for RuleValue {
         arguments: &Arguments<'v, '_>,
         eval: &mut Evaluator<'v, '_, '_>,
     ) -> starlark::Result<Value<'v>> {
-        arguments.no_positional_args(eval.heap())?;
         let session = Session::of(eval)?;
         let rule = self.0.name();
+        if arguments.positions(eval.heap())?.next().is_some() {
+            return Err(mistake(format!("{rule}() takes named arguments only: name = \"…\"")));
+        }
         let Some(package) = session.package() else {
             return Err(mistake(format!(
                 "{rule}() declares a target, which only a BUILD.bld can do"
@@ -188,7 +187,8 @@ fn parse_matrix(
     };
     let axis = |(name, values): (Data, Data)| {
         let name = name.as_str().ok_or("the axes of a matrix are texts")?.to_owned();
-        if name.is_empty() || !name.chars().all(|it| it.is_ascii_alphanumeric() || "-_".contains(it))
+        if name.is_empty()
+            || !name.chars().all(|it| it.is_ascii_alphanumeric() || "-_".contains(it))
         {
             return Err(format!(
                 "`{name}` cannot be an axis: axes are named with letters, digits, - and _"

@@ -28,7 +28,7 @@ pub(crate) trait Texts {
 #[derive(ProvidesStaticType)]
 pub(crate) enum Session<'a> {
     /// A `.bzl` file: defines, but declares nothing. Texts beside it can be read.
-    Library { texts: &'a dyn Texts },
+    Library { texts: &'a dyn Texts, file: String },
     /// A `BUILD.bld`: declares targets.
     Package {
         files: &'a dyn Files,
@@ -96,7 +96,8 @@ impl<'e> Session<'e> {
         let mut pending = vec![RelativePath::root()];
         while let Some(folder) = pending.pop() {
             let children = files.list(&package.join(&folder));
-            let children = children.map_err(|error| mistake(format!("{error}: {}", error.source)))?;
+            let children =
+                children.map_err(|error| mistake(format!("{error}: {}", error.source)))?;
             if !folder.is_root() && children.iter().any(|(name, _)| is_build_file(name)) {
                 continue;
             }

@@ -52,9 +52,9 @@ fn what_no_command_could_do_is_refused_where_it_is_declared() {
         ctx.actions.run(arguments = ['a'], inputs = {}, outputs = ['/x'])
             the output `/x`: a path has an empty name (it is absolute, or has a slash too many)
         ctx.actions.run(arguments = ['a'], inputs = {}, outputs = ['x', 'x-y', 'x/y'])
-            the output `out/x/y` lies inside the output `out/x`
+            the output `x/y` lies inside the output `x`
         ctx.actions.run(arguments = ['a'], inputs = {'/../x': file}, outputs = ['x'])
-            `/../x`: `..` is not a name
+            nothing can be placed at `/../x`: `..` is not a name
         ctx.actions.run(arguments = ['a'], inputs = {'/x': file, 'x': file}, outputs = ['x'])
             two artifacts are placed at `/x`
         ctx.actions.run(arguments = ['a'], inputs = {'/x': 'file'}, outputs = ['x'])
@@ -70,26 +70,27 @@ fn what_no_command_could_do_is_refused_where_it_is_declared() {
         ctx.actions.builtin('compose', inputs = [], options = file)
             `options` holds texts, numbers, lists and dicts
         ctx.actions.tree({'a/../b': file})
-            `a/../b`: `..` is not a name
+            nothing can be placed at `a/../b`: `..` is not a name
         ctx.actions.rum()
             Object of type `actions` has no attribute `rum`, did you mean `run`?
         subtree(file, '../x')
-            `..` is not a name
+            `../x` is not a path inside this tree: `..` is not a name
         matches('~(', 'x')
-            regex parse error:
+            `~(` is not a pattern: unclosed group
     "#]].assert_eq(&bodies.map(said).concat());
 }
 
 #[test]
 fn such_a_mistake_is_shown_in_the_rule_and_at_the_target() {
     expect![[r#"
-        `..`: `..` is not a name
+        nothing can be placed at `..`: `..` is not a name
          --> p.bzl:3:12
           |
         3 |     made = ctx.actions.tree({'..': file})
           |            ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
           = for //:a at BUILD.bld:2
-    "#]].assert_eq(&implementation("ctx.actions.tree({'..': file})"));
+    "#]]
+    .assert_eq(&implementation("ctx.actions.tree({'..': file})"));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use expect_test::expect;
 
-use crate::fixture::{Fixture, check};
+use crate::fixture::{Fixture, check, each};
 
 const RULE: &str = r#"
 //- /all.bzl
@@ -46,96 +46,97 @@ fn message(call: &str) -> String {
 #[test]
 fn a_wrong_type_is_shown_at_the_target() {
     expect![[r#"
-        `number` of //:a: it is a number, not text
+        `number` of //:a: a number is wanted, not text
          --> BUILD.bld:2:1
           |
         2 | all_kinds(name = "a", number = "7")
           | ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-    "#]].assert_eq(&declaring(r#"all_kinds(name = "a", number = "7")"#));
+    "#]]
+    .assert_eq(&declaring(r#"all_kinds(name = "a", number = "7")"#));
 }
+
+const WRONG: &[&str] = &[
+    r#"all_kinds(name = "a", text = 7)"#,
+    r#"all_kinds(name = "a", text = ["7"])"#,
+    r#"all_kinds(name = "a", choice = "fats")"#,
+    r#"all_kinds(name = "a", choice = 7)"#,
+    r#"all_kinds(name = "a", number = True)"#,
+    r#"all_kinds(name = "a", number = 5000000000)"#,
+    r#"all_kinds(name = "a", flag = 0)"#,
+    r#"all_kinds(name = "a", words = "word")"#,
+    r#"all_kinds(name = "a", words = ["word", 7])"#,
+    r#"all_kinds(name = "a", words = ["word", select({"default": "word"})])"#,
+    r#"all_kinds(name = "a", pairs = ["word"])"#,
+    r#"all_kinds(name = "a", pairs = {"word": 7})"#,
+    r#"all_kinds(name = "a", pairs = {7: "word"})"#,
+    r#"all_kinds(name = "a", src = 7)"#,
+    r#"all_kinds(name = "a", src = "../outside")"#,
+    r#"all_kinds(name = "a", src = "/etc/passwd")"#,
+    r#"all_kinds(name = "a", srcs = "file")"#,
+    r#"all_kinds(name = "a", srcs = ["BUILD.bld", 7])"#,
+    r#"all_kinds(name = "a", srcs = ["BUILD.bld", "BUILD.bld"])"#,
+    r#"all_kinds(name = "a", srcs = ["BUILD.bdl"])"#,
+    r#"all_kinds(name = "a", dep = "b")"#,
+    r#"all_kinds(name = "a", dep = ":b{")"#,
+    r#"all_kinds(name = "a", deps = ":b")"#,
+    r#"all_kinds(name = "a", deps = [True])"#,
+    r#"all_kinds(name = "a", named = [":b"])"#,
+    r#"all_kinds(name = "a", named = {"b": 7})"#,
+    r#"all_kinds(name = "a", informed = [])"#,
+    r#"all_kinds(name = "a", text = print)"#,
+    r#"all_kinds(name = 7)"#,
+    r#"all_kinds(name = "")"#,
+    r#"all_kinds(name = "all")"#,
+    r#"all_kinds(name = "a b")"#,
+    r#"all_kinds()"#,
+    r#"all_kinds("a")"#,
+    r#"all_kinds(name = "a", tags = "manual")"#,
+    r#"all_kinds(name = "a", txet = "word")"#,
+    r#"all_kinds(name = "a", matrx = {})"#,
+    r#"needy(name = "a")"#,
+    r#"needy(name = "a", source = ["BUILD.bld"])"#,
+    r#"needy(name = "a", sources = None)"#,
+];
 
 #[test]
 fn every_kind_of_attribute_says_what_it_wants() {
-    let calls = [
-        r#"all_kinds(name = "a", text = 7)"#,
-        r#"all_kinds(name = "a", text = ["7"])"#,
-        r#"all_kinds(name = "a", choice = "fats")"#,
-        r#"all_kinds(name = "a", choice = 7)"#,
-        r#"all_kinds(name = "a", number = True)"#,
-        r#"all_kinds(name = "a", number = 5000000000)"#,
-        r#"all_kinds(name = "a", flag = 0)"#,
-        r#"all_kinds(name = "a", words = "word")"#,
-        r#"all_kinds(name = "a", words = ["word", 7])"#,
-        r#"all_kinds(name = "a", words = ["word", select({"default": "word"})])"#,
-        r#"all_kinds(name = "a", pairs = ["word"])"#,
-        r#"all_kinds(name = "a", pairs = {"word": 7})"#,
-        r#"all_kinds(name = "a", pairs = {7: "word"})"#,
-        r#"all_kinds(name = "a", src = 7)"#,
-        r#"all_kinds(name = "a", src = "../outside")"#,
-        r#"all_kinds(name = "a", src = "/etc/passwd")"#,
-        r#"all_kinds(name = "a", srcs = "file")"#,
-        r#"all_kinds(name = "a", srcs = ["BUILD.bld", 7])"#,
-        r#"all_kinds(name = "a", srcs = ["BUILD.bld", "BUILD.bld"])"#,
-        r#"all_kinds(name = "a", srcs = ["BUILD.bdl"])"#,
-        r#"all_kinds(name = "a", dep = "b")"#,
-        r#"all_kinds(name = "a", dep = ":b{")"#,
-        r#"all_kinds(name = "a", deps = ":b")"#,
-        r#"all_kinds(name = "a", deps = [True])"#,
-        r#"all_kinds(name = "a", named = [":b"])"#,
-        r#"all_kinds(name = "a", named = {"b": 7})"#,
-        r#"all_kinds(name = "a", informed = [])"#,
-        r#"all_kinds(name = "a", text = print)"#,
-        r#"all_kinds(name = 7)"#,
-        r#"all_kinds(name = "")"#,
-        r#"all_kinds(name = "all")"#,
-        r#"all_kinds(name = "a b")"#,
-        r#"all_kinds()"#,
-        r#"all_kinds("a")"#,
-        r#"all_kinds(name = "a", tags = "manual")"#,
-        r#"all_kinds(name = "a", txet = "word")"#,
-        r#"all_kinds(name = "a", matrx = {})"#,
-        r#"needy(name = "a")"#,
-        r#"needy(name = "a", source = ["BUILD.bld"])"#,
-        r#"needy(name = "a", sources = None)"#,
-    ];
-    let said: String = calls.iter().map(|call| format!("{call}\n    {}\n", message(call))).collect();
     expect![[r#"
         all_kinds(name = "a", text = 7)
-            `text` of //:a: it is text, not a number
+            `text` of //:a: text is wanted, not a number
         all_kinds(name = "a", text = ["7"])
-            `text` of //:a: it is text, not a list
+            `text` of //:a: text is wanted, not a list
         all_kinds(name = "a", choice = "fats")
-            `choice` of //:a: it is one of fast, small, not `fats`, did you mean `fast`?
+            `choice` of //:a: `fats` is none of fast, small, did you mean `fast`?
         all_kinds(name = "a", choice = 7)
-            `choice` of //:a: it is text, not a number
+            `choice` of //:a: text is wanted, not a number
         all_kinds(name = "a", number = True)
-            `number` of //:a: it is a number, not True or False
+            `number` of //:a: a number is wanted, not True or False
         all_kinds(name = "a", number = 5000000000)
             `number`: this number cannot be used here: numbers have at most 32 bits
         all_kinds(name = "a", flag = 0)
-            `flag` of //:a: it is True or False, not a number
+            `flag` of //:a: True or False is wanted, not a number
         all_kinds(name = "a", words = "word")
-            `words` of //:a: it is a list of texts, not text
+            `words` of //:a: a list of texts is wanted, not text
         all_kinds(name = "a", words = ["word", 7])
-            `words` of //:a: value 2 of the list: it is text, not a number
+            `words` of //:a: value 2 of the list: text is wanted, not a number
         all_kinds(name = "a", words = ["word", select({"default": "word"})])
             `words` of //:a: value 2 of the list: a select is a whole value, not a part of one
         all_kinds(name = "a", pairs = ["word"])
-            `pairs` of //:a: it is a dict of texts, not a list
+            `pairs` of //:a: a dict of texts is wanted, not a list
         all_kinds(name = "a", pairs = {"word": 7})
-            `pairs` of //:a: the value of `word`: it is text, not a number
+            `pairs` of //:a: the value of `word`: text is wanted, not a number
         all_kinds(name = "a", pairs = {7: "word"})
-            `pairs` of //:a: it is a dict whose keys are texts, not a number
+            `pairs` of //:a: a dict with texts as keys is wanted, not a number
         all_kinds(name = "a", src = 7)
-            `src` of //:a: it is a file or label, not a number
+            `src` of //:a: a file or label is wanted, not a number
         all_kinds(name = "a", src = "../outside")
             `src` of //:a: `../outside` is not a path inside the package: `..` is not a name
         all_kinds(name = "a", src = "/etc/passwd")
             `src` of //:a: `/etc/passwd` is not a path inside the package: a path has an empty name (it is absolute, or has a slash too many)
         all_kinds(name = "a", srcs = "file")
-            `srcs` of //:a: it is a list of files and labels, not text
+            `srcs` of //:a: a list of files and labels is wanted, not text
         all_kinds(name = "a", srcs = ["BUILD.bld", 7])
-            `srcs` of //:a: value 2 of the list: it is a file or label, not a number
+            `srcs` of //:a: value 2 of the list: a file or label is wanted, not a number
         all_kinds(name = "a", srcs = ["BUILD.bld", "BUILD.bld"])
             `srcs` of //:a: `BUILD.bld` is there twice
         all_kinds(name = "a", srcs = ["BUILD.bdl"])
@@ -145,15 +146,15 @@ fn every_kind_of_attribute_says_what_it_wants() {
         all_kinds(name = "a", dep = ":b{")
             `dep` of //:a: `:b{` does not choose cells: the braces hold axis=value, with commas between them
         all_kinds(name = "a", deps = ":b")
-            `deps` of //:a: it is a list of labels, not text
+            `deps` of //:a: a list of labels is wanted, not text
         all_kinds(name = "a", deps = [True])
-            `deps` of //:a: value 1 of the list: it is a label, not True or False
+            `deps` of //:a: value 1 of the list: a label is wanted, not True or False
         all_kinds(name = "a", named = [":b"])
-            `named` of //:a: it is a dict from texts to labels, not a list
+            `named` of //:a: a dict from texts to labels is wanted, not a list
         all_kinds(name = "a", named = {"b": 7})
-            `named` of //:a: the value of `b`: it is a label, not a number
+            `named` of //:a: the value of `b`: a label is wanted, not a number
         all_kinds(name = "a", informed = [])
-            `informed` of //:a: it is a label, not a list
+            `informed` of //:a: a label is wanted, not a list
         all_kinds(name = "a", text = print)
             Variable `print` not found, did you mean `int`?
         all_kinds(name = 7)
@@ -167,7 +168,7 @@ fn every_kind_of_attribute_says_what_it_wants() {
         all_kinds()
             all_kinds() needs a name: name = "…"
         all_kinds("a")
-            Wrong number of positional arguments, expected 0, got 1
+            all_kinds() takes named arguments only: name = "…"
         all_kinds(name = "a", tags = "manual")
             `tags` is a list of texts
         all_kinds(name = "a", txet = "word")
@@ -180,7 +181,7 @@ fn every_kind_of_attribute_says_what_it_wants() {
             needy() has no attribute `source`, did you mean `sources`?
         needy(name = "a", sources = None)
             needy() needs `sources`, which //:a does not give
-    "#]].assert_eq(&said);
+    "#]].assert_eq(&each(WRONG, message));
 }
 
 #[test]
@@ -192,9 +193,11 @@ fn a_value_that_holds_itself_or_a_world_is_refused() {
           |
         4 | all_kinds(name = "a", words = words)
           | ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-    "#]].assert_eq(&declaring(endless));
+    "#]]
+    .assert_eq(&declaring(endless));
     let exploding = "words = [\"word\"]\n[words.append(list(words)) for _ in range(25)]\nall_kinds(name = \"a\", words = words)";
-    expect!["`words`: this value consists of more than 1000000 values"].assert_eq(&message(exploding));
+    expect!["`words`: this value consists of more than 1000000 values"]
+        .assert_eq(&message(exploding));
 }
 
 #[test]
@@ -205,14 +208,16 @@ fn a_target_that_is_missing_is_shown_at_the_one_that_wants_it() {
           |
         3 | all_kinds(name = "two", dep = ":ome")
           | ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-    "#]].assert_eq(&declaring("all_kinds(name = \"one\")\nall_kinds(name = \"two\", dep = \":ome\")"));
+    "#]]
+    .assert_eq(&declaring("all_kinds(name = \"one\")\nall_kinds(name = \"two\", dep = \":ome\")"));
     expect![[r#"
         `dep` of //:a: there is no package //elsewhere: elsewhere/BUILD.bld does not exist
          --> BUILD.bld:2:1
           |
         2 | all_kinds(name = "a", dep = "//elsewhere:b")
           | ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-    "#]].assert_eq(&declaring(r#"all_kinds(name = "a", dep = "//elsewhere:b")"#));
+    "#]]
+    .assert_eq(&declaring(r#"all_kinds(name = "a", dep = "//elsewhere:b")"#));
 }
 
 #[test]
@@ -223,7 +228,8 @@ fn two_targets_of_one_name_are_refused() {
           |
         3 | all_kinds(name = "a")
           | ^^^^^^^^^^^^^^^^^^^^^
-    "#]].assert_eq(&declaring("all_kinds(name = \"a\")\nall_kinds(name = \"a\")"));
+    "#]]
+    .assert_eq(&declaring("all_kinds(name = \"a\")\nall_kinds(name = \"a\")"));
 }
 
 #[test]
@@ -239,7 +245,7 @@ load(":macro.bzl", "twice")
 twice(name = "a")
 "#,
         &expect![[r#"
-            `text` of //:a: it is text, not a number
+            `text` of //:a: text is wanted, not a number
              --> BUILD.bld:2:1
               |
             2 | twice(name = "a")
@@ -258,22 +264,23 @@ fn attributes_that_no_target_could_use_are_refused_where_the_rule_is_made() {
         r#"attr.label(default = "no label")"#,
     ];
     let rule = |attribute: &str| {
-        let file = format!("//- /BUILD.bld\nload(':bad.bzl', 'bad')\n//- /bad.bzl\nATTR = {attribute}\nbad = 1");
+        let file = format!(
+            "//- /BUILD.bld\nload(':bad.bzl', 'bad')\n//- /bad.bzl\nATTR = {attribute}\nbad = 1"
+        );
         Fixture::new(&file).render(&["//..."]).lines().next().unwrap_or_default().to_owned()
     };
-    let said: String = attrs.iter().map(|it| format!("{it}\n    {}\n", rule(it))).collect();
     expect![[r#"
         attr.string(default = 7)
-            the default: it is text, not a number
+            the default: text is wanted, not a number
         attr.string(values = ["a"], default = "b")
-            the default: it is one of a, not `b`, did you mean `a`?
+            the default: `b` is none of a, did you mean `a`?
         attr.string(values = ["a", "b"])
             say which of a, b is the default, or mandatory = True
         attr.int(default = 7, mandatory = True)
             an attribute that is mandatory has no default
         attr.label(default = "no label")
             the default: `no label` is not a label: labels look like //package:name, //package or :name
-    "#]].assert_eq(&said);
+    "#]].assert_eq(&each(&attrs, rule));
     check(
         r#"
 //- /bad.bzl

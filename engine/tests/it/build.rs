@@ -42,7 +42,8 @@ async fn a_second_build_runs_nothing() {
         //:alone cached
         //:b cached
         //:both cached
-    "#]].assert_eq(&endings(&workshop, &again));
+    "#]]
+    .assert_eq(&endings(&workshop, &again));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -58,7 +59,8 @@ async fn a_changed_source_runs_again_exactly_what_reads_it() {
         //:alone cached
         //:b built
         //:both built
-    "#]].assert_eq(&endings(&workshop, &report));
+    "#]]
+    .assert_eq(&endings(&workshop, &report));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -188,7 +190,7 @@ async fn links_of_a_workspace_stay_links_and_need_what_they_lead_to() {
     let report = workshop.build().await;
     assert_eq!(workshop.output(&report, "x"), "text\n→ file\n");
 
-    let mut said = String::new();
+    let mut said = Vec::new();
     for srcs in [
         "['d/link']",
         "['d/out']",
@@ -200,7 +202,7 @@ async fn links_of_a_workspace_stay_links_and_need_what_they_lead_to() {
         "['folder']",
     ] {
         let error = build(srcs).try_build().await.unwrap_err();
-        said += &format!("{srcs}\n    {}\n", in_full(&error));
+        said.push(format!("{srcs}\n    {}\n", in_full(&error)));
     }
     expect![[r#"
         ['d/link']
@@ -219,7 +221,7 @@ async fn links_of_a_workspace_stay_links_and_need_what_they_lead_to() {
             folder/file lies behind the link folder: name what it leads to instead
         ['folder']
             the link folder leads to `d`, which is not an input beside it
-    "#]].assert_eq(&said);
+    "#]].assert_eq(&said.concat());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -231,9 +233,12 @@ async fn loading_reads_nothing_outside_the_workspace() {
         let said = workshop.plan(&["//..."]).unwrap_err();
         said.lines().next().unwrap_or_default().to_owned()
     };
-    expect!["cannot read away: it is, or lies behind, a link that leads out of the workspace"].assert_eq(&said("/etc/passwd"));
-    expect!["cannot read away: it is, or lies behind, a link that leads out of the workspace"].assert_eq(&said("../store/format"));
-    expect!["cannot read away: it is, or lies behind, a link that leads out of the workspace"].assert_eq(&said("/dev/zero"));
+    expect!["cannot read away: it is, or lies behind, a link that leads out of the workspace"]
+        .assert_eq(&said("/etc/passwd"));
+    expect!["cannot read away: it is, or lies behind, a link that leads out of the workspace"]
+        .assert_eq(&said("../store/format"));
+    expect!["cannot read away: it is, or lies behind, a link that leads out of the workspace"]
+        .assert_eq(&said("/dev/zero"));
     expect!["cannot read away: it is not a file"].assert_eq(&said("sub"));
     fs::remove_file(workshop.path("away")).unwrap();
     workshop.link("away", "sub/file");
@@ -249,7 +254,8 @@ async fn builds_side_by_side_run_each_action_once() {
         let stores = [workshop.neighbour(), workshop.neighbour()];
         let builds = stores.each_ref().map(|store| {
             let mut pretender = workshop.pretender(store);
-            pretender.delay = Box::new(move |words| (seed * 7 + u32::try_from(words.len()).unwrap()) % 11);
+            pretender.delay =
+                Box::new(move |words| (seed * 7 + u32::try_from(words.len()).unwrap()) % 11);
             tokio::spawn(workshop.prepare(store, pretender).run())
         });
         for build in builds {
@@ -297,9 +303,8 @@ async fn more_commands_than_jobs_never_run_at_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn dropping_a_build_ends_what_it_runs() {
-    let workshop = Workshop::new(
-        "//- /BUILD.bld\nload(':rules.bzl', 'do')\ndo(name = 'x', verb = 'hang')\n",
-    );
+    let workshop =
+        Workshop::new("//- /BUILD.bld\nload(':rules.bzl', 'do')\ndo(name = 'x', verb = 'hang')\n");
     let (began, mut has_begun) = tokio::sync::mpsc::unbounded_channel();
     let (ended, mut has_ended) = tokio::sync::mpsc::unbounded_channel();
     let mut pretender = workshop.pretender(&workshop.store);
@@ -308,8 +313,8 @@ async fn dropping_a_build_ends_what_it_runs() {
     let build = workshop.prepare(&workshop.store, pretender);
     {
         let run = std::pin::pin!(build.run());
-        let begun = std::pin::pin!(has_begun.recv());
-        let first = futures::future::select(run, begun).await;
+        let heard = std::pin::pin!(has_begun.recv());
+        let first = futures::future::select(run, heard).await;
         assert!(matches!(first, futures::future::Either::Right((Some(()), _))));
         // The build is dropped here.
     }

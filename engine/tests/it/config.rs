@@ -21,7 +21,8 @@ fn everything_has_a_default() {
             mirrors: [],
             rules: None,
         }
-    "#]].assert_eq(&said(""));
+    "#]]
+    .assert_eq(&said(""));
 }
 
 #[test]
@@ -32,35 +33,41 @@ fn what_it_does_not_know_is_refused_where_it_stands() {
         2 | digets = "sha256"
           | ^^^^^^
         unknown field `digets`, expected one of `digest`, `rules`, `settings`, `debian`
-    "#]].assert_eq(&said("digest = \"blake3\"\ndigets = \"sha256\"\n"));
+    "#]]
+    .assert_eq(&said("digest = \"blake3\"\ndigets = \"sha256\"\n"));
     expect![[r#"
         bld.toml cannot be read: TOML parse error at line 2, column 1
           |
         2 | mirror = []
           | ^^^^^^
         unknown field `mirror`, expected `mirrors`
-    "#]].assert_eq(&said("[debian]\nmirror = []\n"));
+    "#]]
+    .assert_eq(&said("[debian]\nmirror = []\n"));
     expect![[r#"
         bld.toml cannot be read: TOML parse error at line 1, column 1
           |
         1 | [[debian.mirrors]]
           | ^^^^^^^^^^^^^^^^^^
         missing field `suites`
-    "#]].assert_eq(&said("[[debian.mirrors]]\nurl = \"http://x\"\n"));
+    "#]]
+    .assert_eq(&said("[[debian.mirrors]]\nurl = \"http://x\"\n"));
     expect![[r#"
         bld.toml names a digest function that cannot be used: unknown digest function `md5` (known: blake3, sha256)
     "#]].assert_eq(&said("digest = \"md5\"\n"));
     expect![[r#"
         `rules` in bld.toml is not a folder of the workspace: `..` is not a name
-    "#]].assert_eq(&said("rules = \"../elsewhere\"\n"));
+    "#]]
+    .assert_eq(&said("rules = \"../elsewhere\"\n"));
     expect![[r#"
         the setting `mode` in bld.toml has no values: list what it may be, the default first
-    "#]].assert_eq(&said("[settings]\nmode = []\n"));
+    "#]]
+    .assert_eq(&said("[settings]\nmode = []\n"));
     expect![[r#"
         bld.toml cannot be read: TOML parse error at line 1, column 10
           |
         1 | digest = 
           |          ^
         string values must be quoted, expected literal string
-    "#]].assert_eq(&said("digest = \n"));
+    "#]]
+    .assert_eq(&said("digest = \n"));
 }

@@ -33,9 +33,13 @@ async fn a_failure_stops_only_what_needs_it() {
         //:shell_saw_a_signal failed: //:shell_saw_a_signal (exit) exit status 137
         //:timeout failed: //:timeout (timeout) its time was up
         //:well built
-    "#]].assert_eq(&endings(&workshop, &report));
+    "#]]
+    .assert_eq(&endings(&workshop, &report));
     let ran = workshop.ran();
-    assert!(ran.contains(&"join well".to_owned()) && !ran.contains(&"join never".to_owned()), "{ran:?}");
+    assert!(
+        ran.contains(&"join well".to_owned()) && !ran.contains(&"join never".to_owned()),
+        "{ran:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -55,17 +59,23 @@ async fn only_what_would_fail_again_is_remembered() {
         //:shell_saw_a_signal failed: //:shell_saw_a_signal (exit) exit status 137
         //:timeout failed: //:timeout (timeout) its time was up
         //:well cached
-    "#]].assert_eq(&endings(&workshop, &report));
+    "#]]
+    .assert_eq(&endings(&workshop, &report));
 
     workshop.options.retry_failed = true;
     let report = workshop.build().await;
-    assert_eq!(workshop.ran(), ["device", "exit 137", "exit 3", "kill 9", "nothing", "oom", "timeout"]);
+    assert_eq!(
+        workshop.ran(),
+        ["device", "exit 137", "exit 3", "kill 9", "nothing", "oom", "timeout"]
+    );
     assert_eq!(report.counts.hits, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_remembered_failure_has_its_log() {
-    let workshop = Workshop::new("//- /BUILD.bld\nload(':rules.bzl', 'do')\ndo(name = 'x', verb = 'exit', words = ['3'])\n");
+    let workshop = Workshop::new(
+        "//- /BUILD.bld\nload(':rules.bzl', 'do')\ndo(name = 'x', verb = 'exit', words = ['3'])\n",
+    );
     workshop.build().await;
     let report = workshop.build().await;
     let engine::GoalStatus::Failed(failure) = &report.goals[0].status else { panic!("it failed") };

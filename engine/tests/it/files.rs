@@ -10,7 +10,7 @@ fn a_glob_finds_the_files_of_the_package_and_no_others() {
         r#"
 //- /BUILD.bld
 load(":lib.bzl", "join")
-join(name = "all", srcs = glob(["**"], exclude = ["**/*.orig", "lib.bzl"]))
+join(name = "every", srcs = glob(["**"], exclude = ["**/*.orig", "lib.bzl"]))
 join(name = "c", srcs = glob(["*.c", "sub/*.c"]))
 //- /a.c
 //- /a.c.orig
@@ -22,11 +22,12 @@ join(name = "c", srcs = glob(["*.c", "sub/*.c"]))
 //- /.git/HEAD
 "#,
         &expect![[r#"
-            `all` cannot be the name of a target: names are made of letters, digits and -_.+=,@~/, and are not `all` or `...`
-             --> BUILD.bld:2:1
-              |
-            2 | join(name = "all", srcs = glob(["**"], exclude = ["**/*.orig", "lib.bzl"]))
-              | ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+            0 source a.c
+            1 source sub/b.c
+            2 run //:c ["join", ""] /src/a.c=#0 /src/sub/b.c=#1 > out/joined
+            3 run //:every ["join", ""] /src/a.c=#0 /src/sub/b.c=#1 > out/joined
+            //:c c=#2:out/joined
+            //:every every=#3:out/joined
         "#]],
     );
 }
@@ -65,7 +66,10 @@ fn a_glob_stays_in_its_package() {
     for pattern in ["../*.c", "/etc/*", "a**"] {
         let build = format!("//- /p/BUILD.bld\nglob([{pattern:?}])\n");
         let said = Fixture::new(&build).render(&["//..."]);
-        assert!(said.contains(&format!("`{pattern}` is not a glob for files of this package")), "{said}");
+        assert!(
+            said.contains(&format!("`{pattern}` is not a glob for files of this package")),
+            "{said}"
+        );
         assert!(said.contains("--> p/BUILD.bld:1:1"), "{said}");
     }
 }
@@ -137,39 +141,54 @@ list
 
 #[test]
 fn texts_that_are_not_there_or_not_theirs_are_refused() {
-    check("//- /p/BUILD.bld\nread_file(\"lits\")\n//- /p/list\n", &expect![[r#"
-        there is no file `lits` in this package
+    check(
+        "//- /p/BUILD.bld\nread_file(\"lits\")\n//- /p/list\n",
+        &expect![[r#"
+        there is no file `p/lits`, did you mean `list`?
          --> p/BUILD.bld:1:1
           |
         1 | read_file("lits")
           | ^^^^^^^^^^^^^^^^^
-    "#]]);
-    check("//- /p/BUILD.bld\nread_file(\"../secret\")\n//- /secret\n", &expect![[r#"
-        `..` is not a name
+    "#]],
+    );
+    check(
+        "//- /p/BUILD.bld\nread_file(\"../secret\")\n//- /secret\n",
+        &expect![[r#"
+        `../secret` is not a path inside this package: `..` is not a name
          --> p/BUILD.bld:1:1
           |
         1 | read_file("../secret")
           | ^^^^^^^^^^^^^^^^^^^^^^
-    "#]]);
-    check("//- /p/BUILD.bld\nread_text(\"list\")\n//- /p/list\n", &expect![[r#"
+    "#]],
+    );
+    check(
+        "//- /p/BUILD.bld\nread_text(\"list\")\n//- /p/list\n",
+        &expect![[r#"
         read_text is for .bzl files, while they are loaded; a BUILD.bld has read_file
          --> p/BUILD.bld:1:1
           |
         1 | read_text("list")
           | ^^^^^^^^^^^^^^^^^
-    "#]]);
-    check("//- /BUILD.bld\nload(':r.bzl', 'X')\n//- /r.bzl\nX = read_file(\"list\")\n", &expect![[r#"
+    "#]],
+    );
+    check(
+        "//- /BUILD.bld\nload(':r.bzl', 'X')\n//- /r.bzl\nX = read_file(\"list\")\n",
+        &expect![[r#"
         files can only be looked at from a BUILD.bld (or a function that it calls)
          --> r.bzl:1:5
           |
         1 | X = read_file("list")
           |     ^^^^^^^^^^^^^^^^^
-    "#]]);
-    check("//- /BUILD.bld\nload('@rules//r.bzl', 'X')\n//- @rules/r.bzl\nX = read_text(\"s.hs\")\n//- @rules/s.sh\n", &expect![[r#"
+    "#]],
+    );
+    check(
+        "//- /BUILD.bld\nload('@rules//r.bzl', 'X')\n//- @rules/r.bzl\nX = read_text(\"s.hs\")\n//- @rules/s.sh\n",
+        &expect![[r#"
         there is no file `@rules//s.hs`, did you mean `s.sh`?
          --> @rules//r.bzl:1:5
           |
         1 | X = read_text("s.hs")
           |     ^^^^^^^^^^^^^^^^^
-    "#]]);
+    "#]],
+    );
 }

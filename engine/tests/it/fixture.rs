@@ -107,13 +107,12 @@ impl Fixture {
         if path == "/bld.toml" {
             self.config.clone_from(&text);
         }
-        match path.strip_prefix("@rules/") {
-            Some(path) => self.rules.insert(path.to_owned(), text),
-            None => {
-                let path = RelativePath::new(path.trim_start_matches('/')).unwrap();
-                self.files.files.insert(path, text)
-            }
-        };
+        if let Some(path) = path.strip_prefix("@rules/") {
+            self.rules.insert(path.to_owned(), text);
+            return;
+        }
+        let path = RelativePath::new(path.trim_start_matches('/')).unwrap();
+        self.files.files.insert(path, text);
     }
 
     /// The same, with folders listed in the wrong order.
@@ -148,7 +147,10 @@ impl Fixture {
             name: (*name).to_owned(),
             version: (*version).to_owned(),
             arch: "amd64".to_owned(),
-            tree: TreeDigest(Digest::of(DigestFunction::Blake3, format!("{group} {name}").as_bytes())),
+            tree: TreeDigest(Digest::of(
+                DigestFunction::Blake3,
+                format!("{group} {name}").as_bytes(),
+            )),
         };
         self.locked.insert(label.to_owned(), members.iter().map(member).collect());
         self
@@ -166,20 +168,18 @@ impl Fixture {
     }
 
     fn workspace<'a>(&'a self, config: &'a Config) -> Workspace<'a> {
-        Workspace {
-            files: &self.files,
-            rules: &self.rules,
-            rules_folder: config.rules.as_ref(),
-        }
+        Workspace { files: &self.files, rules: &self.rules, rules_folder: config.rules.as_ref() }
     }
 
     /// Returns what the workspace asks to be locked, or what is wrong.
     pub(crate) fn lock_requests(&self) -> String {
         let config = Config::parse(&self.config).unwrap();
         match self.workspace(&config).lock_requests() {
-            Ok(requests) => {
-                requests.iter().map(|it| format!("{} wants {}\n", it.label, it.wants)).collect()
-            }
+            Ok(requests) => requests
+                .iter()
+                .map(|it| format!("{} wants {}\n", it.label, it.wants))
+                .collect::<Vec<_>>()
+                .concat(),
             Err(error) => format!("{error}\n"),
         }
     }
@@ -195,7 +195,12 @@ impl Fixture {
     /// Returns only which goals a plan has.
     pub(crate) fn goals(&self, patterns: &[&str]) -> String {
         match self.plan(patterns) {
-            Ok(plan) => plan.goals.iter().map(|it| format!("{}{}\n", it.label, it.cell)).collect(),
+            Ok(plan) => plan
+                .goals
+                .iter()
+                .map(|it| format!("{}{}\n", it.label, it.cell))
+                .collect::<Vec<_>>()
+                .concat(),
             Err(error) => format!("{error}\n"),
         }
     }
@@ -204,6 +209,11 @@ impl Fixture {
 /// Checks the plan for a whole workspace, or what is wrong with it.
 pub(crate) fn check(text: &str, expected: &Expect) {
     expected.assert_eq(&Fixture::new(text).render(&["//..."]));
+}
+
+/// Returns each case, and below it what is said of it.
+pub(crate) fn each(cases: &[&str], said: impl Fn(&str) -> String) -> String {
+    cases.iter().map(|case| format!("{case}\n    {}\n", said(case))).collect::<Vec<_>>().concat()
 }
 
 /// Returns an error with all its sources.
@@ -241,7 +251,7 @@ fn render(plan: &Plan) -> String {
 
 fn node(node: &Node) -> String {
     let placed = |entries: &[(RelativePath, Artifact)]| {
-        entries.iter().map(|(at, it)| format!(" /{at}={}", name(it))).collect::<String>()
+        entries.iter().map(|(at, it)| format!(" /{at}={}", name(it))).collect::<Vec<_>>().concat()
     };
     match node {
         Node::Source(path) => format!("source {path}"),

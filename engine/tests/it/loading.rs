@@ -1,40 +1,51 @@
 //! Loading: files that load files, and what is wrong with them.
 
+use std::fmt::Write as _;
+
 use expect_test::expect;
 
 use crate::fixture::{Fixture, check};
 
 #[test]
 fn a_syntax_error_is_shown_with_a_caret() {
-    check("//- /p/BUILD.bld\nx = [1,\n     2\ny = 3\n", &expect![[r#"
+    check(
+        "//- /p/BUILD.bld\nx = [1,\n     2\ny = 3\n",
+        &expect![[r#"
         Parse error: unexpected identifier 'y', expected symbol ']'
          --> p/BUILD.bld:3:1
           |
         3 | y = 3
           | ^
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn a_caret_stands_below_what_it_means_behind_tabs_too() {
-    check("//- /BUILD.bld\nif True:\n\tx = nothing\n", &expect![[r#"
-        Parse error: tabs are not allowed
-         --> BUILD.bld:1:9
+    check(
+        "//- /BUILD.bld\nx = \"a\tb\" + nothing\n",
+        &expect![[r#"
+        Variable `nothing` not found
+         --> BUILD.bld:1:13
           |
-        1 | if True:
-          |         ^
-    "#]]);
+        1 | x = "a	b" + nothing
+          |       	     ^^^^^^^
+    "#]],
+    );
 }
 
 #[test]
 fn an_unknown_name_is_named_with_what_may_be_meant() {
-    check("//- /BUILD.bld\nglobb([\"*\"])\n", &expect![[r#"
+    check(
+        "//- /BUILD.bld\nglobb([\"*\"])\n",
+        &expect![[r#"
         Variable `globb` not found, did you mean `glob`?
          --> BUILD.bld:1:1
           |
         1 | globb(["*"])
           | ^^^^^
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -64,7 +75,7 @@ load(":a.bzl", "X")
 fn a_chain_of_loads_has_an_end() {
     let mut text = String::from("//- /BUILD.bld\nload(':f0.bzl', 'X')\n");
     for number in 0..40 {
-        text += &format!("//- /f{number}.bzl\nload(':f{}.bzl', 'X')\n", number + 1);
+        writeln!(text, "//- /f{number}.bzl\nload(':f{}.bzl', 'X')", number + 1).unwrap();
     }
     let said = Fixture::new(&text).render(&["//..."]);
     assert!(said.starts_with("more than 32 files load one another: f0.bzl → f1.bzl"), "{said}");
@@ -72,52 +83,70 @@ fn a_chain_of_loads_has_an_end() {
 
 #[test]
 fn a_file_that_cannot_be_loaded_is_named_where_it_is_loaded() {
-    check("//- /BUILD.bld\nload(\":lbi.bzl\", \"join\")\n", &expect![[r#"
+    check(
+        "//- /BUILD.bld\nload(\":lbi.bzl\", \"join\")\n",
+        &expect![[r#"
         there is no file `lbi.bzl`, did you mean `lib.bzl`?
          --> BUILD.bld:1:1
           |
         1 | load(":lbi.bzl", "join")
           | ^^^^^^^^^^^^^^^^^^^^^^^^
-    "#]]);
-    check("//- /BUILD.bld\nload(\"@rules//kernl.bzl\", \"x\")\n//- @rules/kernel.bzl\n", &expect![[r#"
+    "#]],
+    );
+    check(
+        "//- /BUILD.bld\nload(\"@rules//kernl.bzl\", \"x\")\n//- @rules/kernel.bzl\n",
+        &expect![[r#"
         there is no file `@rules//kernl.bzl`, did you mean `kernel.bzl`?
          --> BUILD.bld:1:1
           |
         1 | load("@rules//kernl.bzl", "x")
           | ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-    "#]]);
-    check("//- /BUILD.bld\nload(\":lib.bzl\", \"joni\")\n", &expect![[r#"
+    "#]],
+    );
+    check(
+        "//- /BUILD.bld\nload(\":lib.bzl\", \"joni\")\n",
+        &expect![[r#"
         Module has no symbol `joni`, did you mean `join`?
          --> BUILD.bld:1:18
           |
         1 | load(":lib.bzl", "joni")
           |                  ^^^^^^
-    "#]]);
-    check("//- /BUILD.bld\nload(\"lib\", \"join\")\n", &expect![[r#"
+    "#]],
+    );
+    check(
+        "//- /BUILD.bld\nload(\"lib\", \"join\")\n",
+        &expect![[r#"
         `lib` cannot be loaded: write "@rules//file.bzl", "//package:file.bzl" or ":file.bzl"
          --> BUILD.bld:1:1
           |
         1 | load("lib", "join")
           | ^^^^^^^^^^^^^^^^^^^
-    "#]]);
-    check("//- /BUILD.bld\nload(\"//../lib:x.bzl\", \"join\")\n", &expect![[r#"
+    "#]],
+    );
+    check(
+        "//- /BUILD.bld\nload(\"//../lib:x.bzl\", \"join\")\n",
+        &expect![[r#"
         `//../lib:x.bzl` cannot be loaded: write "@rules//file.bzl", "//package:file.bzl" or ":file.bzl"
          --> BUILD.bld:1:1
           |
         1 | load("//../lib:x.bzl", "join")
           | ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn a_mistake_in_a_loaded_file_is_shown_there() {
-    check("//- /BUILD.bld\nload(\":bad.bzl\", \"x\")\n//- /bad.bzl\nx = 1 + \"2\"\n", &expect![[r#"
+    check(
+        "//- /BUILD.bld\nload(\":bad.bzl\", \"x\")\n//- /bad.bzl\nx = 1 + \"2\"\n",
+        &expect![[r#"
         Operation `+` not supported for types `int` and `string`
          --> bad.bzl:1:5
           |
         1 | x = 1 + "2"
           |     ^^^^^^^
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -169,14 +198,17 @@ fn only_a_build_file_declares_targets_and_only_a_rule_file_makes_rules() {
 
 #[test]
 fn a_function_that_calls_itself_is_stopped() {
-    check("//- /BUILD.bld\ndef f(x):\n    return f(x + 1)\nf(0)\n", &expect![[r#"
+    check(
+        "//- /BUILD.bld\ndef f(x):\n    return f(x + 1)\nf(0)\n",
+        &expect![[r#"
         calls nest too deeply: does a function call itself?
          --> BUILD.bld:2:12
           |
         2 |     return f(x + 1)
           |            ^^^^^^^^
           = called at BUILD.bld:3
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -196,15 +228,21 @@ X = "mine "
 //- /mine/text
 own
 "#;
-    check(text, &expect![[r#"
+    check(
+        text,
+        &expect![[r#"
         0 run //:a ["join", "built in"] > out/joined
         //:a a=#0:out/joined
-    "#]]);
+    "#]],
+    );
     let text = format!("{text}//- /bld.toml\nrules = \"mine\"\n");
-    check(&text, &expect![[r#"
+    check(
+        &text,
+        &expect![[r#"
         0 run //:a ["join", "mine own\n"] > out/joined
         //:a a=#0:out/joined
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]

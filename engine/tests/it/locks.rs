@@ -29,7 +29,8 @@ fn lock_requests_are_those_of_all_targets_manual_ones_too() {
     expect![[r#"
         //:a wants {"packages":{"arch":"amd64","packages":[]}}
         //:b wants {"packages":{"arch":"amd64","packages":["gcc","make"]}}
-    "#]].assert_eq(&fixture.lock_requests());
+    "#]]
+    .assert_eq(&fixture.lock_requests());
 }
 
 #[test]
@@ -41,11 +42,13 @@ fn what_is_locked_cannot_depend_on_the_cell() {
           |
         2 | root(name = 'a', packages = select({'default': ['gcc']}))
           | ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-    "#]].assert_eq(&fixture.lock_requests());
+    "#]]
+    .assert_eq(&fixture.lock_requests());
     let fixture = roots("root(name = 'a', note = select({'default': 'gcc'}))");
     expect![[r#"
         //:a wants {"packages":{"arch":"amd64","packages":[]}}
-    "#]].assert_eq(&fixture.lock_requests());
+    "#]]
+    .assert_eq(&fixture.lock_requests());
 }
 
 #[test]
@@ -57,7 +60,8 @@ fn a_target_is_given_what_the_lock_pins_for_it() {
           |
         2 | root(name = 'a', packages = ['gcc'])
           | ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-    "#]].assert_eq(&fixture.render(&["//..."]));
+    "#]]
+    .assert_eq(&fixture.render(&["//..."]));
     let fixture = fixture.locking("//:a", &[("-", "gcc", "12"), ("-", "libc", "2.36")]);
     expect![[r#"
         0 locked 3bdaee38
@@ -65,7 +69,8 @@ fn a_target_is_given_what_the_lock_pins_for_it() {
         2 tree /gcc=#0 /libc=#1
         3 write "- gcc 12\n- libc 2.36"
         //:a list=#3 root=#2
-    "#]].assert_eq(&fixture.render(&["//..."]));
+    "#]]
+    .assert_eq(&fixture.render(&["//..."]));
 }
 
 #[test]

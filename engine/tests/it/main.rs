@@ -3,6 +3,7 @@
     clippy::unwrap_used,
     reason = "helpers of tests may fail, and a test that fails says where"
 )]
+#![expect(clippy::needless_raw_string_hashes, reason = "so UPDATE_EXPECT=1 writes what it saw")]
 
 mod actions;
 mod attributes;

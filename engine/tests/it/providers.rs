@@ -59,7 +59,8 @@ fn fail_shows_the_rule_and_the_target() {
         4 |     fail("the kernel", ctx.name, "is not there")
           |     ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
           = for //:a at BUILD.bld:2
-    "#]].assert_eq(&implementation("    fail(\"the kernel\", ctx.name, \"is not there\")"));
+    "#]]
+    .assert_eq(&implementation("    fail(\"the kernel\", ctx.name, \"is not there\")"));
 }
 
 #[test]
@@ -115,7 +116,7 @@ fn fields_are_typed_and_known() {
         XInfo(txet = "", list = [], file = ctx.actions.write(""), any = 1)
             XInfo has no field `txet`, did you mean `text`?
         XInfo("")
-            Wrong number of positional arguments, expected 0, got 1
+            XInfo() takes named arguments only: its fields
         XInfo(text = "", list = [], file = ctx.actions.write(""), any = ctx.actions)
             a value of type actions cannot be used here: attributes and providers hold text, numbers, lists, dicts, structs, artifacts and providers
     "#]].assert_eq(&bodies.map(said).concat());
@@ -145,11 +146,11 @@ fn an_implementation_returns_a_list_of_providers_each_once() {
     ];
     expect![[r#"
         pass
-            the implementation of r returns a list of providers
+            the implementation of r returns None, not a list of providers
         return YInfo()
-            the implementation of r returns a list of providers
+            the implementation of r returns <YInfo>, not a list of providers
         return [7]
-            the implementation of r returns 7, which is not a provider
+            the implementation of r returns 7 among the providers
         return [YInfo(), YInfo()]
             the implementation of r returns YInfo twice
         return [DefaultInfo(outputs = [])]
@@ -176,43 +177,51 @@ fn an_implementation_returns_a_list_of_providers_each_once() {
 }
 
 #[test]
-fn a_rule_is_implemented_by_a_function_at_the_top_of_its_file() {
+fn a_rule_is_implemented_by_the_very_function_that_it_was_given() {
     check(
         r#"
-//- /p.bzl
+//- /lib.bzl
+def made(text):
+    def impl(ctx):
+        return [DefaultInfo(outputs = {text: ctx.actions.write(text)})]
+    return rule(implementation = impl, attrs = {})
+def made_of(impl):
+    return rule(implementation = impl, attrs = {})
 def impl(ctx):
     fail("the wrong one")
-def make():
-    def impl(ctx, other = 1):
-        return []
-    return rule(implementation = impl, attrs = {})
-r = make()
+//- /p.bzl
+load(":lib.bzl", "made", "made_of")
+def impl(ctx):
+    return [DefaultInfo(outputs = {"own": ctx.actions.write("own")})]
+one = made("one")
+two = made("two")
+own = made_of(impl)
+short = rule(implementation = lambda ctx: [], attrs = {})
 //- /BUILD.bld
-load(":p.bzl", "r")
-r(name = "a")
+load(":p.bzl", "one", "own", "short", "two")
+one(name = "a")
+two(name = "b")
+own(name = "c")
+short(name = "d")
 "#,
         &expect![[r#"
-            the wrong one
-             --> p.bzl:2:5
-              |
-            2 |     fail("the wrong one")
-              |     ^^^^^^^^^^^^^^^^^^^^^
-              = for //:a at BUILD.bld:2
+            0 write "one"
+            1 write "two"
+            2 write "own"
+            //:a one=#0
+            //:b two=#1
+            //:c own=#2
+            //:d
         "#]],
     );
     check(
-        r#"
-//- /p.bzl
-r = rule(implementation = lambda ctx: [], attrs = {})
-//- /BUILD.bld
-load(":p.bzl", "r")
-"#,
+        "//- /p.bzl\nr = rule(implementation = 7, attrs = {})\n//- /BUILD.bld\nload(':p.bzl', 'r')\n",
         &expect![[r#"
-            `implementation` is a function that this file defines with `def`
+            `implementation` is a function
              --> p.bzl:1:5
               |
-            1 | r = rule(implementation = lambda ctx: [], attrs = {})
-              |     ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+            1 | r = rule(implementation = 7, attrs = {})
+              |     ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
         "#]],
     );
 }

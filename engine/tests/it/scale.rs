@@ -25,16 +25,25 @@ driver_matrix(
 //- /a.c
 //- /BLOCKLIST
 "#;
-    let blocklist: String = (0..50).map(|n| format!("7.{n}.* {n}.0\n")).collect();
+    let blocklist: Vec<_> = (0..50).map(|n| format!("7.{n}.* {n}.0\n")).collect();
+    let blocklist = blocklist.concat();
     let releases: Vec<String> = (0..kernels).map(|n| format!("6.{n}-amd64")).collect();
     let names: Vec<[String; 3]> = releases
         .iter()
-        .map(|it| [format!("linux-headers-{it}"), format!("linux-headers-{it}-common"), format!("linux-kbuild-{it}")])
+        .map(|it| {
+            [
+                format!("linux-headers-{it}"),
+                format!("linux-headers-{it}-common"),
+                format!("linux-kbuild-{it}"),
+            ]
+        })
         .collect();
     let members: Vec<_> = releases
         .iter()
         .zip(&names)
-        .flat_map(|(release, names)| names.iter().map(|name| (release.as_str(), name.as_str(), "1")))
+        .flat_map(|(release, names)| {
+            names.iter().map(|name| (release.as_str(), name.as_str(), "1"))
+        })
         .collect();
     Fixture::new(&format!("{text}{blocklist}"))
         .with_rules()
@@ -69,7 +78,8 @@ fn planning_grows_with_the_cells_and_not_with_their_square() {
         fixture.plan(&["//:echo"]).unwrap();
         began.elapsed().as_secs_f64()
     };
-    let (small, large) = (time(25), time(200));
+    // The better of two, lest a neighbour's noise counts; for the larger one there is room enough.
+    let (small, large) = (time(25).min(time(25)), time(200));
     let ratio = large / small;
     // Eight times as many cells; sixty-four would be the square.
     assert!(ratio < 24.0, "planning eight times as many cells took {ratio} times as long");

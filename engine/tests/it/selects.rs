@@ -41,21 +41,27 @@ join(
 
 #[test]
 fn a_select_looks_at_the_settings() {
-    let fixture = with_settings(r#"join(name = "a", text = select({"mode=fast": "-O3", "mode=small": "-Os"}))"#);
+    let fixture = with_settings(
+        r#"join(name = "a", text = select({"mode=fast": "-O3", "mode=small": "-Os"}))"#,
+    );
     expect![[r#"
         0 run //:a ["join", "-O3"] > out/joined
         //:a a=#0:out/joined
-    "#]].assert_eq(&fixture.render(&["//..."]));
+    "#]]
+    .assert_eq(&fixture.render(&["//..."]));
     expect![[r#"
         0 run //:a ["join", "-Os"] > out/joined
         //:a a=#0:out/joined
-    "#]].assert_eq(&fixture.clone().with("mode", "small").render(&["//..."]));
+    "#]]
+    .assert_eq(&fixture.clone().with("mode", "small").render(&["//..."]));
     expect![[r#"
         `smal` is not a value of the setting `mode` (they are: fast, small)
-    "#]].assert_eq(&fixture.clone().with("mode", "smal").render(&["//..."]));
+    "#]]
+    .assert_eq(&fixture.clone().with("mode", "smal").render(&["//..."]));
     expect![[r#"
         there is no setting `mood`; bld.toml declares them under [settings]
-    "#]].assert_eq(&fixture.with("mood", "small").render(&["//..."]));
+    "#]]
+    .assert_eq(&fixture.with("mood", "small").render(&["//..."]));
 }
 
 #[test]
@@ -66,7 +72,8 @@ fn several_conditions_hold_together_or_not_at_all() {
     expect![[r#"
         //:a{kind=bpf}
         //:a{kind=mod}
-    "#]].assert_eq(&fixture.goals(&["//..."]));
+    "#]]
+    .assert_eq(&fixture.goals(&["//..."]));
     expect![[r#"
         `text` of //:a: no condition holds (there are: kind=mod,mode=fast, kind=bpf); add "default"
          --> BUILD.bld:2:1
@@ -78,7 +85,8 @@ fn several_conditions_hold_together_or_not_at_all() {
 
 #[test]
 fn a_condition_must_be_of_something_that_is_known() {
-    let fixture = with_settings(r#"join(name = "a", text = select({"kernel=6.1": "x", "default": "y"}))"#);
+    let fixture =
+        with_settings(r#"join(name = "a", text = select({"kernel=6.1": "x", "default": "y"}))"#);
     expect![[r#"
         `text` of //:a: the condition `kernel=6.1` asks for `kernel`, which is neither an axis of this target nor a setting
          --> BUILD.bld:2:1
@@ -98,12 +106,14 @@ fn a_condition_must_be_of_something_that_is_known() {
 
 #[test]
 fn every_branch_is_checked_even_those_that_no_cell_takes() {
-    let fixture = with_settings(r#"join(name = "a", text = select({"mode=fast": "x", "default": 7}))"#);
+    let fixture =
+        with_settings(r#"join(name = "a", text = select({"mode=fast": "x", "default": 7}))"#);
     expect![[r#"
-        `text` of //:a: it is text, not a number
+        `text` of //:a: text is wanted, not a number
          --> BUILD.bld:2:1
           |
         2 | join(name = "a", text = select({"mode=fast": "x", "default": 7}))
           | ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-    "#]].assert_eq(&fixture.render(&["//..."]));
+    "#]]
+    .assert_eq(&fixture.render(&["//..."]));
 }

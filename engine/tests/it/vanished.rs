@@ -35,7 +35,8 @@ async fn a_result_that_vanished_is_made_again() {
     assert_eq!(workshop.ran(), [""; 0]);
     expect![[r#"
         //:last cached
-    "#]].assert_eq(&endings(&workshop, &report));
+    "#]]
+    .assert_eq(&endings(&workshop, &report));
 
     assert!(workshop.lose(|bytes| bytes == b"file of text\nof a") > 0);
     let report = workshop.build().await;
@@ -43,13 +44,17 @@ async fn a_result_that_vanished_is_made_again() {
     assert_eq!(workshop.ran(), ["copies", "join file of "]);
     expect![[r#"
         //:last cached
-    "#]].assert_eq(&endings(&workshop, &report));
+    "#]]
+    .assert_eq(&endings(&workshop, &report));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_vanished_in_the_middle_is_made_again_when_what_follows_runs() {
-    let lost: [(&str, &[u8]); 3] =
-        [("file", b"file of text\nof a"), ("tree's file", b"text\n"), ("tree's other file", b"of a")];
+    let lost: [(&str, &[u8]); 3] = [
+        ("file", b"file of text\nof a"),
+        ("tree's file", b"text\n"),
+        ("tree's other file", b"of a"),
+    ];
     for (what, bytes) in lost {
         let workshop = built().await;
         assert!(workshop.lose(|found| found == bytes) > 0, "{what}");
@@ -96,7 +101,8 @@ async fn everything_that_vanished_is_made_again() {
     assert_eq!(workshop.ran(), ["copies", "join file of ", "tree of a"]);
     expect![[r#"
         //:last cached
-    "#]].assert_eq(&endings(&workshop, &report));
+    "#]]
+    .assert_eq(&endings(&workshop, &report));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use engine::{
-    Build, BuildError, BuildOptions, Config, DiskFiles, Events, GoalStatus, Owner, Pattern, Plan, Ran,
-    Report, Workspace,
+    Build, BuildError, BuildOptions, Config, DiskFiles, Events, GoalStatus, Owner, Pattern, Plan,
+    Ran, Report, Workspace,
 };
 use executor::{ExecuteError, Execution, Executor, Fate, Job, Limits, Rung};
 use model::{
@@ -144,7 +144,7 @@ impl Pretender {
             joined += "something else";
         }
         let stripped = |text: &str| -> String {
-            text.lines().filter(|line| !line.starts_with('#')).map(|it| format!("{it}\n")).collect()
+            text.split_inclusive('\n').filter(|line| !line.starts_with('#')).collect()
         };
         Ok(match words[0].as_str() {
             "join" => Some(self.file(&format!("{}{joined}", words[1..].join(" ")))?),
@@ -154,7 +154,8 @@ impl Pretender {
                 ("sub/two".to_owned(), words[1..].join(" ")),
             ]))?),
             "copies" => {
-                let copy = |(path, text): (&String, &String)| (format!("copy/{path}"), text.clone());
+                let copy =
+                    |(path, text): (&String, &String)| (format!("copy/{path}"), text.clone());
                 Some(self.tree(&inputs.iter().map(copy).collect())?)
             }
             "device" => {
@@ -210,7 +211,8 @@ impl Executor for Pretender {
             _ => (0, Fate::Exited),
         };
         let mut result = ActionResult { exit_code, ..ActionResult::default() };
-        result.stderr = Some(self.store.ingest_bytes(format!("log of {said}\n").as_bytes(), false)?);
+        result.stderr =
+            Some(self.store.ingest_bytes(format!("log of {said}\n").as_bytes(), false)?);
         let path = job.command.output_paths[0].clone();
         match self.make(words, &inputs)? {
             Some(Node::File { digest, executable }) => {
@@ -336,8 +338,11 @@ impl Workshop {
     pub(crate) fn output(&self, report: &Report, name: &str) -> String {
         let all = report.goals.iter().flat_map(|goal| &goal.outputs);
         let (_, node) = all.clone().find(|(path, _)| path.as_str() == name).unwrap();
-        let Node::File { digest, .. } = node else { panic!("{name} is no file: {node:?}") };
-        let bytes = self.store.read_bytes(*digest).unwrap().unwrap();
+        let digest = match node {
+            Node::File { digest, .. } => Some(*digest),
+            Node::Directory(_) | Node::Symlink(_) => None,
+        };
+        let bytes = self.store.read_bytes(digest.unwrap()).unwrap().unwrap();
         String::from_utf8(bytes.to_vec()).unwrap()
     }
 
@@ -352,7 +357,8 @@ impl Workshop {
             }
         }
         let trees = self.store.root().join("trees");
-        let aside = self.folder.path().join(format!("lost-{}", files_below(self.folder.path()).len()));
+        let aside =
+            self.folder.path().join(format!("lost-{}", files_below(self.folder.path()).len()));
         fs::rename(&trees, aside).unwrap();
         fs::create_dir(trees).unwrap();
         lost

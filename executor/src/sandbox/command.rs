@@ -39,6 +39,7 @@ pub(super) fn confine_all(spec: &Spec) -> Result<(), SetupFailure> {
     ] {
         linux::limit(resource, value).map_err(step("setting limits"))?;
     }
+    linux::forbid_inspection().map_err(step("hiding init"))?;
     linux::forbid_new_privileges().map_err(step("giving up privileges"))?;
     linux::filter_calls(&mut filter()).map_err(step("refusing system calls"))
 }
@@ -97,7 +98,7 @@ fn exec(spec: &Spec) -> io::Error {
 
 /// The files that may be the program: as in REAPI, a name without a slash is looked for in the command's own PATH.
 fn candidates(spec: &Spec) -> Vec<PathBuf> {
-    let Some(program) = spec.arguments.first() else {
+    let Some(program) = spec.arguments.first().filter(|program| !program.is_empty()) else {
         return Vec::new();
     };
     if program.contains('/') {

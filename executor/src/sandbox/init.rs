@@ -29,11 +29,10 @@ const UMASK: u32 = 0o022;
 ///
 /// Must be called before any thread is started and before arguments are parsed.
 pub fn run_if_asked() {
-    let mut arguments = std::env::args_os().skip(1);
-    if arguments.next().is_none_or(|first| first != ARGUMENT) || arguments.next().is_some() {
-        return;
-    }
-    let code = match first_process() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [word, rung] = arguments.as_slice() else { return };
+    let (true, Some(rung)) = (word == ARGUMENT, Rung::parse(rung)) else { return };
+    let code = match first_process(rung) {
         Ok(()) => 0,
         Err(failure) => {
             report(&Err(failure));
@@ -43,11 +42,10 @@ pub fn run_if_asked() {
     linux::leave(code);
 }
 
-fn first_process() -> Result<(), SetupFailure> {
-    let spec = read_spec().map_err(step("reading what to do"))?;
+fn first_process(rung: Rung) -> Result<(), SetupFailure> {
     forget_caller().map_err(step("closing what others left open"))?;
     let (uid, gid) = (geteuid().as_raw(), getegid().as_raw());
-    match spec.rung {
+    match rung {
         Rung::UserNamespace => {
             linux::unshare(Namespaces::All).map_err(step("making namespaces"))?;
             map_ids(uid, gid).map_err(step("mapping the user"))?;
@@ -56,6 +54,8 @@ fn first_process() -> Result<(), SetupFailure> {
             linux::unshare(Namespaces::AllButUser).map_err(step("making namespaces"))?;
         }
     }
+    // Up to here nothing depends on what is to be run; a spare sandbox waits here.
+    let spec = read_spec().map_err(step("reading what to do"))?;
     // Only for what /proc/self/cgroup says; not every kernel has control groups.
     let _ = linux::unshare(Namespaces::Cgroup);
     match linux::fork().map_err(step("starting the sandbox's init"))? {

@@ -287,6 +287,13 @@ pub(super) fn forbid_new_privileges() -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// Keeps this process from being looked into by others of its user, until it becomes another program.
+pub(super) fn forbid_inspection() -> io::Result<()> {
+    // SAFETY: no memory is involved.
+    let result = unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// Puts `descriptor` in the place of `number`.
 pub(super) fn place_descriptor(
     descriptor: &impl std::os::fd::AsRawFd,

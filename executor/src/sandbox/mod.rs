@@ -12,16 +12,17 @@ mod init;
 mod linux;
 mod probe;
 mod root;
+mod spare;
 mod spec;
 
 use std::io::{Read as _, Write as _};
-use std::os::unix::process::CommandExt as _;
-use std::process::{ChildStdin, Command, Stdio};
+use std::process::ChildStdin;
 use std::sync::{Arc, Mutex};
 
 pub use confine::{confine, wait_until_closed};
 pub use init::run_if_asked;
 pub use probe::{Probe, probe};
+pub(crate) use spare::Spare;
 pub use spec::{Mount, MountKind, Outcome, Rung, Spec};
 
 use crate::ExecuteError;
@@ -79,6 +80,7 @@ impl Drop for Lifeline {
 pub(crate) fn run(
     spec: &Spec,
     cgroup: Option<&Cgroup>,
+    spare: &Spare,
     lifeline: &Lifeline,
 ) -> Result<Outcome, ExecuteError> {
     let failed = |step: &str| {
@@ -86,17 +88,7 @@ pub(crate) fn run(
         move |source| ExecuteError::Sandbox { step, source }
     };
     let message = encode(spec).map_err(failed("telling the sandbox what to do"))?;
-    let mut child = Command::new("/proc/self/exe")
-        .arg0("bld-sandbox")
-        .arg(ARGUMENT)
-        .env_clear()
-        // Ctrl-C on the terminal is for bld, which then ends its sandboxes.
-        .process_group(0)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::inherit())
-        .spawn()
-        .map_err(failed("starting bld again"))?;
+    let mut child = spare.take().map_err(failed("starting bld again"))?;
     if let Some(cgroup) = cgroup {
         // It waits for its spec, so all that it starts will be in the group too.
         cgroup.enter(child.id()).map_err(failed("entering the control group"))?;
@@ -104,6 +96,7 @@ pub(crate) fn run(
     let mut stdin = child.stdin.take().expect("it is piped");
     let sent = stdin.write_all(&message);
     lifeline.hold(stdin);
+    spare.restock();
     let mut report = Vec::new();
     let read = child.stdout.take().expect("it is piped").read_to_end(&mut report);
     child.wait().map_err(failed("waiting for the sandbox"))?;

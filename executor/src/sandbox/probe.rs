@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::spec::{Mount, MountKind, Rung, Spec};
-use super::{Lifeline, run};
+use super::{Lifeline, Spare, run};
 use crate::ExecuteError;
 
 /// What came of trying one rung.
@@ -55,5 +55,6 @@ fn try_rung(scratch: &Path, rung: Rung) -> Result<(), ExecuteError> {
         time_ms: 10_000,
         file_bytes: 1 << 20,
     };
-    run(&spec, None, &Lifeline::default()).map(|_| ())
+    let spare = Spare::new(rung);
+    run(&spec, None, &spare, &Lifeline::default()).map(|_| ())
 }

@@ -17,6 +17,20 @@ pub enum Rung {
     Bare,
 }
 
+impl Rung {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::UserNamespace => "user-namespace",
+            Self::Root => "root",
+            Self::Bare => "bare",
+        }
+    }
+
+    pub(super) fn parse(name: &str) -> Option<Self> {
+        [Self::UserNamespace, Self::Root].into_iter().find(|rung| rung.name() == name)
+    }
+}
+
 /// One thing that a command sees, outermost first.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mount {

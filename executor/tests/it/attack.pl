@@ -1,5 +1,4 @@
 # Tries to change everything that can be seen, and names what it could.
-use strict;
 my %mine = map { $_ => 1 } ('/work', '/work/out', '/tmp', '/dev/shm');
 open(my $info, '<', '/proc/self/mountinfo') or die "mountinfo: $!";
 my @mounts = map { (split ' ', $_)[4] } <$info>;
@@ -50,10 +49,15 @@ sub walk {
     }
 }
 
+# By system call: the program `mount` gives up before it has asked.
+my ($remount, $bind) = (32, 4096);
 for my $mount (@mounts) {
-    for my $options ('remount,rw', 'remount,bind,rw', 'remount,rw,suid,dev') {
-        tell_of("remounted ($options)", $mount) if system("mount -o $options '$mount' 2>/dev/null") == 0;
+    for my $flags ($remount, $remount | $bind) {
+        tell_of("remounted ($flags)", $mount) if syscall(165, $value, $mount, $value, $flags, 0) == 0;
     }
+    # Not what is needed to go on.
+    next if is_mine($mount) or $mount eq '/' or $mount eq '/usr' or $mount eq '/proc';
+    tell_of('unmounted', $mount) if syscall(166, $mount, 0) == 0;
 }
 $budget = 3000, walk($_) for @mounts;
 $budget = 3000, walk($_) for '/proc/sys', '/proc/irq', '/proc/bus', '/proc/sysrq-trigger';

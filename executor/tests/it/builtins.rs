@@ -16,6 +16,8 @@ tests![
     operations_that_cannot_be_read_are_refused,
 ];
 
+const MERGE_BOTH: &str = r#"[{"merge":{"tree":0}},{"merge":{"tree":1}}]"#;
+
 struct Builtin<'a> {
     name: &'a str,
     operations: &'a str,
@@ -57,7 +59,7 @@ fn trees_are_composed(rung: Rung) {
     let world = World::new(rung);
     let trees =
         [world.tree(&[("a/x", "x"), ("same", "s")]), world.tree(&[("a/y", "y"), ("same", "s")])];
-    let execution = run(&world, &compose("[]"), &trees).unwrap();
+    let execution = run(&world, &compose(MERGE_BOTH), &trees).unwrap();
     assert_eq!(execution.result.exit_code, 0);
     let output = &execution.result.directories[0];
     assert_eq!(output.path, path("out/tree"));
@@ -71,7 +73,7 @@ fn trees_are_composed(rung: Rung) {
 fn a_conflict_is_a_failure_with_a_message(rung: Rung) {
     let world = World::new(rung);
     let trees = [world.tree(&[("a", "one")]), world.tree(&[("a", "other")])];
-    let result = run(&world, &compose("[]"), &trees).unwrap().result;
+    let result = run(&world, &compose(MERGE_BOTH), &trees).unwrap().result;
     assert_eq!((result.exit_code, result.directories.len()), (1, 0));
     let message = world.text(result.stderr);
     assert!(message.starts_with("bld: "), "{message}");

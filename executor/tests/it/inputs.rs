@@ -56,7 +56,8 @@ fn inputs_in_the_working_directory_can_be_written_and_stay_as_they_were(rung: Ru
         rm -r deep; ls
         mkdir deep; ls deep";
     let said = world.sh(script).at("work", work.clone()).says();
-    let expected = "a\nb\na\nchanged\ndeep:\ndown\nlink\nmoved\n\ndeep/down:\ncopy\nmade.o\nnew\na\ndeep\nout\n";
+    let expected =
+        "a\nb\na\nchanged\ndeep:\ndown\nlink\nmoved\n\ndeep/down:\ncopy\nmade.o\nnew\na\nout\n";
     assert_eq!(said, expected);
     let again = world.sh("cat a deep/down/b deep/c; ls -A . deep").at("work", work).says();
     assert_eq!(again, "a\nb\nc\n.:\na\ndeep\nout\n\ndeep:\nc\ndown\n");

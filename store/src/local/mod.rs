@@ -46,9 +46,9 @@ const FORMAT: &str = "bld-store 1\n";
 /// Not zero: some tools take a zero time for a missing file.
 pub const FILE_TIME_SECONDS: i64 = 946_684_800;
 
-/// The longest path that a removal goes down to before it moves what lies deeper up, in bytes:
-/// with another name it still fits into what Linux takes (`PATH_MAX`).
-const REMOVAL_PATH_BYTES_MAX: usize = 3072;
+/// The longest path that a removal goes down to before it moves what lies deeper up, in bytes: with another name
+/// it fits into what Linux takes (`PATH_MAX`), and what is nested absurdly is not looked up name by name each time.
+const REMOVAL_PATH_BYTES_MAX: usize = 1024;
 
 /// Whether a finished tree is pushed to the disk before it gets its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

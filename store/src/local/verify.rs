@@ -68,7 +68,7 @@ impl LocalStore {
             self.pin_blob(
                 Digest::from_hex(function, &hex, 0).expect("the survey only lists digests"),
             )?;
-            if hash_file(function, &path).is_none_or(|found| found.hex() != hex) {
+            if path.exists() && hash_file(function, &path).is_none_or(|found| found.hex() != hex) {
                 self.set_aside(&path, &mut verified)?;
             }
         }

@@ -110,7 +110,7 @@ impl Worker {
     }
 
     fn ask_for_tree(&mut self, thing: u64) {
-        let tree = tree_of(thing);
+        let tree = tree_of(self.store.root(), thing);
         if let Some(path) = self.store.materialise(tree).unwrap() {
             self.trees.insert(tree, path);
         }
@@ -154,10 +154,11 @@ fn bytes_of(thing: u64) -> Vec<u8> {
     vec![u8::try_from(thing).unwrap(); length]
 }
 
-/// Returns the digest of the tree of that number, without putting it into the store.
-fn tree_of(thing: u64) -> TreeDigest {
-    let place = Place::new();
-    make_tree(&place.open(), &thing.to_string())
+/// Returns the digest of the tree of that number, without putting it into the store:
+/// it is made in a store of its own, below this one's directory, where it goes with the whole test.
+fn tree_of(root: &Path, thing: u64) -> TreeDigest {
+    let elsewhere = tempfile::TempDir::new_in(root).unwrap();
+    make_tree(&open(elsewhere.path()), &thing.to_string())
 }
 
 /// Asserts that the store is right, now that nobody works on it, and that what it promises can be had.
@@ -166,8 +167,9 @@ fn assert_is_right(root: &Path, seed: u64) {
     let verified = store.verify().unwrap();
     assert_eq!(verified.quarantined, Vec::<PathBuf>::new(), "seed {seed}");
     for thing in 0..THINGS {
-        if let Some(path) = store.materialise(tree_of(thing)).unwrap() {
-            assert_is_tree(&store, tree_of(thing), &path);
+        let tree = tree_of(root, thing);
+        if let Some(path) = store.materialise(tree).unwrap() {
+            assert_is_tree(&store, tree, &path);
         }
         // An entry whose outputs went with an earlier budget is one whose action runs again: nothing is in its way.
         store.lookup_result(action(&thing.to_string())).unwrap();

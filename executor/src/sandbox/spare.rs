@@ -1,0 +1,68 @@
+//! One sandbox that waits: started, with its namespaces made, before anybody has something for it to run.
+//!
+//! Starting a program and making namespaces are most of what a small action costs, and need to know nothing of it.
+//! A spare is used once, like every sandbox; dropping it closes its pipe, and so ends it.
+
+use std::io;
+use std::os::unix::process::CommandExt as _;
+use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
+
+use super::{ARGUMENT, Rung};
+
+/// The place where a sandbox waits.
+#[derive(Debug)]
+pub(crate) struct Spare {
+    rung: Rung,
+    waiting: Mutex<Option<Waiting>>,
+}
+
+impl Spare {
+    /// Returns the place for sandboxes of a rung, still empty.
+    pub(crate) fn new(rung: Rung) -> Self {
+        Self { rung, waiting: Mutex::default() }
+    }
+
+    /// Returns the first process of a sandbox: the one that waits, or a new one.
+    pub(super) fn take(&self) -> io::Result<Child> {
+        let waiting = self.waiting.lock().expect("no holder panics").take();
+        match waiting {
+            Some(mut waiting) => Ok(waiting.0.take().expect("it is taken once")),
+            None => start(self.rung),
+        }
+    }
+
+    /// Starts the next one, unless one waits. That it fails matters only to whoever then needs one.
+    pub(super) fn restock(&self) {
+        let mut waiting = self.waiting.lock().expect("no holder panics");
+        if waiting.is_none() {
+            *waiting = start(self.rung).ok().map(|child| Waiting(Some(child)));
+        }
+    }
+}
+
+/// A first process that nobody has used yet; it is waited for when it is dropped.
+#[derive(Debug)]
+struct Waiting(Option<Child>);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.0.take() {
+            // Waiting closes its standard input first, which is what ends it.
+            let _ = child.wait();
+        }
+    }
+}
+
+fn start(rung: Rung) -> io::Result<Child> {
+    Command::new("/proc/self/exe")
+        .arg0("bld-sandbox")
+        .args([ARGUMENT, rung.name()])
+        .env_clear()
+        // Ctrl-C on the terminal is for bld, which then ends its sandboxes.
+        .process_group(0)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit())
+        .spawn()
+}
