@@ -95,19 +95,23 @@ pub(crate) fn run(
         File::create(&path).map_err(ExecuteError::disk("create", &path))
     };
     let began = Instant::now();
-    let spawned = std::process::Command::new(&command.arguments[0])
-        .args(&command.arguments[1..])
+    let (stdout, stderr) = (log("stdout")?, log("stderr")?);
+    let Some((program, arguments)) = command.arguments.split_first() else {
+        return not_started("", scratch, &std::io::ErrorKind::NotFound.into());
+    };
+    let spawned = std::process::Command::new(program)
+        .args(arguments)
         .env_clear()
         .envs(&command.environment)
         .current_dir(scratch.join("work"))
         .process_group(0)
         .stdin(Stdio::null())
-        .stdout(log("stdout")?)
-        .stderr(log("stderr")?)
+        .stdout(stdout)
+        .stderr(stderr)
         .spawn();
     let mut child = match spawned {
         Ok(child) => child,
-        Err(error) => return not_started(command, scratch, &error),
+        Err(error) => return not_started(program, scratch, &error),
     };
     let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
     let mut timed_out = false;
@@ -139,12 +143,12 @@ pub(crate) fn run(
 
 /// As in a sandbox: a program that is not there is the command's failure, told on its standard error.
 fn not_started(
-    command: &Command,
+    program: &str,
     scratch: &Path,
     error: &std::io::Error,
 ) -> Result<Outcome, ExecuteError> {
     let path = scratch.join("stderr");
-    let message = format!("bld: cannot run `{}`: {error}\n", command.arguments[0]);
+    let message = format!("bld: cannot run `{program}`: {error}\n");
     fs::write(&path, message).map_err(ExecuteError::disk("write", &path))?;
     let absent = error.kind() == std::io::ErrorKind::NotFound;
     let exit_code = Some(if absent { 127 } else { 126 });

@@ -72,7 +72,8 @@ impl LocalExecutor {
         let cut = Arc::new(AtomicBool::new(false));
         // Whoever drops this future drops the guard, and so ends what the thread waits for.
         let guard = CutOnDrop(Arc::clone(&cut));
-        let (command, time) = (job.command.clone(), job.limits.time);
+        let command = job.command.clone();
+        let time = job.action.timeout.unwrap_or(job.limits.time);
         let waited = tokio::task::spawn_blocking(move || {
             let outcome =
                 bare::run(&command, scratch.path(), time, &|| cut.load(Ordering::Relaxed));

@@ -6,11 +6,7 @@ pub mod decode;
 pub mod encode;
 
 /// The generated messages. Only this crate and files called `grpc.rs` or `remote.rs` may name them.
-#[expect(
-    missing_docs,
-    clippy::pedantic,
-    reason = "generated code; the comments stand in proto/"
-)]
+#[expect(missing_docs, clippy::pedantic, reason = "generated code; the comments stand in proto/")]
 pub mod proto {
     /// `build.bazel.remote.execution.v2`.
     pub mod reapi {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use crate::machine::{Machine, Ran, summary};
+use crate::machine::{Machine, summary};
 
 /// A budget that does not hold even the smallest root, in bytes.
 const SMALL_BUDGET: u64 = 1 << 20;
@@ -103,12 +103,12 @@ genrule(
 "#,
     );
     let build = machine.start(&["build", "//t:all"]);
-    let out = machine.out_with("begun");
+    let out = machine.out_with("begun", &build);
     for _ in 0..3 {
         machine.run(&["cache", "gc", "--to", "0"]).expect(0);
     }
     fs::write(out.join("go"), "").unwrap();
-    Ran::from(build.wait_with_output().unwrap()).expect(0);
+    build.end().expect(0);
     assert_eq!(machine.read("bld-out/t/second"), "needed to the end\nneeded to the end\n");
     machine.run(&["cache", "verify"]).expect(0);
     let collected = machine.run(&["cache", "gc", "--to", "0", "--json"]).expect(0).json();

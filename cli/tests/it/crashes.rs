@@ -2,12 +2,11 @@
 
 use std::io::Read as _;
 use std::net::TcpListener;
-use std::process::Child;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 
-use crate::machine::{Machine, Ran};
+use crate::machine::Machine;
 
 /// How often a build is killed.
 const ROUNDS: u64 = 15;
@@ -41,19 +40,15 @@ fn seed() -> u64 {
     seed
 }
 
-fn signal(child: &Child, signal: Signal) {
-    kill_process(Pid::from_child(child), signal).unwrap();
-}
-
 #[test]
 fn after_kills_at_random_instants_a_build_completes_in_a_store_without_fault() {
     let mut random = Random(seed());
     let machine = Machine::drivers();
     for _ in 0..ROUNDS {
-        let mut build = machine.start(&["build", "//drivers:all"]);
+        let build = machine.start(&["build", "//drivers:all"]);
         std::thread::sleep(Duration::from_millis(random.below(INSTANT_MAX_MS)));
-        build.kill().unwrap();
-        build.wait().unwrap();
+        build.signal(Signal::KILL);
+        drop(build);
         machine.assert_nothing_is_left();
     }
     machine.run(&["build", "//drivers:all"]).expect(0);
@@ -76,22 +71,22 @@ genrule(
 )
 "#;
 
-fn a_build_ends_soon_when_told_to_by(signal_sent: Signal) {
+fn a_build_ends_soon_when_told_to_by(signal: Signal) {
     let machine = Machine::hello();
     machine.write("t/BUILD.bld", GATED);
     let build = machine.start(&["build", "//t:all"]);
-    machine.out_with("begun");
+    machine.out_with("begun", &build);
     let began = std::time::Instant::now();
-    signal(&build, signal_sent);
-    let ended = Ran::from(build.wait_with_output().unwrap()).expect(130).says(&["interrupted"]);
+    build.signal(signal);
+    let ended = build.end().expect(130).says(&["interrupted"]);
     assert!(began.elapsed() < STOP_TIME_MAX);
     assert!(!ended.stderr.contains("panicked"), "{}", ended.stderr);
     machine.assert_nothing_is_left();
     assert!(!machine.output("t/made").exists());
 
     let build = machine.start(&["build", "//t:all"]);
-    std::fs::write(machine.out_with("begun").join("go"), "").unwrap();
-    Ran::from(build.wait_with_output().unwrap()).expect(0);
+    std::fs::write(machine.out_with("begun", &build).join("go"), "").unwrap();
+    build.end().expect(0);
     assert_eq!(machine.read("bld-out/t/made"), "through\n");
     machine.assert_nothing_is_left();
     machine.run(&["cache", "verify"]).expect(0);
@@ -125,8 +120,8 @@ fn ctrl_c_ends_a_lock_that_waits_for_a_server() {
         let (mut asked, _) = server.accept().unwrap();
         // The request has arrived; the answer never comes.
         asked.read_exact(&mut [0; 4]).unwrap();
-        signal(&child, Signal::INT);
-        Ran::from(child.wait_with_output().unwrap()).expect(130).says(&["interrupted"]);
+        child.signal(Signal::INT);
+        child.end().expect(130).says(&["interrupted"]);
         machine.assert_nothing_is_left();
         assert!(!machine.workspace().join("bld.lock").exists());
     }

@@ -72,16 +72,16 @@ fn a_source_edited_during_its_own_compile_is_recorded_under_the_bytes_that_were_
     machine.write("t/source.txt", "first\n");
 
     let build = machine.start(&["build", "//t:all"]);
-    let out = machine.out_with("begun");
+    let out = machine.out_with("begun", &build);
     machine.write("t/source.txt", "second\n");
     fs::write(out.join("go"), "").unwrap();
-    Ran::from(build.wait_with_output().unwrap()).expect(0);
+    build.end().expect(0);
     assert_eq!(machine.read("bld-out/t/made.txt"), "first\n");
 
     // The key of the second text has no result yet, although that text was there when the first one ended.
     let build = machine.start(&["build", "//t:all"]);
-    fs::write(machine.out_with("begun").join("go"), "").unwrap();
-    Ran::from(build.wait_with_output().unwrap()).expect(0);
+    fs::write(machine.out_with("begun", &build).join("go"), "").unwrap();
+    build.end().expect(0);
     assert_eq!(machine.read("bld-out/t/made.txt"), "second\n");
 
     machine.write("t/source.txt", "first\n");

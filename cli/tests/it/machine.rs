@@ -7,8 +7,10 @@ use std::os::unix::process::CommandExt as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -163,16 +165,19 @@ impl Machine {
     }
 
     /// Starts `bld`.
-    pub(crate) fn start(&self, arguments: &[&str]) -> Child {
-        self.command(arguments).spawn().unwrap()
+    pub(crate) fn start(&self, arguments: &[&str]) -> Started {
+        Started(Some(self.command(arguments).spawn().unwrap()))
     }
 
-    /// Waits until an action that runs has made `out/<name>`, and returns that `out`. What is put there, it sees.
-    pub(crate) fn out_with(&self, name: &str) -> PathBuf {
+    /// Waits until an action of `build` has made `out/<name>`, and returns that `out`. What is put there, it sees.
+    pub(crate) fn out_with(&self, name: &str, build: &Started) -> PathBuf {
+        let owner = format!("{}-", build.id());
         let find = || {
-            let scratches = fs::read_dir(self.store().join("tmp")).ok()?;
-            let outs = scratches.filter_map(|entry| Some(entry.ok()?.path().join("out")));
-            outs.into_iter().find(|out| out.join(name).exists())
+            // A scratch folder is called after whose it is.
+            let scratches = fs::read_dir(self.store().join("tmp")).ok()?.flatten();
+            let its = scratches.filter(|it| it.file_name().to_string_lossy().starts_with(&owner));
+            let mut outs = its.map(|it| it.path().join("out"));
+            outs.find(|out| out.join(name).exists())
         };
         wait_for(&format!("an action that makes out/{name}"), find)
     }
@@ -213,6 +218,44 @@ impl Machine {
         }
         found.sort();
         found
+    }
+}
+
+/// A `bld` that runs; it is killed if nobody waits for its end.
+pub(crate) struct Started(Option<Child>);
+
+impl Started {
+    /// Returns the number of its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.0.as_ref().unwrap().id()
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(self.0.as_ref().unwrap()), signal).unwrap();
+    }
+
+    /// Waits for its end, but not for ever.
+    #[track_caller]
+    pub(crate) fn end(mut self) -> Ran {
+        let child = self.0.take().unwrap();
+        let process = Pid::from_child(&child);
+        let (sender, receiver) = mpsc::channel();
+        std::thread::spawn(move || sender.send(child.wait_with_output()));
+        let Ok(output) = receiver.recv_timeout(PATIENCE) else {
+            kill_process(process, Signal::KILL).unwrap();
+            panic!("bld does not end: {:?}", receiver.recv());
+        };
+        Ran::from(output.unwrap())
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.0 {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
     }
 }
 

@@ -29,9 +29,11 @@ const UMASK: u32 = 0o022;
 ///
 /// Must be called before any thread is started and before arguments are parsed.
 pub fn run_if_asked() {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    // Arguments for others than us may be no text at all.
+    let arguments: Vec<_> = std::env::args_os().skip(1).collect();
     let [word, rung] = arguments.as_slice() else { return };
-    let (true, Some(rung)) = (word == ARGUMENT, Rung::parse(rung)) else { return };
+    let rung = rung.to_str().and_then(Rung::parse);
+    let (true, Some(rung)) = (word == ARGUMENT, rung) else { return };
     let code = match first_process(rung) {
         Ok(()) => 0,
         Err(failure) => {

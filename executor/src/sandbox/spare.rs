@@ -26,8 +26,8 @@ impl Spare {
     /// Returns the first process of a sandbox: the one that waits, or a new one.
     pub(super) fn take(&self) -> io::Result<Child> {
         let waiting = self.waiting.lock().expect("no holder panics").take();
-        match waiting {
-            Some(mut waiting) => Ok(waiting.0.take().expect("it is taken once")),
+        match waiting.and_then(Waiting::alive) {
+            Some(child) => Ok(child),
             None => start(self.rung),
         }
     }
@@ -44,6 +44,14 @@ impl Spare {
 /// A first process that nobody has used yet; it is waited for when it is dropped.
 #[derive(Debug)]
 struct Waiting(Option<Child>);
+
+impl Waiting {
+    /// Returns the process, unless it ended while nobody looked: then a new one says why, or works.
+    fn alive(mut self) -> Option<Child> {
+        let mut child = self.0.take().expect("it is taken once");
+        matches!(child.try_wait(), Ok(None)).then_some(child)
+    }
+}
 
 impl Drop for Waiting {
     fn drop(&mut self) {

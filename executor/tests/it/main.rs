@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "tests may panic; helpers are outside #[test]")]
 #![expect(clippy::panic, reason = "tests may panic; helpers are outside #[test]")]
 
+mod bare;
 mod builtins;
 mod ends;
 mod host;
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
     ]
     .concat();
     let mut trials: Vec<_> = rungs().iter().flat_map(|rung| on_rung(&tests, *rung)).collect();
+    trials.extend(on_rung(bare::TESTS, Rung::Bare));
     if geteuid().is_root() {
         trials.extend(ordinary::trials());
     }

@@ -82,7 +82,10 @@ fn an_action_keeps_its_digest() {
     let bytes = encode::action(&action);
     assert_eq!(decode::action(SHA256, &bytes).unwrap(), action);
     // Changing this digest makes every result in every cache unreachable.
-    assert_eq!(Digest::of(SHA256, &bytes).hex(), "5c75d85c100b9c300834fcf6405776d17bf86eb3d7c5c9569a6ac4e6ed80ebbf");
+    assert_eq!(
+        Digest::of(SHA256, &bytes).hex(),
+        "5c75d85c100b9c300834fcf6405776d17bf86eb3d7c5c9569a6ac4e6ed80ebbf"
+    );
 }
 
 #[test]
