@@ -235,12 +235,16 @@ def parse_blocklist(text):
 #         name = "echo",
 #         kernels = ":kernels",
 #         versions = {"1.0.0": ":src-1.0.0", "2.0.0": ":src-2.0.0"},
+#         probes = {"1.0.0": ":probe-1.0.0", "2.0.0": ":probe-2.0.0"},
 #         roots = {"mod": ":gcc", "bpf": ":clang"},
 #         blocklist = "BLOCKLIST",
 #     )
 #
+# A probe is made of the same sources as the module unless `probes` says of which; apart, a change to one leaves the
+# other alone.
+#
 # A cell is named //package:echo{kernel=6.1.0-56-amd64,version=1.0.0,kind=mod}; globs are allowed in the braces.
-def driver_matrix(name, kernels, versions, roots, driver = "", blocklist = "", kinds = ["mod", "bpf"], tags = []):
+def driver_matrix(name, kernels, versions, roots, probes = {}, driver = "", blocklist = "", kinds = ["mod", "bpf"], tags = []):
     driver = driver or name
     for kind in kinds:
         if kind not in _SUFFIX:
@@ -248,7 +252,10 @@ def driver_matrix(name, kernels, versions, roots, driver = "", blocklist = "", k
         if kind not in roots:
             fail("`roots` names no build root for {}".format(kind))
     axes = {"kernel": kernels, "version": sorted(versions.keys())}
-    src = select({"version=" + version: label for version, label in versions.items()})
+    for version in probes:
+        if version not in versions:
+            fail("`probes` names the version {}, which `versions` does not".format(version))
+    sources = {"mod": versions, "bpf": versions | probes}
     kernel_headers(
         name = name + "-headers",
         kernels = kernels,
@@ -260,7 +267,7 @@ def driver_matrix(name, kernels, versions, roots, driver = "", blocklist = "", k
         compile[kind](
             name = "{}-{}".format(name, kind),
             driver = driver,
-            src = src,
+            src = select({"version=" + version: label for version, label in sources[kind].items()}),
             headers = ":{}-headers".format(name),
             root = roots[kind],
             matrix = axes,
