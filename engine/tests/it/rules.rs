@@ -193,7 +193,7 @@ fn a_blocklist_excludes_cells() {
         220 |             fail("line {} of the blocklist has more than three words: {}".format(number + 1, line))
             |             ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
             = called at drivers/BUILD.bld:16
-            = called at @rules//kernel.bzl:274
+            = called at @rules//kernel.bzl:281
         6.12-amd64 1.0.0 2.0.0
             line 1 of the blocklist names two versions: 6.12-amd64 1.0.0 2.0.0
            --> @rules//kernel.bzl:225:17
@@ -201,7 +201,7 @@ fn a_blocklist_excludes_cells() {
         225 |                 fail("line {} of the blocklist names two {}s: {}".format(number + 1, axis, line))
             |                 ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
             = called at drivers/BUILD.bld:16
-            = called at @rules//kernel.bzl:274
+            = called at @rules//kernel.bzl:281
         6.12-amd64 mod bpf
             line 1 of the blocklist names two kinds: 6.12-amd64 mod bpf
            --> @rules//kernel.bzl:225:17
@@ -209,7 +209,7 @@ fn a_blocklist_excludes_cells() {
         225 |                 fail("line {} of the blocklist names two {}s: {}".format(number + 1, axis, line))
             |                 ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
             = called at drivers/BUILD.bld:16
-            = called at @rules//kernel.bzl:274
+            = called at @rules//kernel.bzl:281
         ~( mod
             `exclude`: `~(` is not a pattern: unclosed group
           --> drivers/BUILD.bld:16:1
@@ -227,18 +227,18 @@ fn a_driver_matrix_says_what_it_lacks() {
     };
     expect![[r#"
         `roots` names no build root for bpf
-           --> @rules//kernel.bzl:249:13
+           --> @rules//kernel.bzl:253:13
             |
-        249 |             fail("`roots` names no build root for {}".format(kind))
+        253 |             fail("`roots` names no build root for {}".format(kind))
             |             ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
             = called at drivers/BUILD.bld:16
     "#]]
     .assert_eq(&with(r#""bpf": ":clang""#, ""));
     expect![[r#"
         there is no file `drivers/BLOKLIST`, did you mean `BLOCKLIST`?
-           --> @rules//kernel.bzl:274:35
+           --> @rules//kernel.bzl:281:35
             |
-        274 |         exclude = parse_blocklist(read_file(blocklist)) if blocklist else [],
+        281 |         exclude = parse_blocklist(read_file(blocklist)) if blocklist else [],
             |                                   ^^^^^^^^^^^^^^^^^^^^
             = called at drivers/BUILD.bld:16
     "#]]
