@@ -14,7 +14,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use store::{LocalStore, TreeSource};
 
 use crate::ExecuteError;
-use crate::inputs::OUTPUT_FOLDER;
+use crate::inputs::{OUTPUT_FOLDER, output_folder};
 use crate::sandbox::Outcome;
 
 /// How often it is looked whether the command has ended or its time is up.
@@ -45,17 +45,13 @@ pub(crate) async fn prepare(
     make_folder(&work)?;
     make_folder(&work.join(OUTPUT_FOLDER))?;
     for path in &command.output_paths {
-        if path.strip_prefix(&folder()).is_none() {
+        if path.strip_prefix(&output_folder()).is_none() {
             return Err(ExecuteError::OutputPlace(path.clone()));
         }
         let parent = path.split_last().map(|(parent, _)| parent).unwrap_or_default();
         make_folder(&work.join(&parent))?;
     }
     Ok(())
-}
-
-fn folder() -> RelativePath {
-    RelativePath::new(OUTPUT_FOLDER).expect("a constant")
 }
 
 fn make_folder(path: &Path) -> Result<(), ExecuteError> {

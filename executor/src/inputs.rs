@@ -169,7 +169,8 @@ fn working_directory(command: &Command) -> Result<String, ExecuteError> {
     }
 }
 
-fn output_folder() -> RelativePath {
+/// Returns the folder of outputs, from the working directory.
+pub(crate) fn output_folder() -> RelativePath {
     RelativePath::new(OUTPUT_FOLDER).expect("a constant")
 }
 

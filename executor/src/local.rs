@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use model::{ActionResult, Digest};
-use store::{LocalStore, TreeSource};
+use store::{LocalStore, Scratch, TreeSource};
 
 use crate::builtin::{self, BUILTIN_PROGRAM};
 use crate::cgroup::{self, Cgroup};
@@ -23,14 +23,14 @@ const SIGNAL_EXIT_CODE: i32 = 128;
 pub struct LocalExecutor {
     store: Arc<LocalStore>,
     rung: Rung,
-    spare: Arc<Spare>,
+    spare: Spare,
 }
 
 impl LocalExecutor {
     /// Returns an executor that makes its sandboxes on `rung`. Control groups that a killed `bld` left are removed.
     pub fn new(store: Arc<LocalStore>, rung: Rung) -> Self {
         cgroup::sweep();
-        Self { store, rung, spare: Arc::new(Spare::new(rung)) }
+        Self { store, rung, spare: Spare::new(rung) }
     }
 
     async fn run_sandboxed(
@@ -38,8 +38,7 @@ impl LocalExecutor {
         job: Job<'_>,
         trees: &dyn TreeSource,
     ) -> Result<Execution, ExecuteError> {
-        let scratch = self.store.scratch()?;
-        make_private(scratch.path())?;
+        let scratch = self.private_scratch()?;
         let root = job.action.input_root;
         let mounts = inputs::mounts(&self.store, root, job.command, scratch.path(), trees).await?;
         let spec = self.spec(&job, mounts, scratch.path())?;
@@ -47,11 +46,13 @@ impl LocalExecutor {
 
         // Whoever drops this future drops its lifeline, and so ends what the thread waits for.
         let lifeline = Lifeline::default();
-        let (held, spare) = (lifeline.clone(), Arc::clone(&self.spare));
+        let held = lifeline.clone();
+        let first = tokio::task::block_in_place(|| self.spare.take())?;
         let waited = tokio::task::spawn_blocking(move || {
-            let outcome = run(&spec, cgroup.as_ref(), &spare, &held);
+            let outcome = run(first, &spec, cgroup.as_ref(), &held);
             (outcome, cgroup, scratch)
         });
+        tokio::task::block_in_place(|| self.spare.restock());
         let (outcome, cgroup, scratch) = waited.await.expect("the waiting thread does not panic");
         drop(lifeline);
         let outcome = outcome?;
@@ -65,8 +66,7 @@ impl LocalExecutor {
         job: Job<'_>,
         trees: &dyn TreeSource,
     ) -> Result<Execution, ExecuteError> {
-        let scratch = self.store.scratch()?;
-        make_private(scratch.path())?;
+        let scratch = self.private_scratch()?;
         let root = job.action.input_root;
         bare::prepare(&self.store, root, job.command, scratch.path(), trees).await?;
         let cut = Arc::new(AtomicBool::new(false));
@@ -82,9 +82,19 @@ impl LocalExecutor {
         let (outcome, scratch) = waited.await.expect("the waiting thread does not panic");
         drop(guard);
         let outcome = outcome?;
-        let (made, kept) = (scratch.path().join("work/out"), scratch.path().join("out"));
+        let kept = scratch.path().join(inputs::OUTPUT_FOLDER);
+        let made = scratch.path().join("work").join(inputs::OUTPUT_FOLDER);
         std::fs::rename(&made, &kept).map_err(ExecuteError::disk("keep", &made))?;
         tokio::task::block_in_place(|| self.finish(&job, &outcome, false, scratch.path()))
+    }
+
+    /// Returns a scratch directory that shuts everybody else out: unfinished outputs are nobody's business, and
+    /// might be set-user-id.
+    fn private_scratch(&self) -> Result<Scratch, ExecuteError> {
+        let scratch = self.store.scratch()?;
+        std::fs::set_permissions(scratch.path(), Permissions::from_mode(0o700))
+            .map_err(ExecuteError::disk("set the mode of", scratch.path()))?;
+        Ok(scratch)
     }
 
     fn spec(
@@ -155,12 +165,6 @@ impl Drop for CutOnDrop {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
     }
-}
-
-/// Shuts everybody else out of a directory: unfinished outputs are nobody's business, and might be set-user-id.
-fn make_private(folder: &Path) -> Result<(), ExecuteError> {
-    std::fs::set_permissions(folder, Permissions::from_mode(0o700))
-        .map_err(ExecuteError::disk("set the mode of", folder))
 }
 
 #[async_trait]

@@ -14,7 +14,7 @@ use store::{Draft, LocalStore};
 use wire::encode;
 
 use crate::ExecuteError;
-use crate::inputs::OUTPUT_FOLDER;
+use crate::inputs::{OUTPUT_FOLDER, output_folder};
 
 /// The most files, links and directories that an action may leave: as many as an archive may hold.
 const ENTRIES_MAX: u64 = 1_000_000;
@@ -35,7 +35,7 @@ pub(crate) fn collect(
     result: &mut ActionResult,
 ) -> Result<(), ExecuteError> {
     let mut collector = Collector { store, left: limit, limit, entries: 0 };
-    let folder = RelativePath::new(OUTPUT_FOLDER).expect("a constant");
+    let folder = output_folder();
     for path in &command.output_paths {
         let below = path.strip_prefix(&folder).expect("checked before the command ran");
         let Some(file) = reach(&scratch.join(OUTPUT_FOLDER), &below, path)? else { continue };

@@ -16,7 +16,7 @@ mod spare;
 mod spec;
 
 use std::io::{Read as _, Write as _};
-use std::process::ChildStdin;
+use std::process::{Child, ChildStdin};
 use std::sync::{Arc, Mutex};
 
 pub use confine::{confine, wait_until_closed};
@@ -76,11 +76,11 @@ impl Drop for Lifeline {
     }
 }
 
-/// Starts a sandbox, waits for its end, and returns what its init reports. Blocks.
+/// Tells a sandbox's first process what to run, waits for its end, and returns what its init reports. Blocks.
 pub(crate) fn run(
+    mut first: Child,
     spec: &Spec,
     cgroup: Option<&Cgroup>,
-    spare: &Spare,
     lifeline: &Lifeline,
 ) -> Result<Outcome, ExecuteError> {
     let failed = |step: &str| {
@@ -88,18 +88,16 @@ pub(crate) fn run(
         move |source| ExecuteError::Sandbox { step, source }
     };
     let message = encode(spec).map_err(failed("telling the sandbox what to do"))?;
-    let mut child = spare.take().map_err(failed("starting bld again"))?;
     if let Some(cgroup) = cgroup {
         // It waits for its spec, so all that it starts will be in the group too.
-        cgroup.enter(child.id()).map_err(failed("entering the control group"))?;
+        cgroup.enter(first.id()).map_err(failed("entering the control group"))?;
     }
-    let mut stdin = child.stdin.take().expect("it is piped");
+    let mut stdin = first.stdin.take().expect("it is piped");
     let sent = stdin.write_all(&message);
     lifeline.hold(stdin);
-    spare.restock();
     let mut report = Vec::new();
-    let read = child.stdout.take().expect("it is piped").read_to_end(&mut report);
-    child.wait().map_err(failed("waiting for the sandbox"))?;
+    let read = first.stdout.take().expect("it is piped").read_to_end(&mut report);
+    first.wait().map_err(failed("waiting for the sandbox"))?;
     read.map_err(failed("reading the sandbox's report"))?;
     if report.is_empty() {
         sent.map_err(failed("telling the sandbox what to do"))?;

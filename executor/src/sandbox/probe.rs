@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use super::spare::start;
 use super::spec::{Mount, MountKind, Rung, Spec};
-use super::{Lifeline, Spare, run};
+use super::{Lifeline, run};
 use crate::ExecuteError;
 
 /// What came of trying one rung.
@@ -55,6 +56,5 @@ fn try_rung(scratch: &Path, rung: Rung) -> Result<(), ExecuteError> {
         time_ms: 10_000,
         file_bytes: 1 << 20,
     };
-    let spare = Spare::new(rung);
-    run(&spec, None, &spare, &Lifeline::default()).map(|_| ())
+    run(start(rung)?, &spec, None, &Lifeline::default()).map(|_| ())
 }

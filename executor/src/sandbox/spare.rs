@@ -3,12 +3,12 @@
 //! Starting a program and making namespaces are most of what a small action costs, and need to know nothing of it.
 //! A spare is used once, like every sandbox; dropping it closes its pipe, and so ends it.
 
-use std::io;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 
 use super::{ARGUMENT, Rung};
+use crate::ExecuteError;
 
 /// The place where a sandbox waits.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ impl Spare {
     }
 
     /// Returns the first process of a sandbox: the one that waits, or a new one.
-    pub(super) fn take(&self) -> io::Result<Child> {
+    pub(crate) fn take(&self) -> Result<Child, ExecuteError> {
         let waiting = self.waiting.lock().expect("no holder panics").take();
         match waiting.and_then(Waiting::alive) {
             Some(child) => Ok(child),
@@ -33,7 +33,7 @@ impl Spare {
     }
 
     /// Starts the next one, unless one waits. That it fails matters only to whoever then needs one.
-    pub(super) fn restock(&self) {
+    pub(crate) fn restock(&self) {
         let mut waiting = self.waiting.lock().expect("no holder panics");
         if waiting.is_none() {
             *waiting = start(self.rung).ok().map(|child| Waiting(Some(child)));
@@ -62,7 +62,8 @@ impl Drop for Waiting {
     }
 }
 
-fn start(rung: Rung) -> io::Result<Child> {
+/// Starts the first process of a sandbox; it makes the namespaces and waits to be told what to run.
+pub(super) fn start(rung: Rung) -> Result<Child, ExecuteError> {
     Command::new("/proc/self/exe")
         .arg0("bld-sandbox")
         .args([ARGUMENT, rung.name()])
@@ -73,4 +74,5 @@ fn start(rung: Rung) -> io::Result<Child> {
         .stdout(Stdio::piped())
         .stderr(Stdio::inherit())
         .spawn()
+        .map_err(|source| ExecuteError::Sandbox { step: "starting bld again".to_owned(), source })
 }
