@@ -1,19 +1,16 @@
 //! The door: words in, words out; the only place that stacks the parts.
 
 mod args;
-mod build;
-mod cache;
-mod clean;
-mod doctor;
+mod command;
 mod error;
 mod exit;
 mod grid;
 mod interrupt;
-mod lock;
-mod log;
+mod lockfile;
 mod made;
 mod output;
 mod outside;
+mod planned;
 mod progress;
 mod record;
 mod rules;
@@ -23,9 +20,10 @@ mod terminal;
 mod unpack;
 mod workspace;
 
-use clap::{CommandFactory as _, Parser as _};
+use clap::Parser as _;
 
 use args::{Args, Command};
+use command::{build, cache, clean, completions, doctor, lock, log};
 use error::CliError;
 use settings::Settings;
 
@@ -54,11 +52,6 @@ fn run(args: Args) -> Result<std::process::ExitCode, CliError> {
         Command::Cache(command) => cache::run(&settings, &command),
         Command::Doctor => doctor::run(&settings),
         Command::Clean(args) => clean::run(&settings, &args),
-        Command::Completions { shell } => {
-            let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Args::command(), "bld", &mut script);
-            terminal::say(String::from_utf8_lossy(&script).trim_end());
-            Ok(exit::SUCCESS)
-        }
+        Command::Completions(args) => Ok(completions::run(&args)),
     }
 }

@@ -144,8 +144,8 @@ impl Events for Display {
         self.begin_item(owner.to_string(), "run", None);
     }
 
-    fn finished(&self, owner: &Owner, ran: &Ran) {
-        let name = owner.to_string();
+    fn finished(&self, ran: &Ran) {
+        let name = ran.owner.to_string();
         let mut running = self.state.running.lock().expect("no holder panics");
         let id = running.iter().find(|(_, item)| item.name == name).map(|(id, _)| *id);
         if let Some(id) = id {
@@ -165,7 +165,7 @@ impl Events for Display {
         }
     }
 
-    fn hit(&self, _owner: &Owner) {
+    fn hit(&self, _ran: &Ran) {
         self.state.hits.fetch_add(1, Ordering::Relaxed);
     }
 }

@@ -16,7 +16,7 @@ use store::ActionLock;
 use tokio::sync::{OnceCell, SemaphorePermit};
 use wire::encode;
 
-use super::{Build, BuildError, Failure, FailureKind, Made, Outcome, Ran, Stop, broken};
+use super::{Build, BuildError, Failure, FailureKind, Made, Outcome, Ran, Span, Stop, broken};
 use crate::graph::{BuiltinNode, Node, NodeId, Owner, RunNode};
 
 /// Where every command starts.
@@ -165,8 +165,8 @@ impl Build {
             if let Some(result) = self.store.lookup_result(keyed.digest).map_err(broken)?
                 && let Ok(outputs) = outputs_of(&keyed.command, &result)
             {
-                self.events.hit(owner);
-                self.count(owner, keyed.digest, &result, true, None);
+                let ran = self.count(id, owner, keyed.digest, &result, None, None);
+                self.events.hit(&ran);
                 self.note_outputs(id, &outputs);
                 return Ok(Some(Ok(Arc::new(Made { outputs, ran: false }))));
             }
@@ -177,7 +177,8 @@ impl Build {
             Ok(failed.map(|result| {
                 let kind = failure_of(&keyed.command, &result, Fate::Exited);
                 let kind = kind.unwrap_or(FailureKind::Exit(result.exit_code));
-                self.count(owner, keyed.digest, &result, true, Some(kind.clone()));
+                let ran = self.count(id, owner, keyed.digest, &result, None, Some(kind.clone()));
+                self.events.hit(&ran);
                 Err(self.failed(owner, keyed.digest, kind, &result, true))
             }))
         })
@@ -194,27 +195,38 @@ impl Build {
             return Err(Stop::Skipped);
         }
         self.events.started(owner);
+        let began = self.elapsed();
         let job =
             Job { action: &keyed.action, command: &keyed.command, limits: self.options.limits };
         let executed = self.executor.execute(job, self).await;
+        let span = Span { began, ended: self.elapsed() };
         drop(slot);
         let execution = match executed {
             Ok(execution) => execution,
-            Err(error) if error.is_action_fault() => return self.bad_output(owner, keyed, &error),
+            Err(error) if error.is_action_fault() => {
+                return self.bad_output(id, owner, keyed, span, &error);
+            }
             Err(source) => {
                 let owner = owner.to_string();
                 return Err(broken(BuildError::Execute { owner, source }));
             }
         };
-        self.settle(id, owner, keyed, &execution)
+        self.settle(id, owner, keyed, span, &execution)
     }
 
     /// Records what came of running an action.
-    fn settle(&self, id: NodeId, owner: &Owner, keyed: &Keyed, execution: &Execution) -> Outcome {
+    fn settle(
+        &self,
+        id: NodeId,
+        owner: &Owner,
+        keyed: &Keyed,
+        span: Span,
+        execution: &Execution,
+    ) -> Outcome {
         let result = &execution.result;
         let failure = failure_of(&keyed.command, result, execution.fate);
-        let ran = self.count(owner, keyed.digest, result, false, failure.clone());
-        self.events.finished(owner, &ran);
+        let ran = self.count(id, owner, keyed.digest, result, Some(span), failure.clone());
+        self.events.finished(&ran);
         if let Some(kind) = failure {
             let complete = execution.rung != Rung::Bare && execution.fate.is_repeatable();
             // 128 and above is how shells tell of a signal that ended their child: perhaps the machine's fault.
@@ -231,11 +243,18 @@ impl Build {
         Ok(Arc::new(Made { outputs, ran: true }))
     }
 
-    fn bad_output(&self, owner: &Owner, keyed: &Keyed, error: &ExecuteError) -> Outcome {
+    fn bad_output(
+        &self,
+        id: NodeId,
+        owner: &Owner,
+        keyed: &Keyed,
+        span: Span,
+        error: &ExecuteError,
+    ) -> Outcome {
         let result = ActionResult { exit_code: 1, ..ActionResult::default() };
         let kind = FailureKind::BadOutput(error.to_string());
-        let ran = self.count(owner, keyed.digest, &result, false, Some(kind.clone()));
-        self.events.finished(owner, &ran);
+        let ran = self.count(id, owner, keyed.digest, &result, Some(span), Some(kind.clone()));
+        self.events.finished(&ran);
         Err(self.failed(owner, keyed.digest, kind, &result, false))
     }
 
@@ -260,15 +279,16 @@ impl Build {
 
     fn count(
         &self,
+        node: NodeId,
         owner: &Owner,
         action: ActionDigest,
         result: &ActionResult,
-        hit: bool,
+        executed: Option<Span>,
         failure: Option<FailureKind>,
     ) -> Ran {
         let mut counts = self.counts.lock().expect("no holder panics");
         let cpu = result.metadata.cpu;
-        if hit {
+        if executed.is_none() {
             counts.hits += 1;
             counts.cpu_saved += cpu;
         } else {
@@ -277,9 +297,10 @@ impl Build {
         }
         counts.failures += u64::from(failure.is_some());
         let ran = Ran {
+            node,
             owner: owner.clone(),
             action,
-            hit,
+            executed,
             failure,
             wall: result.metadata.wall,
             cpu,
@@ -325,10 +346,13 @@ impl Build {
         let job =
             Job { action: &keyed.action, command: &keyed.command, limits: self.options.limits };
         self.events.started(owner);
-        match self.executor.execute(job, self).await {
-            Ok(execution) => self.settle(id, owner, &keyed, &execution).map(|_| ()),
+        let began = self.elapsed();
+        let executed = self.executor.execute(job, self).await;
+        let span = Span { began, ended: self.elapsed() };
+        match executed {
+            Ok(execution) => self.settle(id, owner, &keyed, span, &execution).map(|_| ()),
             Err(error) if error.is_action_fault() => {
-                self.bad_output(owner, &keyed, &error).map(|_| ())
+                self.bad_output(id, owner, &keyed, span, &error).map(|_| ())
             }
             Err(source) => Err(broken(BuildError::Execute { owner: owner.to_string(), source })),
         }

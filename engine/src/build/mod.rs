@@ -8,6 +8,7 @@ mod trees;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use executor::{ExecuteError, Executor, Limits};
 use futures::future::{BoxFuture, FutureExt as _, join_all};
@@ -16,7 +17,7 @@ use store::{DraftError, LocalStore, StoreError, TreeSource};
 use tokio::sync::{OnceCell, Semaphore};
 use tokio::task::JoinSet;
 
-pub use report::{Counts, Failure, FailureKind, GoalOutcome, GoalStatus, Ran, Report};
+pub use report::{Counts, Failure, FailureKind, GoalOutcome, GoalStatus, Ran, Report, Span};
 
 use crate::analyze::Plan;
 use crate::graph::{Artifact, Node, NodeId, Owner};
@@ -39,10 +40,10 @@ pub struct BuildOptions {
 pub trait Events: Send + Sync {
     /// A command or built-in begins.
     fn started(&self, owner: &Owner);
-    /// It ended; `failed` says how.
-    fn finished(&self, owner: &Owner, ran: &Ran);
-    /// A result was found instead.
-    fn hit(&self, owner: &Owner);
+    /// It ended.
+    fn finished(&self, ran: &Ran);
+    /// A result was found instead, or a remembered failure.
+    fn hit(&self, ran: &Ran);
 }
 
 /// What stops a whole build; the failure of an action does not.
@@ -158,6 +159,7 @@ pub struct Build {
     ran: Mutex<Vec<Ran>>,
     counts: Mutex<Counts>,
     failed: AtomicBool,
+    began: Instant,
 }
 
 impl Build {
@@ -188,6 +190,7 @@ impl Build {
             ran: Mutex::default(),
             counts: Mutex::default(),
             failed: AtomicBool::new(false),
+            began: Instant::now(),
         })
     }
 
@@ -328,6 +331,11 @@ impl Build {
             Node::Tree(tree) => tree.owner.to_string(),
             Node::Write { .. } => "a file that a rule writes".to_owned(),
         }
+    }
+
+    /// Returns how long this build has been going on.
+    fn elapsed(&self) -> Duration {
+        self.began.elapsed()
     }
 
     fn is_stopping(&self) -> bool {

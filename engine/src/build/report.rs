@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use model::{ActionDigest, Digest, Node, RelativePath};
 
-use crate::graph::Owner;
+use crate::graph::{NodeId, Owner};
 
 /// What came of a build.
 #[derive(Debug)]
@@ -16,6 +16,17 @@ pub struct Report {
     pub counts: Counts,
     /// What each action did, those found in the cache too, by owner.
     pub ran: Vec<Ran>,
+}
+
+impl Report {
+    /// Returns whether something that was asked for is not there.
+    pub fn has_failed(&self) -> bool {
+        let lacks = |status: &GoalStatus| match status {
+            GoalStatus::Failed(_) | GoalStatus::Skipped => true,
+            GoalStatus::Built | GoalStatus::Cached | GoalStatus::Excluded => false,
+        };
+        self.goals.iter().any(|goal| lacks(&goal.status))
+    }
 }
 
 /// How many actions there were, and what they cost or saved.
@@ -125,12 +136,14 @@ impl std::fmt::Display for FailureKind {
 /// What one action did.
 #[derive(Clone, Debug)]
 pub struct Ran {
+    /// Its node in the plan.
+    pub node: NodeId,
     /// Which one.
     pub owner: Owner,
     /// What it is called in the cache.
     pub action: ActionDigest,
-    /// Whether its result was found.
-    pub hit: bool,
+    /// When it ran; `None` if its result was found.
+    pub executed: Option<Span>,
     /// How it failed, if it did.
     pub failure: Option<FailureKind>,
     /// How long the command ran, by the clock; when it was made, for a result that was found.
@@ -141,4 +154,13 @@ pub struct Ran {
     pub stdout: Option<Digest>,
     /// What it wrote to standard error, unless nothing.
     pub stderr: Option<Digest>,
+}
+
+/// From when to when something ran, since the build began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// Its begin.
+    pub began: Duration,
+    /// Its end.
+    pub ended: Duration,
 }

@@ -231,8 +231,8 @@ struct Silent;
 
 impl Events for Silent {
     fn started(&self, _: &Owner) {}
-    fn finished(&self, _: &Owner, _: &Ran) {}
-    fn hit(&self, _: &Owner) {}
+    fn finished(&self, _: &Ran) {}
+    fn hit(&self, _: &Ran) {}
 }
 
 /// A workspace on disk, and a store.

@@ -1,19 +1,15 @@
-//! `bld lock`, and the lock that a build makes for itself.
+//! `bld lock`.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io::ErrorKind;
-use std::path::Path;
 use std::process::ExitCode;
 
-use fetch::{Lock, Locker, Mode, Network, Report};
-use model::DigestFunction;
+use fetch::{Lock, Mode, Report};
 use serde_json::json;
 
-use crate::args::LockArgs;
 use crate::error::CliError;
 use crate::exit;
 use crate::interrupt::Interrupts;
+use crate::lockfile::{self, network};
 use crate::outside::Outside;
 use crate::progress::Display;
 use crate::settings::Settings;
@@ -26,6 +22,17 @@ const CHANGES_SHOWN: usize = 20;
 /// The group of what is in none.
 const NO_GROUP: &str = "-";
 
+#[derive(Debug, clap::Args)]
+pub(crate) struct LockArgs {
+    /// Do not change bld.lock; fail if it would have to
+    #[arg(long)]
+    pub(crate) locked: bool,
+
+    /// Do not download
+    #[arg(long)]
+    pub(crate) offline: bool,
+}
+
 pub(crate) fn run(settings: &Settings, args: &LockArgs) -> Result<ExitCode, CliError> {
     let workspace = OpenWorkspace::find(settings)?;
     let store = settings.open_store(workspace.config.function)?;
@@ -34,9 +41,9 @@ pub(crate) fn run(settings: &Settings, args: &LockArgs) -> Result<ExitCode, CliE
     let _interrupts = Interrupts::watch(&display, settings.json)?;
     let network = network(args.offline);
     let outside = Outside::new(&workspace, &store, requests, network, display)?;
-    let old = read(&workspace.lock_path())?;
+    let old = lockfile::read(&workspace.lock_path())?;
     if args.locked {
-        check(old.as_ref(), &outside, store.function())?;
+        lockfile::check(old.as_ref(), &outside, store.function())?;
         if settings.json {
             say_json(&json!({ "current": true }));
         } else {
@@ -44,94 +51,11 @@ pub(crate) fn run(settings: &Settings, args: &LockArgs) -> Result<ExitCode, CliE
         }
         return Ok(exit::SUCCESS);
     }
-    let (lock, report) = resolve(&workspace, &outside, old.as_ref(), Mode::All)?;
+    let (lock, report) = lockfile::resolve(&workspace, &outside, old.as_ref(), Mode::All)?;
     store.set_roots(&workspace.root, &lock.trees().into_iter().collect::<Vec<_>>())?;
     outside.display.finish();
     answer(settings, &lock, &report);
     Ok(exit::SUCCESS)
-}
-
-/// Whether something may be downloaded.
-pub(crate) fn network(offline: bool) -> Network {
-    if offline { Network::Offline } else { Network::Online }
-}
-
-/// Returns the workspace's lock, made or completed if it does not meet what the workspace asks for.
-pub(crate) fn ensure(
-    workspace: &OpenWorkspace,
-    outside: &Outside,
-    locked: bool,
-) -> Result<Lock, CliError> {
-    let path = workspace.lock_path();
-    let function = outside.store.function();
-    let old = read(&path)?;
-    if let Some(lock) = &old
-        && lock.is_current(&outside.requests, function).is_ok()
-    {
-        return Ok(old.expect("it was just looked at"));
-    }
-    if outside.requests.is_empty() && old.is_none() {
-        return Ok(Lock::new(function));
-    }
-    if locked {
-        check(old.as_ref(), outside, function)?;
-    }
-    // Builds that start at once in one workspace lock it once.
-    let _alone = workspace.alone("locking")?;
-    let old = read(&path)?;
-    if let Some(lock) = &old
-        && lock.is_current(&outside.requests, function).is_ok()
-    {
-        return Ok(old.expect("it was just looked at"));
-    }
-    let (lock, report) = resolve(workspace, outside, old.as_ref(), Mode::Missing)?;
-    let changes = report.added.len() + report.upgraded.len();
-    outside.display.line(&format!("locked {} in bld.lock", count(changes as u64, "item")));
-    Ok(lock)
-}
-
-fn check(old: Option<&Lock>, outside: &Outside, function: DigestFunction) -> Result<(), CliError> {
-    let blank = Lock::new(function);
-    let current = old.unwrap_or(&blank).is_current(&outside.requests, function);
-    current.map_err(CliError::Locked)
-}
-
-fn resolve(
-    workspace: &OpenWorkspace,
-    outside: &Outside,
-    old: Option<&Lock>,
-    mode: Mode,
-) -> Result<(Lock, Report), CliError> {
-    let locker = Locker {
-        store: &outside.store,
-        sources: &outside.sources,
-        progress: &*outside.display,
-        unpacker: &outside.unpacker,
-        downloader: &outside.downloader,
-        cache: outside.cache.clone(),
-    };
-    let resolved = locker.lock(&outside.requests, old, mode);
-    let (lock, report) = resolved.map_err(|error| CliError::Fetch(Box::new(error)))?;
-    write(&workspace.lock_path(), &lock.to_string())?;
-    Ok((lock, report))
-}
-
-fn read(path: &Path) -> Result<Option<Lock>, CliError> {
-    match fs::read_to_string(path) {
-        Ok(text) => Ok(Some(Lock::parse(&text)?)),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(CliError::disk("read", path)(error)),
-    }
-}
-
-/// Writes beside and renames: a lock is never half there.
-fn write(path: &Path, text: &str) -> Result<(), CliError> {
-    if fs::read_to_string(path).is_ok_and(|old| old == text) {
-        return Ok(());
-    }
-    let beside = path.with_extension(format!("lock.{}", std::process::id()));
-    fs::write(&beside, text).map_err(CliError::disk("write", &beside))?;
-    fs::rename(&beside, path).map_err(CliError::disk("write", path))
 }
 
 fn answer(settings: &Settings, lock: &Lock, report: &Report) {

@@ -5,7 +5,6 @@ use std::process::ExitCode;
 use model::DigestFunction;
 use serde_json::json;
 
-use crate::args::CacheCommand;
 use crate::error::CliError;
 use crate::exit;
 use crate::record::builds;
@@ -15,6 +14,20 @@ use crate::terminal::{say, say_json};
 
 /// How many builds count as the last ones.
 const LAST_BUILDS: usize = 10;
+
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum CacheCommand {
+    /// Say what the store holds and what it saved
+    Stat,
+    /// Bring the store down to a size
+    Gc {
+        /// To how much [default: the budget]
+        #[arg(long, value_name = "SIZE")]
+        to: Option<ByteSize>,
+    },
+    /// Hash everything again and set aside what is wrong
+    Verify,
+}
 
 pub(crate) fn run(settings: &Settings, command: &CacheCommand) -> Result<ExitCode, CliError> {
     // Which function names new blobs does not matter here: nothing is written.

@@ -7,13 +7,19 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
-use crate::args::CleanArgs;
 use crate::error::CliError;
 use crate::exit;
 use crate::settings::Settings;
 use crate::size::ByteSize;
 use crate::terminal::{say, say_json};
 use crate::workspace::OpenWorkspace;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct CleanArgs {
+    /// Empty the store, too, of what no running build uses
+    #[arg(long)]
+    pub(crate) cache: bool,
+}
 
 pub(crate) fn run(settings: &Settings, args: &CleanArgs) -> Result<ExitCode, CliError> {
     let workspace = OpenWorkspace::find(settings)?;

@@ -7,13 +7,19 @@ use model::Digest;
 use serde_json::json;
 use store::LocalStore;
 
-use crate::args::LogArgs;
 use crate::error::CliError;
 use crate::exit;
 use crate::record::{LastRun, last_runs};
 use crate::settings::Settings;
 use crate::terminal::{say, say_json};
 use crate::workspace::OpenWorkspace;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct LogArgs {
+    /// A target, maybe with {axis=value}
+    #[arg(value_name = "LABEL")]
+    pub(crate) pattern: String,
+}
 
 pub(crate) fn run(settings: &Settings, args: &LogArgs) -> Result<ExitCode, CliError> {
     let workspace = OpenWorkspace::find(settings)?;
