@@ -24,6 +24,8 @@ pub(crate) enum CliError {
     #[error("`{0}` is not NAME=VALUE")]
     Setting(String),
     #[error(transparent)]
+    Files(#[from] engine::FilesError),
+    #[error(transparent)]
     Pattern(#[from] engine::LabelError),
     #[error(transparent)]
     Diagnostic(#[from] engine::Diagnostic),
@@ -80,6 +82,7 @@ impl CliError {
             Self::Fetch(_)
             | Self::Build(_)
             | Self::Disk { .. }
+            | Self::Files(_)
             | Self::Store(_)
             | Self::Damaged { .. }
             | Self::Execute(_) => exit::INFRASTRUCTURE,

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use engine::{Goal, GoalOutcome, GoalStatus, Plan, Report};
+use engine::{Goal, GoalOutcome, GoalStatus, Report};
 
 use crate::terminal::{Paint, say};
 
@@ -21,9 +21,9 @@ pub(crate) fn status_name(status: &GoalStatus) -> &'static str {
 }
 
 /// Prints the grid of every target that has axes, and counts.
-pub(crate) fn print(plan: &Plan, report: &Report) {
+pub(crate) fn print(goals: &[Goal], report: &Report) {
     let mut targets: BTreeMap<String, Vec<(&Goal, &GoalOutcome)>> = BTreeMap::new();
-    for (goal, outcome) in plan.goals.iter().zip(&report.goals) {
+    for (goal, outcome) in goals.iter().zip(&report.goals) {
         targets.entry(goal.label.to_string()).or_default().push((goal, outcome));
     }
     for (label, cells) in &targets {

@@ -1,7 +1,6 @@
 //! `bld.lock` of a workspace: read, checked, made.
 
 use std::fs;
-use std::io::ErrorKind;
 use std::path::Path;
 
 use fetch::{Lock, Locker, Mode, Network, Report};
@@ -23,9 +22,8 @@ pub(crate) fn ensure(
     outside: &Outside,
     locked: bool,
 ) -> Result<Lock, CliError> {
-    let path = workspace.lock_path();
     let function = outside.store.function();
-    let old = read(&path)?;
+    let old = read(workspace)?;
     if let Some(lock) = &old
         && lock.is_current(&outside.requests, function).is_ok()
     {
@@ -39,7 +37,7 @@ pub(crate) fn ensure(
     }
     // Builds that start at once in one workspace lock it once.
     let _alone = workspace.alone("locking")?;
-    let old = read(&path)?;
+    let old = read(workspace)?;
     if let Some(lock) = &old
         && lock.is_current(&outside.requests, function).is_ok()
     {
@@ -78,15 +76,13 @@ pub(crate) fn resolve(
     let resolved = locker.lock(&outside.requests, old, mode);
     let (lock, report) = resolved.map_err(|error| CliError::Fetch(Box::new(error)))?;
     write(&workspace.lock_path(), &lock.to_string())?;
+    // What is planned from here on depends on what was written.
+    workspace.lock_text()?;
     Ok((lock, report))
 }
 
-pub(crate) fn read(path: &Path) -> Result<Option<Lock>, CliError> {
-    match fs::read_to_string(path) {
-        Ok(text) => Ok(Some(Lock::parse(&text)?)),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(CliError::disk("read", path)(error)),
-    }
+pub(crate) fn read(workspace: &OpenWorkspace) -> Result<Option<Lock>, CliError> {
+    Ok(workspace.lock_text()?.map(|text| Lock::parse(&text)).transpose()?)
 }
 
 /// Writes beside and renames: a lock is never half there.

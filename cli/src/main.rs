@@ -12,6 +12,7 @@ mod output;
 mod outside;
 mod planned;
 mod progress;
+mod receipts;
 mod record;
 mod rules;
 mod settings;

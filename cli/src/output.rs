@@ -6,8 +6,8 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
-use engine::{Failure, Goal, GoalOutcome, GoalStatus, Plan, Report};
-use model::{Digest, Hasher, Node, RelativePath, TreeDigest};
+use engine::{Failure, Files as _, Goal, GoalOutcome, GoalStatus, Plan, Report};
+use model::{Digest, Directory, Hasher, Node, RelativePath, TreeDigest};
 use store::LocalStore;
 
 use crate::error::CliError;
@@ -21,7 +21,8 @@ pub(crate) fn place(workspace: &OpenWorkspace, goal: &Goal, path: &RelativePath)
 }
 
 /// Puts every goal's outputs, or its failure's log, in its place; what is there already stays, and what the same
-/// goals made before and make no more goes. Returns how many files there are.
+/// goals made before and make no more goes. What an earlier build left in its place is not looked at.
+/// Returns how many files there are.
 pub(crate) fn write(
     workspace: &OpenWorkspace,
     store: &LocalStore,
@@ -46,37 +47,48 @@ pub(crate) fn write(
     if made != before {
         made.write(workspace)?;
     }
-    let copier = Copier { store, beside: workspace.notes().join("new") };
+    let copier = Copier { store, workspace, beside: workspace.notes().join("new") };
     let mut files = 0;
-    for (path, (_, node)) in &taken {
-        files += copier.put(node, &workspace.output().join(path))?;
+    for (path, output) in &taken {
+        files += if output.is_fresh {
+            copier.put(output.node, path)?
+        } else {
+            copier.count(output.node)?
+        };
     }
     write_failures(workspace, store, plan, report)?;
     Ok(files)
 }
 
-/// Returns what stands where below `bld-out`, and who made it.
+/// Something that belongs under `bld-out`.
+struct Output<'a> {
+    goal: &'a Goal,
+    node: &'a Node,
+    is_fresh: bool,
+}
+
+/// Returns what stands where below `bld-out`.
 fn places<'a>(
     plan: &'a Plan,
     report: &'a Report,
-) -> Result<BTreeMap<RelativePath, (&'a Goal, &'a Node)>, CliError> {
-    let mut taken: BTreeMap<RelativePath, (&Goal, &Node)> = BTreeMap::new();
+) -> Result<BTreeMap<RelativePath, Output<'a>>, CliError> {
+    let mut taken: BTreeMap<RelativePath, Output<'a>> = BTreeMap::new();
     for (goal, outcome) in plan.goals.iter().zip(&report.goals) {
         for (path, node) in &outcome.outputs {
             let path = goal.label.package.join(path);
-            match taken.insert(path.clone(), (goal, node)) {
-                Some((other, other_node)) if other_node != node => {
-                    return Err(collision(&path, other, &path, goal));
-                }
-                _ => {}
+            let output =
+                taken.entry(path.clone()).or_insert(Output { goal, node, is_fresh: false });
+            if output.node != node {
+                return Err(collision(&path, output.goal, &path, goal));
             }
+            output.is_fresh |= outcome.is_fresh;
         }
     }
-    for (path, (goal, _)) in &taken {
+    for (path, output) in &taken {
         let above = std::iter::successors(path.split_last(), |(above, _)| above.split_last());
         let found = above.into_iter().find_map(|(above, _)| taken.get_key_value(&above));
-        if let Some((above, (other, _))) = found {
-            return Err(collision(above, other, path, goal));
+        if let Some((above, other)) = found {
+            return Err(collision(above, other.goal, path, output.goal));
         }
     }
     Ok(taken)
@@ -135,33 +147,61 @@ pub(crate) fn failure_text(store: &LocalStore, failure: &Failure) -> String {
 /// Copies out of the store.
 struct Copier<'a> {
     store: &'a LocalStore,
+    workspace: &'a OpenWorkspace,
     /// Where a file is until it is whole.
     beside: PathBuf,
 }
 
 impl Copier<'_> {
-    /// Puts a file, link or tree at `to`; returns how many files that are.
-    fn put(&self, node: &Node, to: &Path) -> Result<u64, CliError> {
+    /// Puts a file, link or tree at a path below `bld-out`; returns how many files that are.
+    fn put(&self, node: &Node, path: &RelativePath) -> Result<u64, CliError> {
         match node {
             Node::File { digest, executable } => {
-                self.put_file(*digest, *executable, to).map(|()| 1)
+                self.put_file(*digest, *executable, path).map(|()| 1)
             }
-            Node::Symlink(target) => {
-                if fs::read_link(to).is_ok_and(|found| found.as_os_str() == target.as_str()) {
-                    return Ok(1);
-                }
-                remove(to)?;
-                make_parent(to)?;
-                symlink(target.as_str(), to).map_err(CliError::disk("write", to))?;
-                Ok(1)
-            }
-            Node::Directory(tree) => self.put_tree(*tree, to),
+            Node::Symlink(target) => self.put_link(target.as_str(), path).map(|()| 1),
+            Node::Directory(tree) => self.put_tree(*tree, path),
         }
     }
 
-    fn put_tree(&self, tree: TreeDigest, to: &Path) -> Result<u64, CliError> {
+    /// Returns how many files something is that is in its place.
+    fn count(&self, node: &Node) -> Result<u64, CliError> {
+        let Node::Directory(tree) = node else { return Ok(1) };
+        let mut files = 0;
+        for (_, node) in self.directory(*tree)?.children() {
+            files += self.count(node)?;
+        }
+        Ok(files)
+    }
+
+    fn directory(&self, tree: TreeDigest) -> Result<Directory, CliError> {
         let missing = store::StoreError::Missing { digest: tree.0 };
-        let directory = self.store.directory(tree)?.ok_or(missing)?;
+        Ok(self.store.directory(tree)?.ok_or(missing)?)
+    }
+
+    /// Returns where something is, from the root of the workspace.
+    fn seen_as(path: &RelativePath) -> RelativePath {
+        RelativePath::new(engine::OUTPUT_FOLDER).expect("a constant").join(path)
+    }
+
+    fn put_link(&self, target: &str, path: &RelativePath) -> Result<(), CliError> {
+        let to = self.workspace.output().join(path);
+        let seen = || {
+            let link = self.workspace.files.link(&Self::seen_as(path));
+            link.map_err(CliError::disk("read", &to))
+        };
+        if seen()?.is_some_and(|found| found == target) {
+            return Ok(());
+        }
+        remove(&to)?;
+        make_parent(&to)?;
+        symlink(target, &to).map_err(CliError::disk("write", &to))?;
+        seen().map(|_| ())
+    }
+
+    fn put_tree(&self, tree: TreeDigest, path: &RelativePath) -> Result<u64, CliError> {
+        let to = &self.workspace.output().join(path);
+        let directory = self.directory(tree)?;
         if to.symlink_metadata().is_ok_and(|metadata| !metadata.is_dir()) {
             remove(to)?;
         }
@@ -174,14 +214,23 @@ impl Copier<'_> {
         }
         let mut files = 0;
         for (name, node) in directory.children() {
-            files += self.put(node, &to.join(name))?;
+            files += self.put(node, &path.child(name))?;
         }
+        // Whatever else appears in it is to be noticed.
+        self.workspace.files.list(&Self::seen_as(path))?;
         Ok(files)
     }
 
-    fn put_file(&self, digest: Digest, executable: bool, to: &Path) -> Result<(), CliError> {
+    fn put_file(
+        &self,
+        digest: Digest,
+        executable: bool,
+        path: &RelativePath,
+    ) -> Result<(), CliError> {
+        let to = &self.workspace.output().join(path);
         let mode = if executable { 0o755 } else { 0o644 };
-        if is_there(digest, mode, to) {
+        // What cannot be read is written anew.
+        if self.workspace.files.file(&Self::seen_as(path)).ok().flatten() == Some((digest, mode)) {
             return Ok(());
         }
         let missing = || store::StoreError::Missing { digest };
@@ -203,7 +252,9 @@ impl Copier<'_> {
         }
         fs::set_permissions(beside, fs::Permissions::from_mode(mode))
             .map_err(CliError::disk("write", beside))?;
-        fs::rename(beside, to).map_err(CliError::disk("write", to))
+        fs::rename(beside, to).map_err(CliError::disk("write", to))?;
+        let noted = self.workspace.files.note_file(&Self::seen_as(path), digest, mode);
+        noted.map_err(CliError::disk("read", to))
     }
 }
 
@@ -218,20 +269,6 @@ fn copy(from: &mut fs::File, to: &mut fs::File, hasher: &mut Hasher) -> io::Resu
         hasher.update(&buffer[..read]);
         to.write_all(&buffer[..read])?;
     }
-}
-
-/// Returns whether `to` holds these bytes already; it is read to know that.
-fn is_there(digest: Digest, mode: u32, to: &Path) -> bool {
-    let Ok(metadata) = to.symlink_metadata() else { return false };
-    if !metadata.is_file()
-        || metadata.len() != digest.size()
-        || metadata.permissions().mode() & 0o777 != mode
-    {
-        return false;
-    }
-    let Ok(mut file) = fs::File::open(to) else { return false };
-    let mut hasher = Hasher::new(digest.function());
-    io::copy(&mut file, &mut hasher).is_ok() && hasher.finish() == digest
 }
 
 fn make_parent(path: &Path) -> Result<(), CliError> {

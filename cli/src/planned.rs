@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::ValueEnum;
-use engine::{Build, BuildOptions, LockedMember, Pattern, Plan, Report};
+use engine::{
+    Build, BuildOptions, GoalOutcome, LockRequest, LockedMember, Pattern, Plan, Remembered, Report,
+};
 use executor::{Limits, LocalExecutor, Rung};
 use fetch::Lock;
 use store::LocalStore;
@@ -18,7 +20,7 @@ use crate::outside::{LockedTrees, Outside};
 use crate::progress::Display;
 use crate::settings::Settings;
 use crate::terminal::tell;
-use crate::workspace::OpenWorkspace;
+use crate::workspace::{OpenWorkspace, requests};
 
 /// How long what still runs in a thread may take to find its sandbox gone; a download that has not ended by then is
 /// resumed the next time.
@@ -84,6 +86,10 @@ pub(crate) struct Planned {
     pub(crate) store: Arc<LocalStore>,
     pub(crate) display: Arc<Display>,
     pub(crate) plan: Arc<Plan>,
+    /// What the workspace asked to be locked.
+    pub(crate) asked: Vec<LockRequest>,
+    /// What of the plan's goals is known already, and is not worked on.
+    known: Vec<Option<GoalOutcome>>,
     trees: Arc<LockedTrees>,
     interrupts: Arc<Interrupts>,
 }
@@ -108,28 +114,35 @@ impl Planned {
         args: &SelectArgs,
     ) -> Result<Self, CliError> {
         let chosen = chosen_settings(&workspace, args)?;
-        let requests = workspace.requests()?;
-        let store = settings.open_store(workspace.config.function)?;
-        let display = Display::new(settings.json);
-        let interrupts = Interrupts::watch(&display, settings.json)?;
-        let outside = Outside::new(
-            &workspace,
-            &store,
-            requests,
-            network(args.offline),
-            Arc::clone(&display),
-        )?;
+        let begun = Begun::new(settings, &workspace)?;
+        let (mut asked, mut trees) = (Vec::new(), None);
+        let lock = |requests: Vec<LockRequest>| -> Result<_, CliError> {
+            asked.clone_from(&requests);
+            let outside = begun.outside(&workspace, requests, args)?;
+            let lock = lockfile::ensure(&workspace, &outside, args.locked)?;
+            let roots: Vec<_> = lock.trees().into_iter().collect();
+            begun.store.set_roots(&workspace.root, &roots)?;
+            let members = locked_members(&lock);
+            trees = Some(LockedTrees { outside, lock });
+            Ok(members)
+        };
+        let plan = workspace.engine().plan_locking(patterns, &chosen, lock)?;
+        let known = vec![None; plan.goals.len()];
+        let trees = trees.expect("planning locks");
+        Ok(begun.planned(workspace, Remembered { plan, outcomes: known, requests: asked }, trees))
+    }
+
+    /// Goes on from what an earlier build remembers, where nothing changed that the plan depends on.
+    pub(crate) fn again(
+        settings: &Settings,
+        workspace: OpenWorkspace,
+        remembered: Remembered,
+        args: &SelectArgs,
+    ) -> Result<Self, CliError> {
+        let begun = Begun::new(settings, &workspace)?;
+        let outside = begun.outside(&workspace, remembered.requests.clone(), args)?;
         let lock = lockfile::ensure(&workspace, &outside, args.locked)?;
-        store.set_roots(&workspace.root, &lock.trees().into_iter().collect::<Vec<_>>())?;
-        let plan = workspace.engine().plan(patterns, &chosen, &locked_members(&lock))?;
-        Ok(Self {
-            workspace,
-            store,
-            display,
-            plan: Arc::new(plan),
-            trees: Arc::new(LockedTrees { outside, lock }),
-            interrupts,
-        })
+        Ok(begun.planned(workspace, remembered, LockedTrees { outside, lock }))
     }
 
     /// Builds every goal of the plan. Ends in an orderly way when a signal comes.
@@ -147,7 +160,8 @@ impl Planned {
             options(args, rung),
             Arc::clone(&self.display) as Arc<dyn engine::Events>,
         );
-        self.drive(build.run())?.map_err(CliError::Build)
+        let report = self.drive(build.run_beyond(self.known.clone()))?;
+        report.map_err(CliError::Build)
     }
 
     /// Returns what the work comes to, unless a signal comes first.
@@ -170,6 +184,50 @@ impl Planned {
             settings.open_store(function)?.collect(settings.store_budget)?;
         }
         Ok(())
+    }
+}
+
+/// What is there before there is a plan.
+struct Begun {
+    store: Arc<LocalStore>,
+    display: Arc<Display>,
+    interrupts: Arc<Interrupts>,
+}
+
+impl Begun {
+    fn new(settings: &Settings, workspace: &OpenWorkspace) -> Result<Self, CliError> {
+        let store = settings.open_store(workspace.config.function)?;
+        let display = Display::new(settings.json);
+        let interrupts = Interrupts::watch(&display, settings.json)?;
+        Ok(Self { store, display, interrupts })
+    }
+
+    fn outside(
+        &self,
+        workspace: &OpenWorkspace,
+        asked: Vec<LockRequest>,
+        args: &SelectArgs,
+    ) -> Result<Outside, CliError> {
+        let display = Arc::clone(&self.display);
+        Outside::new(workspace, &self.store, requests(asked)?, network(args.offline), display)
+    }
+
+    fn planned(
+        self,
+        workspace: OpenWorkspace,
+        remembered: Remembered,
+        trees: LockedTrees,
+    ) -> Planned {
+        Planned {
+            workspace,
+            store: self.store,
+            display: self.display,
+            plan: Arc::new(remembered.plan),
+            asked: remembered.requests,
+            known: remembered.outcomes,
+            trees: Arc::new(trees),
+            interrupts: self.interrupts,
+        }
     }
 }
 

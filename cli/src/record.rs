@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use store::LocalStore;
 
 use crate::error::CliError;
+use crate::settings::Settings;
 use crate::workspace::OpenWorkspace;
 
 /// How many records of builds are kept.
@@ -31,10 +32,9 @@ pub(crate) struct BuildRecord {
 
 impl BuildRecord {
     pub(crate) fn of(report: &Report) -> Self {
-        let ended = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let counts = report.counts;
         Self {
-            ended,
+            ended: now(),
             hits: counts.hits,
             misses: counts.misses,
             failures: counts.failures,
@@ -58,24 +58,38 @@ pub(crate) struct LastRun {
     pub(crate) stderr: Option<String>,
 }
 
+/// Returns the time, in seconds since the epoch.
+pub(crate) fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
 /// Saves the record of a build, and where its logs are.
 pub(crate) fn save(
     workspace: &OpenWorkspace,
     store: &LocalStore,
     report: &Report,
 ) -> Result<(), CliError> {
-    let folder = store.folder("builds")?;
+    save_record(&store.folder("builds")?, report)?;
+    save_last_runs(workspace, store, report)
+}
+
+/// Saves the record of a build that had nothing to do.
+pub(crate) fn save_idle(settings: &Settings, report: &Report) -> Result<(), CliError> {
+    save_record(&settings.store.join("builds"), report)
+}
+
+fn save_record(folder: &Path, report: &Report) -> Result<(), CliError> {
     let nanos = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
     // The names sort by time.
     let name = format!("{nanos:024}-{}", std::process::id());
     let text = serde_json::to_string(&BuildRecord::of(report)).expect("a record has only numbers");
     write(&folder.join(name), &text)?;
-    let mut names = list(&folder)?;
+    let mut names = list(folder)?;
     names.sort();
     for old in names.iter().rev().skip(RECORDS_MAX) {
         let _ = fs::remove_file(old);
     }
-    save_last_runs(workspace, store, report)
+    Ok(())
 }
 
 fn save_last_runs(

@@ -3,14 +3,30 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
 
-use engine::{CONFIG_FILE, Config, DiskFiles, LockRequest, Pattern, Workspace};
+use engine::{
+    CONFIG_FILE, Config, DiskFiles, Files as _, LockRequest, Pattern, Snapshot, Workspace,
+};
 use model::RelativePath;
 use rustix::fs::{FlockOperation, flock};
 
 use crate::error::CliError;
 use crate::rules;
 use crate::settings::Settings;
+
+/// The file that pins the outside world.
+const LOCK_FILE: &str = "bld.lock";
+
+/// Returns what targets ask to be locked as `fetch` means it.
+pub(crate) fn requests(asked: Vec<LockRequest>) -> Result<Vec<fetch::Request>, CliError> {
+    let parse = |LockRequest { label, wants }: LockRequest| match serde_json::from_value(wants) {
+        Ok(wants) => Ok(fetch::Request { label, wants }),
+        Err(source) => Err(CliError::Request { label, source }),
+    };
+    asked.into_iter().map(parse).collect()
+}
 
 /// A workspace on disk.
 pub(crate) struct OpenWorkspace {
@@ -23,6 +39,8 @@ pub(crate) struct OpenWorkspace {
     /// Its files.
     pub(crate) files: DiskFiles,
     rules: BTreeMap<String, String>,
+    /// Before anything was looked at.
+    began: SystemTime,
 }
 
 impl OpenWorkspace {
@@ -30,18 +48,28 @@ impl OpenWorkspace {
     pub(crate) fn find(settings: &Settings) -> Result<Self, CliError> {
         let root = settings.directory.ancestors().find(|folder| folder.join(CONFIG_FILE).is_file());
         let root = root.ok_or_else(|| CliError::NoWorkspace(settings.directory.clone()))?;
-        let path = root.join(CONFIG_FILE);
-        let text = fs::read_to_string(&path).map_err(CliError::disk("read", &path))?;
         let here = settings.directory.strip_prefix(root).unwrap_or(Path::new(""));
         let here = RelativePath::new(here.to_string_lossy())
             .map_err(|_source| CliError::NoWorkspace(settings.directory.clone()))?;
-        Ok(Self {
+        let mut workspace = Self {
             root: root.to_owned(),
             here,
-            config: Config::parse(&text)?,
+            config: Config::parse("")?,
             files: DiskFiles::new(root.to_owned()),
             rules: rules::embedded(),
-        })
+            began: SystemTime::now(),
+        };
+        workspace.remember(Arc::default())?;
+        Ok(workspace)
+    }
+
+    /// Begins to look at the files anew, knowing what `snapshot` says of them.
+    pub(crate) fn remember(&mut self, snapshot: Arc<Snapshot>) -> Result<(), CliError> {
+        let files = DiskFiles::with_snapshot(self.root.clone(), snapshot, self.began);
+        let name = RelativePath::new(CONFIG_FILE).expect("a constant");
+        self.config = Config::parse(&files.read(&name)?.unwrap_or_default())?;
+        self.files = files.named_by(self.config.function);
+        Ok(())
     }
 
     /// Returns the workspace as the engine sees it.
@@ -61,19 +89,17 @@ impl OpenWorkspace {
 
     /// Returns what the whole workspace asks to be locked.
     pub(crate) fn requests(&self) -> Result<Vec<fetch::Request>, CliError> {
-        let parse = |LockRequest { label, wants }: LockRequest| {
-            let wants = serde_json::from_value(wants);
-            match wants {
-                Ok(wants) => Ok(fetch::Request { label, wants }),
-                Err(source) => Err(CliError::Request { label, source }),
-            }
-        };
-        self.engine().lock_requests()?.into_iter().map(parse).collect()
+        requests(self.engine().lock_requests()?)
     }
 
     /// Returns where the lock is.
     pub(crate) fn lock_path(&self) -> PathBuf {
-        self.root.join("bld.lock")
+        self.root.join(LOCK_FILE)
+    }
+
+    /// Returns the text of the lock, if there is one.
+    pub(crate) fn lock_text(&self) -> Result<Option<String>, CliError> {
+        Ok(self.files.read(&RelativePath::new(LOCK_FILE).expect("a constant"))?)
     }
 
     /// Waits until no other `bld` does the same thing in this workspace; nobody else does until the file is closed.

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use model::{RelativePath, TreeDigest};
+use serde::{Deserialize, Serialize};
 use starlark::environment::Module;
 use starlark::eval::Evaluator;
 use starlark::values::list::ListRef;
@@ -107,7 +108,7 @@ pub struct LockedMember {
 }
 
 /// One thing that somebody asked for: a target in one of its cells.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Goal {
     /// The target.
     pub label: Label,
@@ -133,10 +134,7 @@ pub struct Plan {
 impl Workspace<'_> {
     /// Returns what the targets of the whole workspace ask to be locked.
     pub fn lock_requests(&self) -> Result<Vec<LockRequest>, Diagnostic> {
-        with_stack(|| {
-            let targets = Loader::new(*self).everything()?;
-            targets.iter().filter_map(|target| lock_request(target).transpose()).collect()
-        })
+        with_stack(|| lock_requests(&Loader::new(*self)))
     }
 
     /// Returns the plan for what the patterns stand for. `locked` says what the lock pins for each label.
@@ -146,31 +144,57 @@ impl Workspace<'_> {
         settings: &BTreeMap<String, String>,
         locked: &BTreeMap<String, Vec<LockedMember>>,
     ) -> Result<Plan, Diagnostic> {
+        with_stack(|| plan(&Loader::new(*self), patterns, settings, locked))
+    }
+
+    /// Like [`Workspace::plan`], but loads the workspace only once: `lock` is told what its targets ask to be locked,
+    /// and returns what is.
+    pub fn plan_locking<E: From<Diagnostic> + Send>(
+        &self,
+        patterns: &[Pattern],
+        settings: &BTreeMap<String, String>,
+        lock: impl FnOnce(Vec<LockRequest>) -> Result<BTreeMap<String, Vec<LockedMember>>, E> + Send,
+    ) -> Result<Plan, E> {
         with_stack(|| {
             let loader = Loader::new(*self);
-            let analyzer = Analyzer {
-                loader: &loader,
-                settings,
-                locked,
-                graph: RefCell::default(),
-                done: RefCell::default(),
-                axes: RefCell::default(),
-                chain: RefCell::default(),
-            };
-            let mut goals = BTreeMap::new();
-            for pattern in patterns {
-                analyzer.add_goals(pattern, &mut goals)?;
-            }
-            let goals = goals.into_values().flat_map(BTreeMap::into_values).collect();
-            Ok(Plan { graph: analyzer.graph.into_inner(), goals })
+            let locked = lock(lock_requests(&loader)?)?;
+            Ok(plan(&loader, patterns, settings, &locked)?)
         })
     }
 }
 
+fn lock_requests(loader: &Loader<'_>) -> Result<Vec<LockRequest>, Diagnostic> {
+    let targets = loader.everything()?;
+    targets.iter().filter_map(|target| lock_request(target).transpose()).collect()
+}
+
+fn plan(
+    loader: &Loader<'_>,
+    patterns: &[Pattern],
+    settings: &BTreeMap<String, String>,
+    locked: &BTreeMap<String, Vec<LockedMember>>,
+) -> Result<Plan, Diagnostic> {
+    let analyzer = Analyzer {
+        loader,
+        settings,
+        locked,
+        graph: RefCell::default(),
+        done: RefCell::default(),
+        axes: RefCell::default(),
+        chain: RefCell::default(),
+    };
+    let mut goals = BTreeMap::new();
+    for pattern in patterns {
+        analyzer.add_goals(pattern, &mut goals)?;
+    }
+    let goals = goals.into_values().flat_map(BTreeMap::into_values).collect();
+    Ok(Plan { graph: analyzer.graph.into_inner(), goals })
+}
+
 /// Calls `work` where the stack is large enough, whoever asks for it.
-fn with_stack<T: Send>(
-    work: impl FnOnce() -> Result<T, Diagnostic> + Send,
-) -> Result<T, Diagnostic> {
+fn with_stack<T: Send, E: From<Diagnostic> + Send>(
+    work: impl FnOnce() -> Result<T, E> + Send,
+) -> Result<T, E> {
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, work);
         let thread = thread.map_err(|error| Diagnostic::new(format!("cannot begin: {error}")))?;

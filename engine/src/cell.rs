@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use regex::Regex;
+use serde::{Deserialize, Serialize};
 
 /// One choice of values: axis to value. A target without axes has the one empty cell.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Cell(pub BTreeMap<String, String>);
 
 /// `{axis=value,…}`, or nothing for the empty cell: the suffix of a label.

@@ -1,9 +1,10 @@
 //! The files of a workspace, as loading sees them.
 
 use model::{PathSegment, RelativePath};
+use serde::{Deserialize, Serialize};
 
 /// What stands at a path of a workspace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum FileKind {
     /// A file.
     File,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::{RelativePath, TreeDigest};
+use serde::{Deserialize, Serialize};
 
 use crate::cell::Cell;
 use crate::label::Label;
@@ -13,7 +14,7 @@ use crate::label::Label;
 pub type NodeId = usize;
 
 /// Something that a node makes: all of it, one of its outputs, or what lies below a path in that.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Artifact {
     /// The node.
     pub node: NodeId,
@@ -24,7 +25,7 @@ pub struct Artifact {
 }
 
 /// One step from sources and locked trees to outputs.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Node {
     /// A file or folder of the workspace.
     Source(RelativePath),
@@ -45,8 +46,20 @@ pub enum Node {
     Builtin(BuiltinNode),
 }
 
+impl Node {
+    /// Returns what this is made of.
+    pub fn needs(&self) -> Box<dyn Iterator<Item = &Artifact> + '_> {
+        match self {
+            Self::Source(_) | Self::Locked(_) | Self::Write { .. } => Box::new(std::iter::empty()),
+            Self::Tree(tree) => Box::new(tree.entries.iter().map(|(_, artifact)| artifact)),
+            Self::Run(run) => Box::new(run.inputs.iter().map(|(_, artifact)| artifact)),
+            Self::Builtin(builtin) => Box::new(builtin.inputs.iter()),
+        }
+    }
+}
+
 /// A tree put together from artifacts.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TreeNode {
     /// Whose it is; of those that want the same tree, the first.
     pub owner: Owner,
@@ -55,7 +68,7 @@ pub struct TreeNode {
 }
 
 /// Who wants a node: for messages, logs and records, never for keys.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Owner {
     /// The target.
     pub label: Label,
@@ -73,7 +86,7 @@ impl std::fmt::Display for Owner {
 }
 
 /// A command in a sandbox.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunNode {
     /// Whose it is.
     pub owner: Owner,
@@ -90,7 +103,7 @@ pub struct RunNode {
 }
 
 /// A built-in action.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BuiltinNode {
     /// Whose it is.
     pub owner: Owner,
@@ -122,6 +135,39 @@ impl Graph {
     /// Returns the node of that number.
     pub fn node(&self, id: NodeId) -> &Node {
         &self.nodes[id]
+    }
+
+    /// Returns all nodes, in order.
+    pub(crate) fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// Returns the graph of these nodes, or `None` if one refers to itself or to a later one.
+    pub(crate) fn from_nodes(nodes: Vec<Node>) -> Option<Self> {
+        let is_later = |(id, node): (NodeId, &Node)| node.needs().any(|it| it.node >= id);
+        if nodes.iter().enumerate().any(is_later) {
+            return None;
+        }
+        Some(Self { nodes, shared: BTreeMap::new() })
+    }
+
+    /// Returns how many nodes are actions.
+    pub fn actions(&self) -> u64 {
+        let is_action = |node: &&Node| matches!(node, Node::Run(_) | Node::Builtin(_));
+        self.nodes.iter().filter(is_action).count() as u64
+    }
+
+    /// Returns for each node whether it is, or needs, one of these sources or something below one.
+    pub fn reached(&self, sources: &BTreeSet<RelativePath>) -> Vec<bool> {
+        let mut reached = Vec::with_capacity(self.nodes.len());
+        for node in &self.nodes {
+            let changed = match node {
+                Node::Source(path) => is_at_or_below(sources, path),
+                _ => node.needs().any(|it| reached[it.node]),
+            };
+            reached.push(changed);
+        }
+        reached
     }
 
     /// Returns how many nodes there are.
@@ -189,6 +235,12 @@ impl Graph {
         };
         name(&artifact.below).or_else(|| name(&artifact.output)).or_else(own).unwrap_or_default()
     }
+}
+
+/// Returns whether one of `paths` is `place` or lies below it.
+pub fn is_at_or_below(paths: &BTreeSet<RelativePath>, place: &RelativePath) -> bool {
+    let mut near = paths.range(place..).take_while(|it| it.as_str().starts_with(place.as_str()));
+    near.any(|path| path.strip_prefix(place).is_some())
 }
 
 /// Returns the first path that lies inside another, and that one.

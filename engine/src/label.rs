@@ -3,11 +3,12 @@
 use std::fmt;
 
 use model::{PathSegment, RelativePath};
+use serde::{Deserialize, Serialize};
 
 use crate::cell::CellPattern;
 
 /// The name of a target: the package it lies in, and its name there.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Label {
     /// The package's folder, from the root of the workspace.
     pub package: RelativePath,

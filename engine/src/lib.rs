@@ -8,6 +8,7 @@ mod build;
 mod cell;
 mod config;
 mod diagnostic;
+mod disk;
 mod files;
 mod glob;
 mod graph;
@@ -21,6 +22,8 @@ mod label;
 )]
 mod lang;
 mod load;
+mod receipt;
+mod snapshot;
 mod source;
 
 pub use analyze::{Goal, LockRequest, LockedMember, Plan};
@@ -31,8 +34,12 @@ pub use build::{
 pub use cell::{Cell, CellPattern, PatternError, ValuePattern};
 pub use config::{CONFIG_FILE, Config, ConfigError, Mirror};
 pub use diagnostic::{Diagnostic, Place, suggest};
+pub use disk::{DiskFiles, OUTPUT_FOLDER};
 pub use files::{FileKind, Files, FilesError};
-pub use graph::{Artifact, BuiltinNode, Graph, Node, NodeId, Owner, RunNode, TreeNode};
+pub use graph::{
+    Artifact, BuiltinNode, Graph, Node, NodeId, Owner, RunNode, TreeNode, is_at_or_below,
+};
 pub use label::{BUILD_FILE, Label, LabelError, Pattern, Targets};
 pub use load::Workspace;
-pub use source::{DiskFiles, OUTPUT_FOLDER};
+pub use receipt::{Front, Receipt, Remembered};
+pub use snapshot::{Changes, Snapshot};

@@ -10,13 +10,13 @@ use starlark::eval::{Evaluator, FileLoader};
 use starlark::syntax::{AstModule, Dialect, DialectTypes};
 
 use crate::diagnostic::{Diagnostic, suggest};
+use crate::disk::OUTPUT_FOLDER;
 use crate::files::{FileKind, Files};
 use crate::label::{BUILD_FILE, Label, Targets, is_build_file};
 use crate::lang::globals::{globals, inside, no_file};
 use crate::lang::mistake;
 use crate::lang::rule::Target;
 use crate::lang::session::{Session, Texts};
-use crate::source::OUTPUT_FOLDER;
 
 /// How deep calls may nest in a file: recursion is not for build files.
 const CALL_DEPTH_MAX: usize = 200;

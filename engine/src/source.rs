@@ -1,126 +1,16 @@
-//! Workspace files on disk: listed for loading, and copied into the store while they are hashed.
+//! Sources: workspace files, copied into the store while they are hashed.
 
-use std::fs;
-use std::io::{self, Read as _};
-use std::path::{Path, PathBuf};
+use std::io;
 
-use model::{Node, PathSegment, RelativePath, SymlinkTarget};
+use model::{Node, RelativePath, SymlinkTarget};
 use store::{Draft, LocalStore, StoreError};
 
-use crate::files::{FileKind, Files, FilesError};
-
-/// The folder at the root of a workspace that results appear under.
-pub const OUTPUT_FOLDER: &str = "bld-out";
-
-/// How large a file may be that loading reads: BUILD files, rules, lists; not data.
-const TEXT_BYTES_MAX: u64 = 64 << 20;
+use crate::disk::DiskFiles;
+use crate::files::{FileKind, Files as _};
+use crate::snapshot::{Answer, Question};
 
 /// How deep folders may nest.
 const DEPTH_MAX: usize = 64;
-
-/// The files of a workspace on disk.
-#[derive(Clone, Debug)]
-pub struct DiskFiles {
-    root: PathBuf,
-}
-
-impl DiskFiles {
-    /// Returns the files below `root`.
-    pub fn new(root: PathBuf) -> Self {
-        Self { root }
-    }
-
-    /// Returns where they are.
-    pub fn root(&self) -> &Path {
-        &self.root
-    }
-
-    /// Returns the real path of a file, if following links leads to one inside the workspace.
-    fn inside(&self, path: &RelativePath) -> io::Result<PathBuf> {
-        let real = self.absolute(path).canonicalize()?;
-        if real.starts_with(self.root.canonicalize()?) {
-            return Ok(real);
-        }
-        Err(io::Error::other("it is, or lies behind, a link that leads out of the workspace"))
-    }
-
-    /// Opens a file for its text.
-    fn open(&self, path: &RelativePath) -> io::Result<fs::File> {
-        let real = self.inside(path)?;
-        // Looked at before it is opened: opening a pipe waits for somebody to write into it.
-        let metadata = real.metadata()?;
-        if !metadata.is_file() {
-            return Err(io::Error::other("it is not a file"));
-        }
-        if metadata.len() > TEXT_BYTES_MAX {
-            return Err(io::Error::other(format!("it has more than {TEXT_BYTES_MAX} bytes")));
-        }
-        fs::File::open(real)
-    }
-
-    fn absolute(&self, path: &RelativePath) -> PathBuf {
-        if path.is_root() { self.root.clone() } else { self.root.join(path) }
-    }
-}
-
-fn absent<T: Default>(path: &RelativePath, error: io::Error) -> Result<T, FilesError> {
-    if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) {
-        return Ok(T::default());
-    }
-    Err(FilesError { path: path.clone(), source: error })
-}
-
-impl Files for DiskFiles {
-    fn read(&self, path: &RelativePath) -> Result<Option<String>, FilesError> {
-        let mut text = String::new();
-        let read = self.open(path).and_then(|file| {
-            // A file that grows meanwhile is not read for ever.
-            file.take(TEXT_BYTES_MAX).read_to_string(&mut text)
-        });
-        match read {
-            Ok(_) => Ok(Some(text)),
-            Err(error) => absent(path, error),
-        }
-    }
-
-    fn list(&self, path: &RelativePath) -> Result<Vec<(PathSegment, FileKind)>, FilesError> {
-        let failed = |source| FilesError { path: path.clone(), source };
-        let entries = match fs::read_dir(self.absolute(path)) {
-            Ok(entries) => entries,
-            Err(error) => return absent(path, error),
-        };
-        let mut listed = Vec::new();
-        for entry in entries {
-            let entry = entry.map_err(failed)?;
-            let kind = kind_of(entry.file_type().map_err(failed)?);
-            // A name that is not UTF-8 cannot be named in a BUILD file either.
-            let Ok(name) = entry.file_name().into_string() else { continue };
-            let Ok(name) = PathSegment::new(name) else { continue };
-            listed.push((name, kind));
-        }
-        listed.sort();
-        Ok(listed)
-    }
-
-    fn kind(&self, path: &RelativePath) -> Result<Option<FileKind>, FilesError> {
-        match self.absolute(path).symlink_metadata() {
-            Ok(metadata) => Ok(Some(kind_of(metadata.file_type()))),
-            Err(error) => absent(path, error),
-        }
-    }
-}
-
-fn kind_of(kind: fs::FileType) -> FileKind {
-    if kind.is_symlink() {
-        FileKind::Symlink
-    } else if kind.is_dir() {
-        FileKind::Directory
-    } else if kind.is_file() {
-        FileKind::File
-    } else {
-        FileKind::Other
-    }
-}
 
 /// Why a source cannot be an input.
 #[derive(Debug, thiserror::Error)]
@@ -184,12 +74,16 @@ pub(crate) fn ingest(
 ) -> Result<Node, SourceError> {
     let mut folder = path.split_last().map(|(folder, _)| folder).unwrap_or_default();
     while let Some((outer, _)) = folder.split_last() {
-        if files.absolute(&folder).is_symlink() {
+        if files.kind(&folder).map_err(unreadable)? == Some(FileKind::Symlink) {
             return Err(SourceError::Behind { path: path.clone(), link: folder });
         }
         folder = outer;
     }
     Ingest { store, files, top: path }.node(path, 0)
+}
+
+fn unreadable(error: crate::files::FilesError) -> SourceError {
+    SourceError::Read { path: error.path, source: error.source }
 }
 
 struct Ingest<'a> {
@@ -200,20 +94,33 @@ struct Ingest<'a> {
 
 impl Ingest<'_> {
     fn node(&self, path: &RelativePath, depth: usize) -> Result<Node, SourceError> {
-        use std::os::unix::fs::PermissionsExt as _;
+        // What is known of it counts only while its bytes are in the store.
+        if let Some(Answer::File { digest, mode }) = self.files.known(path, Question::Source)
+            && self.store.contains(digest)?
+        {
+            return Ok(Node::File { digest, executable: is_executable(mode) });
+        }
+        match self.files.kind(path).map_err(unreadable)? {
+            Some(FileKind::File) => self.file(path),
+            Some(FileKind::Directory) => self.folder(path, depth),
+            Some(FileKind::Symlink) => self.link(path),
+            Some(FileKind::Other) => Err(SourceError::Special(path.clone())),
+            None => Err(self.vanished(path)),
+        }
+    }
+
+    fn vanished(&self, path: &RelativePath) -> SourceError {
+        SourceError::Read { path: path.clone(), source: io::ErrorKind::NotFound.into() }
+    }
+
+    fn file(&self, path: &RelativePath) -> Result<Node, SourceError> {
         let failed = |source| SourceError::Read { path: path.clone(), source };
-        let file = self.files.absolute(path);
-        let metadata = file.symlink_metadata().map_err(failed)?;
-        match kind_of(metadata.file_type()) {
-            FileKind::File => {
-                let executable = metadata.permissions().mode() & 0o100 != 0;
-                let mut reader = fs::File::open(&file).map_err(failed)?;
-                let digest = self.store.ingest(&mut reader, executable)?;
-                Ok(Node::File { digest, executable })
+        let keep = |reader: &mut dyn io::Read, mode| self.store.ingest(reader, is_executable(mode));
+        match self.files.read_source(path, keep).map_err(failed)?? {
+            Answer::File { digest, mode } => {
+                Ok(Node::File { digest, executable: is_executable(mode) })
             }
-            FileKind::Directory => self.folder(path, depth),
-            FileKind::Symlink => self.link(path, &file),
-            FileKind::Other => Err(SourceError::Special(path.clone())),
+            _ => Err(self.vanished(path)),
         }
     }
 
@@ -221,34 +128,39 @@ impl Ingest<'_> {
         if depth > DEPTH_MAX {
             return Err(SourceError::Depth(self.top.clone()));
         }
-        let failed = |source| SourceError::Read { path: path.clone(), source };
+        let listing = self.files.listing(path).map_err(unreadable)?;
+        let listing = listing.ok_or_else(|| self.vanished(path))?;
+        if listing.has_unnamable {
+            return Err(SourceError::Name(path.clone()));
+        }
         let mut draft = Draft::new();
-        for entry in fs::read_dir(self.files.absolute(path)).map_err(failed)? {
-            let name = entry.map_err(failed)?.file_name().into_string();
-            let name = name.map_err(|_name| SourceError::Name(path.clone()))?;
-            let name = PathSegment::new(name).map_err(|_source| SourceError::Name(path.clone()))?;
+        for (name, _) in listing.children {
             let node = self.node(&path.child(&name), depth + 1)?;
             draft.add(self.store, &RelativePath::from(name), node)?;
         }
         Ok(Node::Directory(draft.finish(self.store)?))
     }
 
-    fn link(&self, path: &RelativePath, file: &Path) -> Result<Node, SourceError> {
+    fn link(&self, path: &RelativePath) -> Result<Node, SourceError> {
         let failed = |source| SourceError::Read { path: path.clone(), source };
-        let target = fs::read_link(file).map_err(failed)?;
-        let Some(text) = target.to_str().map(str::to_owned) else {
-            return Err(SourceError::Name(path.clone()));
+        let Answer::Link(text) = self.files.ask(path, Question::Source).map_err(failed)? else {
+            return Err(self.vanished(path));
         };
         let refuse = || SourceError::Link { path: path.clone(), target: text.clone() };
         let (folder, _) = path.split_last().ok_or_else(refuse)?;
         let resolved = resolve(&folder, &text).ok_or_else(refuse)?;
         // Inside a folder that is an input as a whole, the target must be part of it.
         let inside = path == self.top || resolved.strip_prefix(self.top).is_some();
-        if !inside || !self.files.absolute(&resolved).exists() {
+        if !inside || self.files.kind(&resolved).map_err(unreadable)?.is_none() {
             return Err(SourceError::Dangling { path: path.clone(), target: text });
         }
         SymlinkTarget::new(&text).map(Node::Symlink).map_err(|_source| refuse())
     }
+}
+
+/// Returns whether whoever owns a file may execute it.
+fn is_executable(mode: u32) -> bool {
+    mode & 0o100 != 0
 }
 
 /// Returns where a relative link in `folder` leads, if it stays inside the root.

@@ -3,13 +3,14 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
 use sha2::Digest as _;
 
 /// The length of every hash that `bld` uses, in bytes: both functions yield 256 bits.
 pub const HASH_BYTES: usize = 32;
 
 /// The functions that name blobs (REAPI `DigestFunction.Value`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum DigestFunction {
     /// SHA-256, what Bazel uses by default and what package indexes publish.
     Sha256,
@@ -46,7 +47,7 @@ impl FromStr for DigestFunction {
 }
 
 /// The name of a blob: what its bytes hash to, by which function, and how many they are.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Digest {
     function: DigestFunction,
     hash: [u8; HASH_BYTES],
@@ -228,11 +229,11 @@ impl std::io::Write for Hasher {
 }
 
 /// The digest of an encoded [`Directory`](crate::Directory): it names a whole tree.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct TreeDigest(pub Digest);
 
 /// The digest of an encoded [`Action`](crate::Action): the key of the action cache.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ActionDigest(pub Digest);
 
 impl fmt::Display for TreeDigest {

@@ -4,35 +4,57 @@ use std::borrow::Borrow;
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 /// The longest name of a child, in bytes: what Linux file systems accept (`NAME_MAX`).
 pub const NAME_BYTES_MAX: usize = 255;
 
 /// The name of one child of a directory: not empty, not `.` or `..`, no `/`, no NUL.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct PathSegment(String);
 
 impl PathSegment {
     /// Parses `name`.
     pub fn new(name: impl Into<String>) -> Result<Self, InvalidPath> {
         let name = name.into();
-        if name.is_empty() {
-            return Err(InvalidPath::Empty);
-        }
-        if name == "." || name == ".." {
-            return Err(InvalidPath::Dots(name));
-        }
-        if name.contains(['/', '\0']) {
-            return Err(InvalidPath::Character(name));
-        }
-        if name.len() > NAME_BYTES_MAX {
-            return Err(InvalidPath::Long(name));
-        }
+        check_segment(&name)?;
         Ok(Self(name))
     }
 
     /// Returns the name.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+fn check_segment(name: &str) -> Result<(), InvalidPath> {
+    if name.is_empty() {
+        return Err(InvalidPath::Empty);
+    }
+    if name == "." || name == ".." {
+        return Err(InvalidPath::Dots(name.to_owned()));
+    }
+    if name.contains(['/', '\0']) {
+        return Err(InvalidPath::Character(name.to_owned()));
+    }
+    if name.len() > NAME_BYTES_MAX {
+        return Err(InvalidPath::Long(name.to_owned()));
+    }
+    Ok(())
+}
+
+impl TryFrom<String> for PathSegment {
+    type Error = InvalidPath;
+
+    fn try_from(name: String) -> Result<Self, InvalidPath> {
+        Self::new(name)
+    }
+}
+
+impl From<PathSegment> for String {
+    fn from(segment: PathSegment) -> Self {
+        segment.0
     }
 }
 
@@ -55,7 +77,8 @@ impl AsRef<std::path::Path> for PathSegment {
 }
 
 /// A path below some root: segments with `/` between them; no segments name the root itself.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct RelativePath(String);
 
 impl RelativePath {
@@ -68,9 +91,7 @@ impl RelativePath {
     pub fn new(path: impl Into<String>) -> Result<Self, InvalidPath> {
         let path = path.into();
         if !path.is_empty() {
-            for segment in path.split('/') {
-                PathSegment::new(segment)?;
-            }
+            path.split('/').try_for_each(check_segment)?;
         }
         Ok(Self(path))
     }
@@ -134,6 +155,20 @@ impl RelativePath {
 impl fmt::Display for RelativePath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+impl TryFrom<String> for RelativePath {
+    type Error = InvalidPath;
+
+    fn try_from(path: String) -> Result<Self, InvalidPath> {
+        Self::new(path)
+    }
+}
+
+impl From<RelativePath> for String {
+    fn from(path: RelativePath) -> Self {
+        path.0
     }
 }
 

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use crate::{Digest, PathSegment, TreeDigest};
 
 /// The longest target of a symbolic link, in bytes: what Linux accepts (`PATH_MAX`, less its NUL).
@@ -15,7 +17,7 @@ pub struct Directory {
 }
 
 /// What a name in a directory stands for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Node {
     /// A file: the digest of its bytes, and whether it may be executed.
     File {
@@ -87,7 +89,8 @@ impl Directory {
 /// The target of a symbolic link, kept as it is: it may be absolute, dangle or lead outside.
 ///
 /// Nothing in `bld` follows one; only a sandboxed command does, inside its own root.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct SymlinkTarget(String);
 
 impl SymlinkTarget {
@@ -108,6 +111,20 @@ impl SymlinkTarget {
     /// Returns whether the target is an absolute path.
     pub fn is_absolute(&self) -> bool {
         self.0.starts_with('/')
+    }
+}
+
+impl TryFrom<String> for SymlinkTarget {
+    type Error = InvalidTarget;
+
+    fn try_from(target: String) -> Result<Self, InvalidTarget> {
+        Self::new(target)
+    }
+}
+
+impl From<SymlinkTarget> for String {
+    fn from(target: SymlinkTarget) -> Self {
+        target.0
     }
 }
 

@@ -1,15 +1,17 @@
 //! `bld build`.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
-use engine::{Goal, GoalStatus, Plan, Report};
+use engine::{Counts, Front, Goal, GoalOutcome, GoalStatus, Plan, Receipt, Report};
 use model::RelativePath;
 use serde_json::{Value, json};
 use store::LocalStore;
 
 use crate::error::CliError;
-use crate::planned::{ExecuteArgs, Planned, SelectArgs};
+use crate::planned::{ExecuteArgs, Planned, SandboxArg, SelectArgs};
+use crate::receipts::{Looked, Receipts};
 use crate::record::{self, BuildRecord};
 use crate::settings::Settings;
 use crate::terminal::{Paint, count, say, say_json, tell};
@@ -36,29 +38,108 @@ pub(crate) struct BuildArgs {
 }
 
 pub(crate) fn run(settings: &Settings, args: &BuildArgs) -> Result<ExitCode, CliError> {
-    let planned = Planned::new(settings, &args.patterns, &args.select)?;
-    let report = planned.build(&args.execute)?;
+    let mut workspace = OpenWorkspace::find(settings)?;
+    let patterns = workspace.patterns(&args.patterns)?;
+    let receipts = Receipts::of(settings, &workspace, &patterns, &args.select);
+    // Whoever asks for something to be run again, or without a sandbox, is not answered from memory.
+    let asks_again = args.execute.retry_failed || args.execute.sandbox == SandboxArg::None;
+    let looked = if asks_again { None } else { receipts.look(&mut workspace)? };
+    if let Some(looked) = &looked
+        && looked.is_done()
+    {
+        return nothing_to_do(settings, &workspace, &receipts, looked);
+    }
+    let planned = match looked.as_ref().and_then(Looked::remembered) {
+        Some(remembered) => Planned::again(settings, workspace, remembered, &args.select)?,
+        None => Planned::of(settings, workspace, &patterns, &args.select)?,
+    };
+    let mut report = planned.build(&args.execute)?;
+    count_untouched(&planned.plan, &mut report);
     let Planned { workspace, store, plan, .. } = &planned;
     let files = output::write(workspace, store, plan, &report)?;
     record::save(workspace, store, &report)?;
-    answer(settings, workspace, store, plan, &report, files);
+    answer(settings, workspace, Some(store), &plan.goals, &report, files);
+    if !asks_again {
+        keep_receipt(&receipts, &planned, &report, looked, files)?;
+    }
     let failed = report.has_failed();
     planned.close(settings)?;
     Ok(if failed { ExitCode::from(exit::BUILD_FAILED) } else { exit::SUCCESS })
 }
 
+/// Counts the actions of what an earlier build had left in its place.
+fn count_untouched(plan: &Plan, report: &mut Report) {
+    let looked_at = report.counts.hits + report.counts.misses;
+    if report.goals.iter().any(|goal| !goal.is_fresh) {
+        report.counts.hits += plan.graph.actions().saturating_sub(looked_at);
+    }
+}
+
+/// Answers from a receipt alone.
+fn nothing_to_do(
+    settings: &Settings,
+    workspace: &OpenWorkspace,
+    receipts: &Receipts,
+    looked: &Looked,
+) -> Result<ExitCode, CliError> {
+    let front = looked.receipt.front();
+    let goals = if settings.json || front.has_axes { looked.receipt.goals() } else { None };
+    let (goals, outcomes) = goals.unwrap_or_default();
+    let counts = Counts { hits: front.actions, cpu_saved: front.cpu, ..Counts::default() };
+    let goal = |outcome: Option<GoalOutcome>| outcome.expect("all of it was built");
+    let report =
+        Report { goals: outcomes.into_iter().map(goal).collect(), counts, ran: Vec::new() };
+    answer(settings, workspace, None, &goals, &report, front.files);
+    record::save_idle(settings, &report)?;
+    if looked.changes.looked_again {
+        let snapshot = workspace.files.snapshot().over((*front.snapshot).clone());
+        let front = Front { snapshot: Arc::new(snapshot), ..front.clone() };
+        receipts.keep(&looked.receipt.with_front(front))?;
+    }
+    Ok(exit::SUCCESS)
+}
+
+fn keep_receipt(
+    receipts: &Receipts,
+    planned: &Planned,
+    report: &Report,
+    looked: Option<Looked>,
+    files: u64,
+) -> Result<(), CliError> {
+    let plan = &planned.plan;
+    let seen = planned.workspace.files.snapshot();
+    let again = looked.filter(|_| report.goals.iter().any(|goal| !goal.is_fresh));
+    let snapshot = match &again {
+        // What was not worked on depends on what it depended on.
+        Some(looked) => seen.over((*looked.receipt.front().snapshot).clone()),
+        None => seen,
+    };
+    let front = Front {
+        snapshot: Arc::new(snapshot),
+        ended: record::now(),
+        actions: plan.graph.actions(),
+        cpu: report.counts.cpu_saved + report.counts.cpu_spent,
+        files,
+        is_complete: !report.has_failed(),
+        has_axes: plan.goals.iter().any(|goal| !goal.cell.0.is_empty()),
+    };
+    receipts.keep(&match again {
+        Some(looked) => looked.receipt.renewed(front, &plan.goals, &report.goals),
+        None => Receipt::new(front, plan, &report.goals, &planned.asked),
+    })
+}
+
 fn answer(
     settings: &Settings,
     workspace: &OpenWorkspace,
-    store: &LocalStore,
-    plan: &Plan,
+    store: Option<&LocalStore>,
+    all: &[Goal],
     report: &Report,
     files: u64,
 ) {
     let summary = BuildRecord::of(report);
     if settings.json {
-        let goals: Vec<_> = plan
-            .goals
+        let goals: Vec<_> = all
             .iter()
             .zip(&report.goals)
             .map(|(goal, outcome)| {
@@ -76,8 +157,10 @@ fn answer(
         say_json(&json!({ "goals": goals, "summary": summary }));
         return;
     }
-    grid::print(plan, report);
-    show_failures(workspace, store, plan, report);
+    grid::print(all, report);
+    if let Some(store) = store {
+        show_failures(workspace, store, all, report);
+    }
     let seconds = |duration: Duration| duration.as_secs_f64();
     let counts = report.counts;
     if counts.misses == 0 && counts.failures == 0 {
@@ -109,10 +192,10 @@ fn failure_json(workspace: &OpenWorkspace, goal: &Goal, status: &GoalStatus) -> 
     })
 }
 
-fn show_failures(workspace: &OpenWorkspace, store: &LocalStore, plan: &Plan, report: &Report) {
+fn show_failures(workspace: &OpenWorkspace, store: &LocalStore, goals: &[Goal], report: &Report) {
     let paint = Paint::for_stderr();
     let mut shown = Vec::new();
-    for (goal, outcome) in plan.goals.iter().zip(&report.goals) {
+    for (goal, outcome) in goals.iter().zip(&report.goals) {
         let GoalStatus::Failed(failure) = &outcome.status else { continue };
         // One action may be why many goals failed.
         if shown.contains(&failure.owner) {

@@ -41,7 +41,7 @@ pub(crate) fn run(settings: &Settings, args: &LockArgs) -> Result<ExitCode, CliE
     let _interrupts = Interrupts::watch(&display, settings.json)?;
     let network = network(args.offline);
     let outside = Outside::new(&workspace, &store, requests, network, display)?;
-    let old = lockfile::read(&workspace.lock_path())?;
+    let old = lockfile::read(&workspace)?;
     if args.locked {
         lockfile::check(old.as_ref(), &outside, store.function())?;
         if settings.json {

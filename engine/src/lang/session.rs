@@ -10,10 +10,10 @@ use starlark::values::ProvidesStaticType;
 
 use super::mistake;
 use super::rule::Target;
+use crate::disk::OUTPUT_FOLDER;
 use crate::files::{FileKind, Files};
 use crate::graph::{Graph, Owner};
 use crate::label::is_build_file;
-use crate::source::OUTPUT_FOLDER;
 
 /// How many files a glob may look at: more is a folder that does not belong into a workspace.
 const GLOB_FILES_MAX: usize = 200_000;

@@ -1,0 +1,154 @@
+//! Where receipts are kept, and what a workspace looks like beside the one of its last build.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use engine::{Changes, Goal, GoalOutcome, Pattern, Receipt, Remembered, is_at_or_below};
+use model::{Digest, DigestFunction, RelativePath};
+
+use crate::error::CliError;
+use crate::planned::SelectArgs;
+use crate::settings::Settings;
+use crate::workspace::OpenWorkspace;
+
+/// How many receipts of one workspace are kept: what somebody builds in turn on one day.
+const RECEIPTS_MAX: usize = 8;
+
+/// How long a receipt answers: what it answers for is not seen to be used, and would look forgotten to the collector.
+const AGE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Where the receipt of one kind of build is.
+pub(crate) struct Receipts {
+    path: PathBuf,
+}
+
+/// A receipt, and how the workspace differs from it.
+pub(crate) struct Looked {
+    pub(crate) receipt: Receipt,
+    pub(crate) changes: Changes,
+}
+
+impl Receipts {
+    /// Returns where the receipt of building these patterns with these settings by this `bld` is.
+    pub(crate) fn of(
+        settings: &Settings,
+        workspace: &OpenWorkspace,
+        patterns: &[Pattern],
+        select: &SelectArgs,
+    ) -> Self {
+        let patterns = patterns.iter().map(|it| format!("{}{}", it.targets, it.cells));
+        let patterns: BTreeSet<String> = patterns.collect();
+        let key = format!("{patterns:?} {:?} {}", select.settings, this_program());
+        let root = workspace.root.to_string_lossy();
+        let folder = settings.store.join("receipts").join(short(&root));
+        Self { path: folder.join(short(&key)) }
+    }
+
+    /// Returns the receipt, and how the workspace differs from it; `None` if there is none that answers. The
+    /// workspace's files know from then on what the receipt says of them.
+    pub(crate) fn look(&self, workspace: &mut OpenWorkspace) -> Result<Option<Looked>, CliError> {
+        let receipt = fs::read(&self.path).ok().and_then(Receipt::parse);
+        let Some(receipt) = receipt else { return Ok(None) };
+        workspace.remember(Arc::clone(&receipt.front().snapshot))?;
+        let ended = UNIX_EPOCH + Duration::from_secs(receipt.front().ended);
+        let is_young = SystemTime::now().duration_since(ended).is_ok_and(|age| age < AGE_MAX);
+        if !is_young {
+            return Ok(None);
+        }
+        let changes = receipt.front().snapshot.look(&workspace.files, threads());
+        Ok(Some(Looked { receipt, changes }))
+    }
+
+    /// Keeps a receipt for the next build of this kind.
+    pub(crate) fn keep(&self, receipt: &Receipt) -> Result<(), CliError> {
+        let folder = self.path.parent().expect("it lies in a folder");
+        fs::create_dir_all(folder).map_err(CliError::disk("create", folder))?;
+        let beside = self.path.with_extension(format!("new-{}", std::process::id()));
+        fs::write(&beside, receipt.bytes()).map_err(CliError::disk("write", &beside))?;
+        fs::rename(&beside, &self.path).map_err(CliError::disk("write", &self.path))?;
+        prune(folder)
+    }
+}
+
+/// Removes all receipts but the newest.
+fn prune(folder: &Path) -> Result<(), CliError> {
+    let mut kept = Vec::new();
+    for entry in fs::read_dir(folder).map_err(CliError::disk("list", folder))? {
+        let path = entry.map_err(CliError::disk("list", folder))?.path();
+        // Somebody else may have removed it.
+        if let Ok(written) = path.metadata().and_then(|metadata| metadata.modified()) {
+            kept.push((written, path));
+        }
+    }
+    kept.sort();
+    for (_, path) in kept.iter().rev().skip(RECEIPTS_MAX) {
+        let _ = fs::remove_file(path);
+    }
+    Ok(())
+}
+
+impl Looked {
+    /// Returns whether everything is as the build left it, and nothing had failed.
+    pub(crate) fn is_done(&self) -> bool {
+        self.changes.is_none() && self.receipt.front().is_complete
+    }
+
+    /// Returns the remembered plan, if it is still the right one, and of each goal what it came to, if that still
+    /// stands: no input of it changed, and its outputs are in their places.
+    pub(crate) fn remembered(&self) -> Option<Remembered> {
+        if self.changes.loading {
+            return None;
+        }
+        let mut remembered = self.receipt.remembered()?;
+        let output = RelativePath::new(engine::OUTPUT_FOLDER).expect("a constant");
+        let (mut inputs, mut results) = (BTreeSet::new(), BTreeSet::new());
+        for path in &self.changes.sources {
+            match path.strip_prefix(&output) {
+                Some(result) => results.insert(result),
+                None => inputs.insert(path.clone()),
+            };
+        }
+        let reached = remembered.plan.graph.reached(&inputs);
+        let goals = remembered.plan.goals.iter().zip(&mut remembered.outcomes);
+        for (goal, outcome) in goals {
+            let is_reached = goal.outputs.iter().any(|(_, artifact)| reached[artifact.node]);
+            if is_reached || is_displaced(goal, outcome.as_ref(), &results) {
+                *outcome = None;
+            }
+        }
+        Some(remembered)
+    }
+}
+
+/// Returns whether one of the changed paths below `bld-out` is, or lies in, an output of the goal.
+fn is_displaced(
+    goal: &Goal,
+    outcome: Option<&GoalOutcome>,
+    results: &BTreeSet<RelativePath>,
+) -> bool {
+    let Some(outcome) = outcome.filter(|_| !results.is_empty()) else { return false };
+    let mut places = outcome.outputs.iter().map(|(path, _)| goal.label.package.join(path));
+    places.any(|place| is_at_or_below(results, &place))
+}
+
+/// Returns how many threads look at files at once.
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+/// Returns what tells this program from another, or from the same compiled anew.
+fn this_program() -> String {
+    let metadata = fs::metadata("/proc/self/exe");
+    let identity = metadata.map(|it| {
+        (it.dev(), it.ino(), it.size(), it.mtime(), it.mtime_nsec(), it.ctime(), it.ctime_nsec())
+    });
+    format!("{} {identity:?}", env!("CARGO_PKG_VERSION"))
+}
+
+fn short(text: &str) -> String {
+    Digest::of(DigestFunction::Blake3, text.as_bytes()).short()
+}

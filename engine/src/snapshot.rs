@@ -1,0 +1,265 @@
+//! What the files of a workspace looked like when they were last looked at, so that most need not be read again.
+//!
+//! As git's index does, an answer is kept with what `stat` said of the file before it was read. The answer holds as
+//! long as `stat` says the same, unless the file may have changed again within the clock's granularity
+//! (<https://git-scm.com/docs/racy-git>): such a file is read again.
+
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::time::Duration;
+
+use model::{Digest, PathSegment, RelativePath};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, open, statat};
+use serde::{Deserialize, Serialize};
+
+use crate::disk::DiskFiles;
+use crate::files::FileKind;
+
+/// How fine the times of files are, at worst: two seconds, on FAT (kernel ticks elsewhere).
+const GRANULARITY: Duration = Duration::from_secs(2);
+
+/// What was asked of a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) enum Question {
+    /// What stands there. Nothing is followed.
+    Kind,
+    /// The text of a file. Links are followed.
+    Text,
+    /// What stands in a folder. Links to it are followed.
+    Listing,
+    /// What a file or link is as an input, or as a result. Nothing is followed.
+    Source,
+}
+
+/// What was found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Answer {
+    /// Nothing.
+    Absent,
+    /// Something of this kind.
+    Kind(FileKind),
+    /// A text with this digest.
+    Text(Digest),
+    /// Children, sorted by name.
+    Listing(Listing),
+    /// A file with this digest and these permissions.
+    File {
+        /// Of its bytes.
+        digest: Digest,
+        /// The permission bits.
+        mode: u32,
+    },
+    /// A symbolic link to this.
+    Link(String),
+}
+
+/// What stands in a folder.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Listing {
+    /// The children that can be named, sorted.
+    pub(crate) children: Vec<(PathSegment, FileKind)>,
+    /// Whether there are others, whose names are not UTF-8.
+    pub(crate) has_unnamable: bool,
+}
+
+/// What the system says of a file without reading it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Stat {
+    device: u64,
+    inode: u64,
+    size: u64,
+    /// In nanoseconds since the epoch.
+    modified: i64,
+    /// In nanoseconds since the epoch; nobody can set it.
+    changed: i64,
+    pub(crate) mode: u32,
+}
+
+impl Stat {
+    pub(crate) fn kind(&self) -> FileKind {
+        match FileType::from_raw_mode(self.mode) {
+            FileType::RegularFile => FileKind::File,
+            FileType::Directory => FileKind::Directory,
+            FileType::Symlink => FileKind::Symlink,
+            _ => FileKind::Other,
+        }
+    }
+
+    /// Returns whether the file cannot change any more without its times changing too; `now` is when it was looked
+    /// at. A time in the future, from before a clock was set back, is never settled.
+    fn is_settled(&self, now: i64) -> bool {
+        let granularity = i64::try_from(GRANULARITY.as_nanos()).expect("a few seconds");
+        self.modified.max(self.changed).saturating_add(granularity) < now
+    }
+}
+
+/// An answer, and when it holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Seen {
+    /// `None` where nothing was.
+    stat: Option<Stat>,
+    settled: bool,
+    pub(crate) answer: Answer,
+}
+
+impl Seen {
+    /// `stat` is from before the file was read: what changes meanwhile shows the next time.
+    pub(crate) fn new(stat: Option<Stat>, now: i64, answer: Answer) -> Self {
+        Self { stat, settled: stat.is_none_or(|stat| stat.is_settled(now)), answer }
+    }
+
+    /// Returns the answer if it still holds for a file of which the system now says `stat`.
+    pub(crate) fn holds(&self, stat: Option<&Stat>) -> Option<&Answer> {
+        (self.settled && self.stat.as_ref() == stat).then_some(&self.answer)
+    }
+}
+
+/// What was asked and found, in the order of paths.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Snapshot(Vec<Entry>);
+
+type Entry = (RelativePath, Question, Seen);
+
+impl Snapshot {
+    pub(crate) fn new(seen: BTreeMap<(RelativePath, Question), Seen>) -> Self {
+        Self(seen.into_iter().map(|((path, question), seen)| (path, question, seen)).collect())
+    }
+
+    pub(crate) fn get(&self, path: &RelativePath, question: Question) -> Option<&Seen> {
+        let place =
+            self.0.binary_search_by(|(at, asked, _)| (at, asked).cmp(&(path, &question))).ok()?;
+        Some(&self.0[place].2)
+    }
+
+    /// Returns how many things were asked.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Returns whether nothing was asked.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Returns this with what `other` has besides, which is older.
+    #[must_use]
+    pub fn over(self, other: Self) -> Self {
+        let mut merged = Vec::with_capacity(self.0.len().max(other.0.len()));
+        let mut older = other.0.into_iter().peekable();
+        for entry in self.0 {
+            while let Some(before) = older.next_if(|it| (&it.0, it.1) < (&entry.0, entry.1)) {
+                merged.push(before);
+            }
+            older.next_if(|it| (&it.0, it.1) == (&entry.0, entry.1));
+            merged.push(entry);
+        }
+        merged.extend(older);
+        Self(merged)
+    }
+
+    /// Looks at every file again, with as many threads as `threads`, and says what is different now.
+    pub fn look(&self, files: &DiskFiles, threads: usize) -> Changes {
+        let per_thread = self.0.len().div_ceil(threads.max(1)).max(1);
+        let parts: Vec<Changes> = std::thread::scope(|scope| {
+            let looking: Vec<_> = self
+                .0
+                .chunks(per_thread)
+                .map(|entries| scope.spawn(move || look_at(entries, files)))
+                .collect();
+            looking.into_iter().map(|part| part.join().expect("looking does not panic")).collect()
+        });
+        let mut all = Changes::default();
+        for part in parts {
+            all.loading |= part.loading;
+            all.sources.extend(part.sources);
+            all.looked_again |= part.looked_again;
+        }
+        all
+    }
+}
+
+/// How the files differ from a snapshot.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Whether something is different that loading looks at.
+    pub loading: bool,
+    /// The inputs and results that are different, sorted.
+    pub sources: Vec<RelativePath>,
+    /// Whether a file had to be read to know that it is the same; a new snapshot saves that.
+    pub looked_again: bool,
+}
+
+impl Changes {
+    /// Returns whether everything is as it was.
+    pub fn is_none(&self) -> bool {
+        !self.loading && self.sources.is_empty()
+    }
+}
+
+fn look_at(entries: &[Entry], files: &DiskFiles) -> Changes {
+    let mut changes = Changes::default();
+    // What a path is, is mostly asked right before what is in it: the system is asked once.
+    let mut kind: Option<(&RelativePath, Option<Stat>)> = None;
+    for (path, question, seen) in entries {
+        let stat = match kind.take() {
+            Some((at, stat)) if *question == Question::Source && at == path => Ok(stat),
+            _ => files.stat(path, *question),
+        };
+        if let Ok(stat) = stat {
+            kind = (*question == Question::Kind).then_some((path, stat));
+            if seen.holds(stat.as_ref()).is_some() || is_kind(seen, stat.as_ref()) {
+                continue;
+            }
+        }
+        if files.ask(path, *question).is_ok_and(|now| now == seen.answer) {
+            changes.looked_again = true;
+        } else if *question == Question::Source {
+            changes.sources.push(path.clone());
+        } else {
+            changes.loading = true;
+        }
+    }
+    changes
+}
+
+/// Returns whether only the kind was asked, and it is that.
+fn is_kind(seen: &Seen, stat: Option<&Stat>) -> bool {
+    match (&seen.answer, stat) {
+        (Answer::Kind(kind), Some(stat)) => stat.kind() == *kind,
+        _ => false,
+    }
+}
+
+/// A folder that paths are looked up from: shorter ways for the system.
+#[derive(Debug)]
+pub(crate) struct Base(OwnedFd);
+
+impl Base {
+    pub(crate) fn open(root: &Path) -> std::io::Result<Self> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Ok(Self(open(root, flags, Mode::empty())?))
+    }
+
+    /// Returns what the system says of a path, or `None` if nothing is there.
+    pub(crate) fn stat(&self, path: &RelativePath, follow: bool) -> std::io::Result<Option<Stat>> {
+        let name = if path.is_root() { "." } else { path.as_str() };
+        let flags = if follow { AtFlags::empty() } else { AtFlags::SYMLINK_NOFOLLOW };
+        match statat(&self.0, name, flags) {
+            Ok(stat) => Ok(Some(Stat {
+                device: stat.st_dev,
+                inode: stat.st_ino,
+                size: u64::try_from(stat.st_size).unwrap_or_default(),
+                modified: nanoseconds(stat.st_mtime, stat.st_mtime_nsec),
+                changed: nanoseconds(stat.st_ctime, stat.st_ctime_nsec),
+                mode: stat.st_mode,
+            })),
+            Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+fn nanoseconds(seconds: i64, nanoseconds: impl TryInto<i64>) -> i64 {
+    seconds.saturating_mul(1_000_000_000).saturating_add(nanoseconds.try_into().unwrap_or_default())
+}
