@@ -21,14 +21,14 @@ pub(crate) fn place(workspace: &OpenWorkspace, goal: &Goal, path: &RelativePath)
 }
 
 /// Puts every goal's outputs, or its failure's log, in its place; what is there already stays, and what the same
-/// goals made before and make no more goes. What an earlier build left in its place is not looked at.
-/// Returns how many files there are.
+/// goals made before and make no more goes. Returns for each goal how many files it made; where two made the same,
+/// they are the first one's.
 pub(crate) fn write(
     workspace: &OpenWorkspace,
     store: &LocalStore,
     plan: &Plan,
     report: &Report,
-) -> Result<u64, CliError> {
+) -> Result<Vec<u64>, CliError> {
     let taken = places(plan, report)?;
     // Builds in one workspace write one after the other: they may make the same files.
     let _alone = workspace.alone("writing")?;
@@ -48,13 +48,9 @@ pub(crate) fn write(
         made.write(workspace)?;
     }
     let copier = Copier { store, workspace, beside: workspace.notes().join("new") };
-    let mut files = 0;
+    let mut files = vec![0; plan.goals.len()];
     for (path, output) in &taken {
-        files += if output.is_fresh {
-            copier.put(output.node, path)?
-        } else {
-            copier.count(output.node)?
-        };
+        files[output.number] += copier.put(output.node, path)?;
     }
     write_failures(workspace, store, plan, report)?;
     Ok(files)
@@ -62,9 +58,10 @@ pub(crate) fn write(
 
 /// Something that belongs under `bld-out`.
 struct Output<'a> {
+    /// The number of the goal that makes it, and the goal.
+    number: usize,
     goal: &'a Goal,
     node: &'a Node,
-    is_fresh: bool,
 }
 
 /// Returns what stands where below `bld-out`.
@@ -73,15 +70,13 @@ fn places<'a>(
     report: &'a Report,
 ) -> Result<BTreeMap<RelativePath, Output<'a>>, CliError> {
     let mut taken: BTreeMap<RelativePath, Output<'a>> = BTreeMap::new();
-    for (goal, outcome) in plan.goals.iter().zip(&report.goals) {
+    for (number, (goal, outcome)) in plan.goals.iter().zip(&report.goals).enumerate() {
         for (path, node) in &outcome.outputs {
             let path = goal.label.package.join(path);
-            let output =
-                taken.entry(path.clone()).or_insert(Output { goal, node, is_fresh: false });
+            let output = taken.entry(path.clone()).or_insert(Output { number, goal, node });
             if output.node != node {
                 return Err(collision(&path, output.goal, &path, goal));
             }
-            output.is_fresh |= outcome.is_fresh;
         }
     }
     for (path, output) in &taken {
@@ -162,16 +157,6 @@ impl Copier<'_> {
             Node::Symlink(target) => self.put_link(target.as_str(), path).map(|()| 1),
             Node::Directory(tree) => self.put_tree(*tree, path),
         }
-    }
-
-    /// Returns how many files something is that is in its place.
-    fn count(&self, node: &Node) -> Result<u64, CliError> {
-        let Node::Directory(tree) = node else { return Ok(1) };
-        let mut files = 0;
-        for (_, node) in self.directory(*tree)?.children() {
-            files += self.count(node)?;
-        }
-        Ok(files)
     }
 
     fn directory(&self, tree: TreeDigest) -> Result<Directory, CliError> {

@@ -6,9 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::ValueEnum;
-use engine::{
-    Build, BuildOptions, GoalOutcome, LockRequest, LockedMember, Pattern, Plan, Remembered, Report,
-};
+use engine::{Build, BuildOptions, LockRequest, LockedMember, Part, Pattern, Plan, Report};
 use executor::{Limits, LocalExecutor, Rung};
 use fetch::Lock;
 use store::LocalStore;
@@ -88,8 +86,6 @@ pub(crate) struct Planned {
     pub(crate) plan: Arc<Plan>,
     /// What the workspace asked to be locked.
     pub(crate) asked: Vec<LockRequest>,
-    /// What of the plan's goals is known already, and is not worked on.
-    known: Vec<Option<GoalOutcome>>,
     trees: Arc<LockedTrees>,
     interrupts: Arc<Interrupts>,
 }
@@ -127,22 +123,21 @@ impl Planned {
             Ok(members)
         };
         let plan = workspace.engine().plan_locking(patterns, &chosen, lock)?;
-        let known = vec![None; plan.goals.len()];
         let trees = trees.expect("planning locks");
-        Ok(begun.planned(workspace, Remembered { plan, outcomes: known, requests: asked }, trees))
+        Ok(begun.planned(workspace, plan, asked, trees))
     }
 
-    /// Goes on from what an earlier build remembers, where nothing changed that the plan depends on.
+    /// Takes up a part of an earlier plan, where nothing changed that the plan depends on.
     pub(crate) fn again(
         settings: &Settings,
         workspace: OpenWorkspace,
-        remembered: Remembered,
+        part: Part,
         args: &SelectArgs,
     ) -> Result<Self, CliError> {
         let begun = Begun::new(settings, &workspace)?;
-        let outside = begun.outside(&workspace, remembered.requests.clone(), args)?;
+        let outside = begun.outside(&workspace, part.requests.clone(), args)?;
         let lock = lockfile::ensure(&workspace, &outside, args.locked)?;
-        Ok(begun.planned(workspace, remembered, LockedTrees { outside, lock }))
+        Ok(begun.planned(workspace, part.plan, part.requests, LockedTrees { outside, lock }))
     }
 
     /// Builds every goal of the plan. Ends in an orderly way when a signal comes.
@@ -160,8 +155,7 @@ impl Planned {
             options(args, rung),
             Arc::clone(&self.display) as Arc<dyn engine::Events>,
         );
-        let report = self.drive(build.run_beyond(self.known.clone()))?;
-        report.map_err(CliError::Build)
+        self.drive(build.run())?.map_err(CliError::Build)
     }
 
     /// Returns what the work comes to, unless a signal comes first.
@@ -177,10 +171,11 @@ impl Planned {
     /// Ends all that is pinned, and brings the store down to its budget if it has grown.
     pub(crate) fn close(self, settings: &Settings) -> Result<(), CliError> {
         let grown = self.store.bytes_written() > 0;
+        let is_over = grown && self.store.may_exceed(settings.store_budget)?;
         let function = self.workspace.config.function;
         // What this build pinned counts only until here.
         drop(self);
-        if grown {
+        if is_over {
             settings.open_store(function)?.collect(settings.store_budget)?;
         }
         Ok(())
@@ -215,16 +210,16 @@ impl Begun {
     fn planned(
         self,
         workspace: OpenWorkspace,
-        remembered: Remembered,
+        plan: Plan,
+        asked: Vec<LockRequest>,
         trees: LockedTrees,
     ) -> Planned {
         Planned {
             workspace,
             store: self.store,
             display: self.display,
-            plan: Arc::new(remembered.plan),
-            asked: remembered.requests,
-            known: remembered.outcomes,
+            plan: Arc::new(plan),
+            asked,
             trees: Arc::new(trees),
             interrupts: self.interrupts,
         }

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use engine::{Changes, Goal, GoalOutcome, Pattern, Receipt, Remembered, is_at_or_below};
-use model::{Digest, DigestFunction, RelativePath};
+use engine::{Changes, Part, Pattern, Receipt};
+use model::{Digest, DigestFunction};
 
 use crate::error::CliError;
 use crate::planned::SelectArgs;
@@ -97,42 +97,10 @@ impl Looked {
         self.changes.is_none() && self.receipt.front().is_complete
     }
 
-    /// Returns the remembered plan, if it is still the right one, and of each goal what it came to, if that still
-    /// stands: no input of it changed, and its outputs are in their places.
-    pub(crate) fn remembered(&self) -> Option<Remembered> {
-        if self.changes.loading {
-            return None;
-        }
-        let mut remembered = self.receipt.remembered()?;
-        let output = RelativePath::new(engine::OUTPUT_FOLDER).expect("a constant");
-        let (mut inputs, mut results) = (BTreeSet::new(), BTreeSet::new());
-        for path in &self.changes.sources {
-            match path.strip_prefix(&output) {
-                Some(result) => results.insert(result),
-                None => inputs.insert(path.clone()),
-            };
-        }
-        let reached = remembered.plan.graph.reached(&inputs);
-        let goals = remembered.plan.goals.iter().zip(&mut remembered.outcomes);
-        for (goal, outcome) in goals {
-            let is_reached = goal.outputs.iter().any(|(_, artifact)| reached[artifact.node]);
-            if is_reached || is_displaced(goal, outcome.as_ref(), &results) {
-                *outcome = None;
-            }
-        }
-        Some(remembered)
+    /// Returns what has to be worked on again, if the rest still stands.
+    pub(crate) fn part(&self) -> Option<Part> {
+        self.receipt.part(&self.changes)
     }
-}
-
-/// Returns whether one of the changed paths below `bld-out` is, or lies in, an output of the goal.
-fn is_displaced(
-    goal: &Goal,
-    outcome: Option<&GoalOutcome>,
-    results: &BTreeSet<RelativePath>,
-) -> bool {
-    let Some(outcome) = outcome.filter(|_| !results.is_empty()) else { return false };
-    let mut places = outcome.outputs.iter().map(|(path, _)| goal.label.package.join(path));
-    places.any(|place| is_at_or_below(results, &place))
 }
 
 /// Returns how many threads look at files at once.

@@ -58,6 +58,18 @@ impl Node {
     }
 }
 
+impl Node {
+    /// Like [`Node::needs`], to number nodes anew.
+    pub(crate) fn needs_mut(&mut self) -> Box<dyn Iterator<Item = &mut Artifact> + '_> {
+        match self {
+            Self::Source(_) | Self::Locked(_) | Self::Write { .. } => Box::new(std::iter::empty()),
+            Self::Tree(tree) => Box::new(tree.entries.iter_mut().map(|(_, artifact)| artifact)),
+            Self::Run(run) => Box::new(run.inputs.iter_mut().map(|(_, artifact)| artifact)),
+            Self::Builtin(builtin) => Box::new(builtin.inputs.iter_mut()),
+        }
+    }
+}
+
 /// A tree put together from artifacts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TreeNode {
@@ -157,19 +169,6 @@ impl Graph {
         self.nodes.iter().filter(is_action).count() as u64
     }
 
-    /// Returns for each node whether it is, or needs, one of these sources or something below one.
-    pub fn reached(&self, sources: &BTreeSet<RelativePath>) -> Vec<bool> {
-        let mut reached = Vec::with_capacity(self.nodes.len());
-        for node in &self.nodes {
-            let changed = match node {
-                Node::Source(path) => is_at_or_below(sources, path),
-                _ => node.needs().any(|it| reached[it.node]),
-            };
-            reached.push(changed);
-        }
-        reached
-    }
-
     /// Returns how many nodes there are.
     pub fn len(&self) -> usize {
         self.nodes.len()
@@ -235,12 +234,6 @@ impl Graph {
         };
         name(&artifact.below).or_else(|| name(&artifact.output)).or_else(own).unwrap_or_default()
     }
-}
-
-/// Returns whether one of `paths` is `place` or lies below it.
-pub fn is_at_or_below(paths: &BTreeSet<RelativePath>, place: &RelativePath) -> bool {
-    let mut near = paths.range(place..).take_while(|it| it.as_str().starts_with(place.as_str()));
-    near.any(|path| path.strip_prefix(place).is_some())
 }
 
 /// Returns the first path that lies inside another, and that one.

@@ -23,6 +23,7 @@ mod label;
 mod lang;
 mod load;
 mod receipt;
+mod shelf;
 mod snapshot;
 mod source;
 
@@ -36,10 +37,8 @@ pub use config::{CONFIG_FILE, Config, ConfigError, Mirror};
 pub use diagnostic::{Diagnostic, Place, suggest};
 pub use disk::{DiskFiles, OUTPUT_FOLDER};
 pub use files::{FileKind, Files, FilesError};
-pub use graph::{
-    Artifact, BuiltinNode, Graph, Node, NodeId, Owner, RunNode, TreeNode, is_at_or_below,
-};
+pub use graph::{Artifact, BuiltinNode, Graph, Node, NodeId, Owner, RunNode, TreeNode};
 pub use label::{BUILD_FILE, Label, LabelError, Pattern, Targets};
 pub use load::Workspace;
-pub use receipt::{Front, Receipt, Remembered};
+pub use receipt::{Front, Part, Receipt};
 pub use snapshot::{Changes, Snapshot};

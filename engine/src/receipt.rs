@@ -2,19 +2,24 @@
 //!
 //! A receipt holds what was seen of the workspace, the plan, and what each goal came to. If everything still looks the
 //! same there is nothing to do. If only inputs changed, the plan is still right, and only the goals that they reach are
-//! worked on.
+//! worked on: the others are not even decoded.
 
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use model::{Digest, DigestFunction, HASH_BYTES, Node as TreeNode, RelativePath};
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use crate::analyze::{Goal, LockRequest, Plan};
 use crate::build::{GoalOutcome, GoalStatus};
-use crate::graph::{Graph, Node};
-use crate::snapshot::Snapshot;
+use crate::disk::OUTPUT_FOLDER;
+use crate::graph::{Graph, Node, NodeId};
+use crate::shelf::{Shelf, encode};
+use crate::snapshot::{Changes, Snapshot};
 
 /// What a receipt's bytes begin with.
 const MAGIC: &[u8] = b"bld-receipt-1\n";
@@ -27,7 +32,7 @@ const LENGTH_BYTES: usize = 8;
 pub struct Front {
     /// What was seen of the workspace and of what was put under `bld-out`.
     pub snapshot: Arc<Snapshot>,
-    /// When the build ended, in seconds since the epoch.
+    /// When all of it was built or found, in seconds since the epoch.
     pub ended: u64,
     /// How many actions the plan has.
     pub actions: u64,
@@ -41,16 +46,15 @@ pub struct Front {
     pub has_axes: bool,
 }
 
-/// What one goal came to: its outputs, unless it has to be worked on again.
-type Kept = Option<Vec<(RelativePath, TreeNode)>>;
-
-/// What a receipt remembers of the plan.
+/// A part of a plan that has to be worked on again.
 #[derive(Debug)]
-pub struct Remembered {
-    /// The plan.
+pub struct Part {
+    /// The plan, with only those goals.
     pub plan: Plan,
-    /// What each goal came to, where that is to be kept.
-    pub outcomes: Vec<Option<GoalOutcome>>,
+    /// Their numbers among all goals, in order.
+    pub numbers: Vec<usize>,
+    /// How many files those of them had made that were built.
+    pub files: u64,
     /// What the workspace asked to be locked.
     pub requests: Vec<LockRequest>,
 }
@@ -61,49 +65,93 @@ pub struct Receipt {
     front: Front,
     bytes: Vec<u8>,
     goals: Range<usize>,
-    rest: Range<usize>,
+    plan: Range<usize>,
 }
 
+/// A goal, and what it came to unless it has to be worked on again: its outputs, and how many files they are.
+type Stored<'a> = (Cow<'a, Goal>, Option<(Vec<(RelativePath, TreeNode)>, u64)>);
+
+/// The goals, and what can be asked of them without decoding them.
 #[derive(Serialize, Deserialize)]
-struct Rest {
-    nodes: Vec<Node>,
+struct Goals {
+    /// Of `Stored`.
+    shelf: Shelf,
+    /// Those that have to be worked on again.
+    open: Vec<u32>,
+}
+
+/// The plan's graph, and what can be asked of it without decoding its nodes.
+#[derive(Serialize, Deserialize)]
+struct Whole {
+    /// Of `Node`.
+    nodes: Shelf,
+    /// For each node those that it needs.
+    needs: Vec<Vec<u32>>,
+    /// For each goal those that make its outputs.
+    makers: Vec<Vec<u32>>,
+    /// Of `(RelativePath, u32)`: the sources and their nodes, sorted.
+    sources: Shelf,
+    /// Of `(RelativePath, u32)`: the places of outputs below `bld-out` and their goals, sorted.
+    places: Shelf,
     /// Labels, and JSON.
     requests: Vec<(String, String)>,
 }
 
 impl Receipt {
-    /// Returns the receipt of a build.
+    /// Returns the receipt of a build; `files` says of each goal how many files it made.
     pub fn new(
         front: Front,
         plan: &Plan,
         outcomes: &[GoalOutcome],
+        files: &[u64],
         requests: &[LockRequest],
     ) -> Self {
-        let goals: Vec<(&Goal, Kept)> = plan.goals.iter().zip(outcomes.iter().map(kept)).collect();
-        let request = |it: &LockRequest| (it.label.clone(), it.wants.to_string());
-        let rest = (plan.graph.nodes(), requests.iter().map(request).collect::<Vec<_>>());
-        Self::assemble(front, &encode(&goals), &encode(&rest))
+        let stored: Vec<Stored<'_>> = plan
+            .goals
+            .iter()
+            .zip(outcomes.iter().zip(files))
+            .map(|(goal, (outcome, files))| (Cow::Borrowed(goal), kept(outcome, *files)))
+            .collect();
+        let open = (0..).zip(&stored).filter(|(_, (_, kept))| kept.is_none());
+        let open = open.map(|(number, _)| number).collect();
+        let goals = Goals { shelf: Shelf::of(&stored), open };
+        Self::assemble(front, &encode(&goals), &encode(&Whole::of(plan, requests)))
     }
 
-    /// Returns this with other outcomes of the same plan.
-    #[must_use]
-    pub fn renewed(&self, front: Front, goals: &[Goal], outcomes: &[GoalOutcome]) -> Self {
-        let goals: Vec<(&Goal, Kept)> = goals.iter().zip(outcomes.iter().map(kept)).collect();
-        Self::assemble(front, &encode(&goals), &self.bytes[self.rest.clone()])
+    /// Returns this with what the goals with these numbers came to now; `None` if this is damaged.
+    pub fn renewed(
+        &self,
+        front: Front,
+        numbers: &[usize],
+        outcomes: &[GoalOutcome],
+        files: &[u64],
+    ) -> Option<Self> {
+        let goals: Goals = self.decode(&self.goals)?;
+        let kept = outcomes.iter().zip(files).map(|(outcome, files)| kept(outcome, *files));
+        let kept: BTreeMap<usize, _> = numbers.iter().copied().zip(kept).collect();
+        let open = kept.iter().filter(|(_, kept)| kept.is_none());
+        let open = open.map(|(number, _)| u32::try_from(*number).ok()).collect::<Option<_>>()?;
+        let shelf = goals.shelf.with(|number| {
+            let kept = kept.get(&number)?;
+            let (goal, _): Stored<'_> = goals.shelf.get(number)?;
+            Some((goal, kept))
+        })?;
+        let goals = encode(&Goals { shelf, open });
+        Some(Self::assemble(front, &goals, &self.bytes[self.plan.clone()]))
     }
 
     /// Returns this with another front: what was seen again looked the same.
     #[must_use]
     pub fn with_front(&self, front: Front) -> Self {
-        Self::assemble(front, &self.bytes[self.goals.clone()], &self.bytes[self.rest.clone()])
+        Self::assemble(front, &self.bytes[self.goals.clone()], &self.bytes[self.plan.clone()])
     }
 
-    fn assemble(front: Front, goals: &[u8], rest: &[u8]) -> Self {
+    fn assemble(front: Front, goals: &[u8], plan: &[u8]) -> Self {
         let mut bytes = MAGIC.to_vec();
         append(&mut bytes, &encode(&front));
         let goals = append(&mut bytes, goals);
-        let rest = append(&mut bytes, rest);
-        Self { front, bytes, goals, rest }
+        let plan = append(&mut bytes, plan);
+        Self { front, bytes, goals, plan }
     }
 
     /// Parses a receipt; one that is torn or of another form is as good as none.
@@ -112,9 +160,9 @@ impl Receipt {
         let mut at = bytes.len() - rest.len();
         let front = section(&bytes, &mut at)?;
         let goals = section(&bytes, &mut at)?;
-        let rest = section(&bytes, &mut at)?;
+        let plan = section(&bytes, &mut at)?;
         let front = decode(&bytes, &front)?;
-        Some(Self { front, bytes, goals, rest })
+        Some(Self { front, bytes, goals, plan })
     }
 
     /// Returns the receipt's bytes.
@@ -127,34 +175,173 @@ impl Receipt {
         &self.front
     }
 
-    /// Returns the goals and what each came to, without the plan's graph.
+    /// Returns all goals and what each came to, if that stands; `None` if this is damaged.
     pub fn goals(&self) -> Option<(Vec<Goal>, Vec<Option<GoalOutcome>>)> {
-        let goals: Vec<(Goal, Kept)> = decode(&self.bytes, &self.goals)?;
-        let outcome = |(goal, kept): (Goal, Kept)| {
-            let outcome = kept.map(|outputs| outcome(&goal, outputs));
-            (goal, outcome)
+        let goals: Goals = self.decode(&self.goals)?;
+        let outcome = |(goal, kept): Stored<'_>| {
+            let outcome = kept.map(|(outputs, _)| outcome(&goal, outputs));
+            (goal.into_owned(), outcome)
         };
-        Some(goals.into_iter().map(outcome).unzip())
+        Some(goals.shelf.all()?.into_iter().map(outcome).unzip())
     }
 
-    /// Returns the plan, and what each of its goals came to.
-    pub fn remembered(&self) -> Option<Remembered> {
-        let (goals, outcomes) = self.goals()?;
-        let rest: Rest = decode(&self.bytes, &self.rest)?;
-        let graph = Graph::from_nodes(rest.nodes)?;
-        let request = |(label, wants): (String, String)| {
-            Some(LockRequest { label, wants: serde_json::from_str(&wants).ok()? })
-        };
-        let requests = rest.requests.into_iter().map(request).collect::<Option<_>>()?;
-        Some(Remembered { plan: Plan { graph, goals }, outcomes, requests })
+    /// Returns what has to be worked on again after these changes; `None` if the plan may not be right any more, or
+    /// this is damaged.
+    pub fn part(&self, changes: &Changes) -> Option<Part> {
+        if changes.loading {
+            return None;
+        }
+        let goals: Goals = self.decode(&self.goals)?;
+        let whole: Whole = self.decode(&self.plan)?;
+        let output = RelativePath::new(OUTPUT_FOLDER).expect("a constant");
+        let mut wanted: BTreeSet<u32> = goals.open.iter().copied().collect();
+        let mut changed = BTreeSet::new();
+        for path in &changes.sources {
+            match path.strip_prefix(&output) {
+                Some(result) => wanted.extend(at_or_above(&whole.places, &result)),
+                None => changed.extend(at_or_above(&whole.sources, path)),
+            }
+        }
+        wanted.extend(whole.reached(&changed));
+        whole.part(&goals.shelf, wanted)
+    }
+
+    fn decode<T: DeserializeOwned>(&self, section: &Range<usize>) -> Option<T> {
+        decode(&self.bytes, section)
     }
 }
 
+impl Whole {
+    fn of(plan: &Plan, requests: &[LockRequest]) -> Self {
+        let number = |id: NodeId| u32::try_from(id).expect("plans have fewer nodes");
+        let nodes = plan.graph.nodes();
+        let needs = nodes.iter().map(|node| node.needs().map(|it| number(it.node)).collect());
+        let makers =
+            plan.goals.iter().map(|it| it.outputs.iter().map(|(_, it)| number(it.node)).collect());
+        let source = |(id, node): (NodeId, &Node)| match node {
+            Node::Source(path) => Some((path.clone(), number(id))),
+            Node::Locked(_)
+            | Node::Write { .. }
+            | Node::Tree(_)
+            | Node::Run(_)
+            | Node::Builtin(_) => None,
+        };
+        let sources: BTreeSet<_> = nodes.iter().enumerate().filter_map(source).collect();
+        let places = plan.goals.iter().enumerate().flat_map(|(index, goal)| {
+            goal.outputs.iter().map(move |(path, _)| (goal.label.package.join(path), number(index)))
+        });
+        let places: BTreeSet<_> = places.collect();
+        let request = |it: &LockRequest| (it.label.clone(), it.wants.to_string());
+        Self {
+            nodes: Shelf::of(nodes),
+            needs: needs.collect(),
+            makers: makers.collect(),
+            sources: Shelf::of(sources),
+            places: Shelf::of(places),
+            requests: requests.iter().map(request).collect(),
+        }
+    }
+
+    /// Returns the goals that these nodes reach.
+    fn reached(&self, changed: &BTreeSet<u32>) -> BTreeSet<u32> {
+        let mut reached = vec![false; self.needs.len()];
+        let is_reached =
+            |reached: &[bool], id: &u32| reached.get(*id as usize).copied().unwrap_or(true);
+        for (id, needs) in (0..).zip(&self.needs) {
+            reached[id as usize] =
+                changed.contains(&id) || needs.iter().any(|it| is_reached(&reached, it));
+        }
+        let goals = (0..).zip(&self.makers);
+        goals
+            .filter(|(_, it)| it.iter().any(|it| is_reached(&reached, it)))
+            .map(|it| it.0)
+            .collect()
+    }
+
+    /// Returns the plan of these goals alone, and of those that make files in the same places.
+    fn part(&self, goals: &Shelf, mut wanted: BTreeSet<u32>) -> Option<Part> {
+        let mut pending: Vec<u32> = wanted.iter().copied().collect();
+        let mut chosen: BTreeMap<u32, Stored<'_>> = BTreeMap::new();
+        while let Some(number) = pending.pop() {
+            let stored: Stored<'_> = goals.get(number as usize)?;
+            for (path, _) in &stored.0.outputs {
+                let near = at_or_above(&self.places, &stored.0.label.package.join(path));
+                pending.extend(near.into_iter().filter(|number| wanted.insert(*number)));
+            }
+            chosen.insert(number, stored);
+        }
+        let (nodes, numbers) = self.nodes_for(&wanted)?;
+        let mut part = Part {
+            plan: Plan { graph: Graph::from_nodes(nodes)?, goals: Vec::new() },
+            numbers: wanted.into_iter().map(|number| number as usize).collect(),
+            files: 0,
+            requests: self.requests.iter().map(request).collect::<Option<_>>()?,
+        };
+        for (goal, kept) in chosen.into_values() {
+            let mut goal = goal.into_owned();
+            for (_, artifact) in &mut goal.outputs {
+                artifact.node = *numbers.get(&artifact.node)?;
+            }
+            part.plan.goals.push(goal);
+            part.files += kept.map_or(0, |(_, files)| files);
+        }
+        Some(part)
+    }
+
+    /// Returns the nodes that these goals need, numbered anew, and the new number of each.
+    fn nodes_for(&self, goals: &BTreeSet<u32>) -> Option<(Vec<Node>, BTreeMap<NodeId, NodeId>)> {
+        let mut needed = vec![false; self.needs.len()];
+        let mut pending = Vec::<u32>::new();
+        for goal in goals {
+            pending.extend(self.makers.get(*goal as usize)?);
+        }
+        while let Some(id) = pending.pop() {
+            if !std::mem::replace(needed.get_mut(id as usize)?, true) {
+                pending.extend(&self.needs[id as usize]);
+            }
+        }
+        let mut numbers = BTreeMap::new();
+        let mut nodes = Vec::new();
+        for id in (0..needed.len()).filter(|id| needed[*id]) {
+            let mut node: Node = self.nodes.get(id)?;
+            for artifact in node.needs_mut() {
+                artifact.node = *numbers.get(&artifact.node)?;
+            }
+            numbers.insert(id, nodes.len());
+            nodes.push(node);
+        }
+        Some((nodes, numbers))
+    }
+}
+
+fn request((label, wants): &(String, String)) -> Option<LockRequest> {
+    Some(LockRequest { label: label.clone(), wants: serde_json::from_str(wants).ok()? })
+}
+
+/// Returns the numbers of those paths, on a sorted shelf, that are `path` or that it lies below.
+fn at_or_above(shelf: &Shelf, path: &RelativePath) -> Vec<u32> {
+    let mut found = Vec::new();
+    let above = std::iter::successors(Some(path.clone()), |it| Some(it.split_last()?.0));
+    for path in above {
+        let (mut low, mut high) = (0, shelf.len());
+        while low < high {
+            let middle = low.midpoint(high);
+            match shelf.get::<(RelativePath, u32)>(middle) {
+                Some((it, _)) if it < path => low = middle + 1,
+                _ => high = middle,
+            }
+        }
+        let same = (low..).map_while(|at| shelf.get::<(RelativePath, u32)>(at));
+        found.extend(same.take_while(|(it, _)| *it == path).map(|(_, number)| number));
+    }
+    found
+}
+
 /// Failures and what was skipped are looked at again.
-fn kept(outcome: &GoalOutcome) -> Kept {
+fn kept(outcome: &GoalOutcome, files: u64) -> Option<(Vec<(RelativePath, TreeNode)>, u64)> {
     match outcome.status {
         GoalStatus::Built | GoalStatus::Cached | GoalStatus::Excluded => {
-            Some(outcome.outputs.clone())
+            Some((outcome.outputs.clone(), files))
         }
         GoalStatus::Failed(_) | GoalStatus::Skipped => None,
     }
@@ -162,11 +349,7 @@ fn kept(outcome: &GoalOutcome) -> Kept {
 
 fn outcome(goal: &Goal, outputs: Vec<(RelativePath, TreeNode)>) -> GoalOutcome {
     let status = if goal.excluded { GoalStatus::Excluded } else { GoalStatus::Cached };
-    GoalOutcome { status, outputs, is_fresh: false }
-}
-
-fn encode(value: &impl Serialize) -> Vec<u8> {
-    postcard::to_stdvec(value).expect("plain values can be written to memory")
+    GoalOutcome { status, outputs }
 }
 
 /// Appends a section — its length, its bytes, what they hash to — and returns where its bytes are.

@@ -13,7 +13,7 @@ use model::{Digest, PathSegment, RelativePath};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, open, statat};
 use serde::{Deserialize, Serialize};
 
-use crate::disk::DiskFiles;
+use crate::disk::{DiskFiles, OUTPUT_FOLDER};
 use crate::files::FileKind;
 
 /// How fine the times of files are, at worst: two seconds, on FAT (kernel ticks elsewhere).
@@ -52,6 +52,16 @@ pub(crate) enum Answer {
     },
     /// A symbolic link to this.
     Link(String),
+}
+
+impl Answer {
+    /// Returns whether both are files, or both links: then only what is in them may differ.
+    fn is_like(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::File { .. }, Self::File { .. }) | (Self::Link(_), Self::Link(_)) => true,
+            _ => false,
+        }
+    }
 }
 
 /// What stands in a folder.
@@ -123,7 +133,15 @@ type Entry = (RelativePath, Question, Seen);
 
 impl Snapshot {
     pub(crate) fn new(seen: BTreeMap<(RelativePath, Question), Seen>) -> Self {
-        Self(seen.into_iter().map(|((path, question), seen)| (path, question, seen)).collect())
+        let mut entries: Vec<Entry> = Vec::with_capacity(seen.len());
+        for ((path, question), seen) in seen {
+            // What a path is, is part of what is in it.
+            if question == Question::Source {
+                entries.pop_if(|(at, asked, _)| *asked == Question::Kind && *at == path);
+            }
+            entries.push((path, question, seen));
+        }
+        Self(entries)
     }
 
     pub(crate) fn get(&self, path: &RelativePath, question: Question) -> Option<&Seen> {
@@ -199,28 +217,27 @@ impl Changes {
 
 fn look_at(entries: &[Entry], files: &DiskFiles) -> Changes {
     let mut changes = Changes::default();
-    // What a path is, is mostly asked right before what is in it: the system is asked once.
-    let mut kind: Option<(&RelativePath, Option<Stat>)> = None;
     for (path, question, seen) in entries {
-        let stat = match kind.take() {
-            Some((at, stat)) if *question == Question::Source && at == path => Ok(stat),
-            _ => files.stat(path, *question),
-        };
-        if let Ok(stat) = stat {
-            kind = (*question == Question::Kind).then_some((path, stat));
-            if seen.holds(stat.as_ref()).is_some() || is_kind(seen, stat.as_ref()) {
-                continue;
-            }
+        if let Ok(stat) = files.stat(path, *question)
+            && (seen.holds(stat.as_ref()).is_some() || is_kind(seen, stat.as_ref()))
+        {
+            continue;
         }
-        if files.ask(path, *question).is_ok_and(|now| now == seen.answer) {
-            changes.looked_again = true;
-        } else if *question == Question::Source {
-            changes.sources.push(path.clone());
-        } else {
-            changes.loading = true;
+        match files.ask(path, *question) {
+            Ok(now) if now == seen.answer => changes.looked_again = true,
+            Ok(now) if *question == Question::Source && now.is_like(&seen.answer) => {
+                changes.sources.push(path.clone());
+            }
+            Ok(Answer::Absent) if is_result(path) => changes.sources.push(path.clone()),
+            Ok(_) | Err(_) => changes.loading = true,
         }
     }
     changes
+}
+
+/// Returns whether a path lies where results are put, and nothing is loaded from.
+fn is_result(path: &RelativePath) -> bool {
+    path.segments().next().is_some_and(|first| first.as_str() == OUTPUT_FOLDER)
 }
 
 /// Returns whether only the kind was asked, and it is that.

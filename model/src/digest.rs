@@ -99,11 +99,10 @@ impl Digest {
 
     /// Returns the hash in lower-case hexadecimal.
     pub fn hex(&self) -> String {
-        use fmt::Write as _;
-        self.hash.iter().fold(String::with_capacity(2 * HASH_BYTES), |mut text, byte| {
-            write!(text, "{byte:02x}").expect("writing to a string cannot fail");
-            text
-        })
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let pair =
+            |byte: &u8| [byte >> 4, byte & 0xf].map(|digit| char::from(DIGITS[usize::from(digit)]));
+        self.hash.iter().flat_map(pair).collect()
     }
 
     /// Returns the first twelve hexadecimal digits: enough for a person, too few for a key.

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine::{Counts, Front, Goal, GoalOutcome, GoalStatus, Plan, Receipt, Report};
+use engine::{Counts, Front, Goal, GoalOutcome, GoalStatus, Part, Receipt, Report};
 use model::RelativePath;
 use serde_json::{Value, json};
 use store::LocalStore;
@@ -49,30 +49,89 @@ pub(crate) fn run(settings: &Settings, args: &BuildArgs) -> Result<ExitCode, Cli
     {
         return nothing_to_do(settings, &workspace, &receipts, looked);
     }
-    let planned = match looked.as_ref().and_then(Looked::remembered) {
-        Some(remembered) => Planned::again(settings, workspace, remembered, &args.select)?,
-        None => Planned::of(settings, workspace, &patterns, &args.select)?,
-    };
-    let mut report = planned.build(&args.execute)?;
-    count_untouched(&planned.plan, &mut report);
+    let part = looked.as_ref().and_then(Looked::part);
+    if let (Some(looked), Some(part)) = (looked, part) {
+        return build_part(settings, args, workspace, &receipts, &looked, part);
+    }
+    let planned = Planned::of(settings, workspace, &patterns, &args.select)?;
+    let report = planned.build(&args.execute)?;
     let Planned { workspace, store, plan, .. } = &planned;
     let files = output::write(workspace, store, plan, &report)?;
     record::save(workspace, store, &report)?;
-    answer(settings, workspace, Some(store), &plan.goals, &report, files);
+    answer(settings, workspace, Some(store), &plan.goals, &report, files.iter().sum());
     if !asks_again {
-        keep_receipt(&receipts, &planned, &report, looked, files)?;
+        let front = Front {
+            snapshot: Arc::new(workspace.files.snapshot()),
+            ended: record::now(),
+            actions: plan.graph.actions(),
+            cpu: report.counts.cpu_saved + report.counts.cpu_spent,
+            files: files.iter().sum(),
+            is_complete: !report.has_failed(),
+            has_axes: plan.goals.iter().any(|goal| !goal.cell.0.is_empty()),
+        };
+        receipts.keep(&Receipt::new(front, plan, &report.goals, &files, &planned.asked))?;
     }
-    let failed = report.has_failed();
-    planned.close(settings)?;
-    Ok(if failed { ExitCode::from(exit::BUILD_FAILED) } else { exit::SUCCESS })
+    end(settings, planned, &report)
 }
 
-/// Counts the actions of what an earlier build had left in its place.
-fn count_untouched(plan: &Plan, report: &mut Report) {
+fn end(settings: &Settings, planned: Planned, report: &Report) -> Result<ExitCode, CliError> {
+    planned.close(settings)?;
+    Ok(if report.has_failed() { ExitCode::from(exit::BUILD_FAILED) } else { exit::SUCCESS })
+}
+
+/// Works on what is not as an earlier build left it.
+fn build_part(
+    settings: &Settings,
+    args: &BuildArgs,
+    workspace: OpenWorkspace,
+    receipts: &Receipts,
+    looked: &Looked,
+    part: Part,
+) -> Result<ExitCode, CliError> {
+    let front = looked.receipt.front();
+    let numbers = part.numbers.clone();
+    let files_before = part.files;
+    let planned = Planned::again(settings, workspace, part, &args.select)?;
+    let mut report = planned.build(&args.execute)?;
+    let Planned { workspace, store, plan, .. } = &planned;
+    let files = output::write(workspace, store, plan, &report)?;
     let looked_at = report.counts.hits + report.counts.misses;
-    if report.goals.iter().any(|goal| !goal.is_fresh) {
-        report.counts.hits += plan.graph.actions().saturating_sub(looked_at);
+    report.counts.hits += front.actions.saturating_sub(looked_at);
+    record::save(workspace, store, &report)?;
+    let total = (front.files + files.iter().sum::<u64>()).saturating_sub(files_before);
+    let renewed = Front {
+        snapshot: Arc::new(workspace.files.snapshot().over((*front.snapshot).clone())),
+        files: total,
+        is_complete: !report.has_failed(),
+        ..front.clone()
+    };
+    let renewed = looked.receipt.renewed(renewed, &numbers, &report.goals, &files);
+    if settings.json || front.has_axes {
+        let all = looked.receipt.goals().unwrap_or_default();
+        let (goals, report) = whole(all, &numbers, &report);
+        answer(settings, workspace, Some(store), &goals, &report, total);
+    } else {
+        answer(settings, workspace, Some(store), &plan.goals, &report, total);
     }
+    if let Some(renewed) = renewed {
+        receipts.keep(&renewed)?;
+    }
+    end(settings, planned, &report)
+}
+
+/// Puts what a part came to into its place among all goals.
+fn whole(
+    all: (Vec<Goal>, Vec<Option<GoalOutcome>>),
+    numbers: &[usize],
+    part: &Report,
+) -> (Vec<Goal>, Report) {
+    let (goals, mut outcomes) = all;
+    for (number, outcome) in numbers.iter().zip(&part.goals) {
+        outcomes[*number] = Some(outcome.clone());
+    }
+    let outcome = |it: Option<GoalOutcome>| it.expect("what is not known is part of the part");
+    let outcomes = outcomes.into_iter().map(outcome).collect();
+    (goals, Report { goals: outcomes, counts: part.counts, ran: Vec::new() })
 }
 
 /// Answers from a receipt alone.
@@ -97,36 +156,6 @@ fn nothing_to_do(
         receipts.keep(&looked.receipt.with_front(front))?;
     }
     Ok(exit::SUCCESS)
-}
-
-fn keep_receipt(
-    receipts: &Receipts,
-    planned: &Planned,
-    report: &Report,
-    looked: Option<Looked>,
-    files: u64,
-) -> Result<(), CliError> {
-    let plan = &planned.plan;
-    let seen = planned.workspace.files.snapshot();
-    let again = looked.filter(|_| report.goals.iter().any(|goal| !goal.is_fresh));
-    let snapshot = match &again {
-        // What was not worked on depends on what it depended on.
-        Some(looked) => seen.over((*looked.receipt.front().snapshot).clone()),
-        None => seen,
-    };
-    let front = Front {
-        snapshot: Arc::new(snapshot),
-        ended: record::now(),
-        actions: plan.graph.actions(),
-        cpu: report.counts.cpu_saved + report.counts.cpu_spent,
-        files,
-        is_complete: !report.has_failed(),
-        has_axes: plan.goals.iter().any(|goal| !goal.cell.0.is_empty()),
-    };
-    receipts.keep(&match again {
-        Some(looked) => looked.receipt.renewed(front, &plan.goals, &report.goals),
-        None => Receipt::new(front, plan, &report.goals, &planned.asked),
-    })
 }
 
 fn answer(

@@ -197,21 +197,9 @@ impl Build {
 
     /// Builds every goal and returns what came of each; dropping the future ends everything that runs.
     pub async fn run(self: Arc<Self>) -> Result<Report, Arc<BuildError>> {
-        let known = vec![None; self.plan.goals.len()];
-        self.run_beyond(known).await
-    }
-
-    /// Like [`Build::run`], but only for the goals of which nothing is known.
-    pub async fn run_beyond(
-        self: Arc<Self>,
-        known: Vec<Option<GoalOutcome>>,
-    ) -> Result<Report, Arc<BuildError>> {
         let mut tasks = JoinSet::new();
-        let mut outcomes = known;
-        let goals = self.plan.goals.iter().zip(&outcomes).enumerate();
-        let wanted = goals.filter(|(_, (goal, known))| !goal.excluded && known.is_none());
-        let wanted: Vec<usize> = wanted.map(|(index, _)| index).collect();
-        let mut wanted = wanted.into_iter();
+        let goals = self.plan.goals.iter().enumerate();
+        let mut wanted = goals.filter(|(_, goal)| !goal.excluded).map(|(index, _)| index);
         let mut next = |tasks: &mut JoinSet<_>| {
             if let Some(index) = wanted.next() {
                 let build = Arc::clone(&self);
@@ -221,6 +209,7 @@ impl Build {
         for _ in 0..GOALS_WAITING_MAX.saturating_add(self.options.jobs).min(self.plan.goals.len()) {
             next(&mut tasks);
         }
+        let mut outcomes: Vec<Option<GoalOutcome>> = vec![None; self.plan.goals.len()];
         while let Some(joined) = tasks.join_next().await {
             next(&mut tasks);
             let (index, outcome) = joined.expect("a goal does not panic");
@@ -253,7 +242,7 @@ impl Build {
             }
         }
         let status = if ran { GoalStatus::Built } else { GoalStatus::Cached };
-        Ok(GoalOutcome { status, outputs, is_fresh: true })
+        Ok(GoalOutcome { status, outputs })
     }
 
     /// Returns what an artifact came to; its bytes are here.

@@ -51,13 +51,11 @@ pub struct GoalOutcome {
     pub status: GoalStatus,
     /// What it made: path below its package's output folder, and what stands there.
     pub outputs: Vec<(RelativePath, Node)>,
-    /// Whether this build worked on it; else it is as an earlier build left it, its outputs in their places.
-    pub is_fresh: bool,
 }
 
 impl GoalOutcome {
     fn bare(status: GoalStatus) -> Self {
-        Self { status, outputs: Vec::new(), is_fresh: true }
+        Self { status, outputs: Vec::new() }
     }
 
     pub(crate) fn excluded() -> Self {

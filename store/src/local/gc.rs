@@ -87,11 +87,13 @@ impl LocalStore {
 
         self.put_back_all()?;
         self.sweep_temporaries()?;
+        let mark = self.mark_usage()?;
         let survey = self.survey()?;
         let bytes_before = survey.physical();
         let mut collected = Collected { bytes_before, ..Collected::default() };
         collected.bytes_after = bytes_before;
         if bytes_before <= budget {
+            self.set_usage(mark, bytes_before)?;
             return Ok(collected);
         }
 
@@ -103,6 +105,7 @@ impl LocalStore {
         self.throw_away_all(&survey, &keep, &trash, &mut collected)?;
         drop(pins);
 
+        self.set_usage(mark, collected.bytes_after)?;
         let doomed = self.doom(&trash)?;
         drop(lock);
         remove_tree(&doomed).map_err(StoreError::disk("remove", &doomed))?;

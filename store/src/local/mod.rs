@@ -18,6 +18,7 @@ mod lease;
 mod lock;
 mod stat;
 mod trees;
+mod usage;
 mod verify;
 
 use std::collections::BTreeSet;
@@ -139,6 +140,15 @@ impl LocalStore {
 
     fn count_written(&self, bytes: u64) {
         self.written.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
+impl Drop for LocalStore {
+    fn drop(&mut self) {
+        // Should this fail, the store is counted anew within a day.
+        if self.bytes_written() > 0 {
+            let _ = self.add_usage();
+        }
     }
 }
 
