@@ -216,7 +216,7 @@ async fn links_of_a_workspace_stay_links_and_need_what_they_lead_to() {
         ['d/nowhere']
             the link d/nowhere leads to `nothing`, which is not an input beside it
         ['d']
-            the link d/out leads to `../outside`, which is not an input beside it
+            the link d/absolute leads to `/etc/passwd`: links in a workspace are relative and stay inside
         ['folder/file']
             folder/file lies behind the link folder: name what it leads to instead
         ['folder']
