@@ -5,6 +5,7 @@ mod builtin;
 mod cgroup;
 mod error;
 mod inputs;
+mod joined;
 mod limits;
 mod local;
 mod outputs;
@@ -16,6 +17,7 @@ use store::TreeSource;
 
 pub use builtin::{BUILTIN_PROGRAM, builtin_salt};
 pub use error::ExecuteError;
+pub use joined::joined;
 pub use limits::Limits;
 pub use local::LocalExecutor;
 pub use sandbox::{Rung, SANDBOX_SALT};

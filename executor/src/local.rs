@@ -12,6 +12,7 @@ use store::{LocalStore, Scratch, TreeSource};
 
 use crate::builtin::{self, BUILTIN_PROGRAM};
 use crate::cgroup::{self, Cgroup};
+use crate::joined::joined;
 use crate::sandbox::{Lifeline, Mount, Outcome, Rung, Spare, Spec, run};
 use crate::{ExecuteError, Execution, Executor, Fate, Job, bare, inputs, outputs};
 
@@ -53,7 +54,7 @@ impl LocalExecutor {
             (outcome, cgroup, scratch)
         });
         tokio::task::block_in_place(|| self.spare.restock());
-        let (outcome, cgroup, scratch) = waited.await.expect("the waiting thread does not panic");
+        let (outcome, cgroup, scratch) = joined(waited).await;
         drop(lifeline);
         let outcome = outcome?;
         let out_of_memory = cgroup.is_some_and(|cgroup| cgroup.ran_out_of_memory());
@@ -79,7 +80,7 @@ impl LocalExecutor {
                 bare::run(&command, scratch.path(), time, &|| cut.load(Ordering::Relaxed));
             (outcome, scratch)
         });
-        let (outcome, scratch) = waited.await.expect("the waiting thread does not panic");
+        let (outcome, scratch) = joined(waited).await;
         drop(guard);
         let outcome = outcome?;
         let kept = scratch.path().join(inputs::OUTPUT_FOLDER);

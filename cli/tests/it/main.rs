@@ -18,6 +18,7 @@ mod hermetic;
 mod locks;
 mod machine;
 mod machines;
+mod receipts;
 mod tampering;
 mod terminal;
 mod words;

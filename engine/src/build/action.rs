@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use executor::{
-    BUILTIN_PROGRAM, ExecuteError, Execution, Fate, Job, Rung, SANDBOX_SALT, builtin_salt,
+    BUILTIN_PROGRAM, ExecuteError, Execution, Fate, Job, Rung, SANDBOX_SALT, builtin_salt, joined,
 };
 use futures::future::{BoxFuture, FutureExt as _};
 use model::{
@@ -153,9 +153,9 @@ impl Build {
     ) -> Result<(SemaphorePermit<'_>, ActionLock), Stop> {
         let waiter = self.waiters.acquire().await.expect("the waiters are never closed");
         let store = Arc::clone(&self.store);
-        let locked = tokio::task::spawn_blocking(move || store.lock_action(digest)).await;
+        let locked = joined(tokio::task::spawn_blocking(move || store.lock_action(digest))).await;
         drop(waiter);
-        let lock = locked.expect("waiting does not panic").map_err(broken)?;
+        let lock = locked.map_err(broken)?;
         Ok((self.slot().await, lock))
     }
 

@@ -1,0 +1,326 @@
+//! Nothing to do takes no time, and is only said when it is so: whatever happens to a workspace, a build that
+//! remembers earlier ones comes to the same as one that remembers nothing.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, FileTimes, Permissions};
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, SystemTime};
+
+use crate::machine::{Machine, Ran};
+
+/// Where random edits begin; one more seed for each run of CI would find no more than these do together.
+const SEEDS: [u64; 4] = [1, 2, 3, 4];
+
+/// How many edits are made from each seed.
+const EDITS: usize = 45;
+
+/// What a text may be: of equal length, so that sizes tell nothing.
+const TEXTS: [&str; 4] = ["one\n", "two\n", "six\n", "ten\n"];
+
+const PACKAGE: &str = r#"load("@rules//files.bzl", "filegroup", "genrule")
+load("//:names.bzl", "NAME")
+
+filegroup(name = "files", srcs = glob(["*.txt", "sub/**"]))
+genrule(
+    name = NAME,
+    srcs = glob(["*.txt"]),
+    cmd = "cat /src/*.txt > out/joined",
+    outs = ["joined"],
+    root = "//hello:shell",
+)
+"#;
+
+#[test]
+fn whatever_is_edited_a_build_that_remembers_comes_to_the_same_as_one_that_does_not() {
+    std::thread::scope(|scope| {
+        for pair in SEEDS.chunks(2) {
+            scope.spawn(move || pair.iter().for_each(|seed| edit_at_random(*seed)));
+        }
+    });
+}
+
+fn edit_at_random(seed: u64) {
+    let machine = workspace();
+    let forgetful = Machine::bare();
+    let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
+    let mut history = Vec::new();
+    compare(&machine, &forgetful, &history);
+    for _ in 0..EDITS {
+        history.push(edit(&machine, &mut random));
+        // Now and then several edits come between two builds.
+        if random.below(4) > 0 {
+            compare(&machine, &forgetful, &history);
+        }
+    }
+}
+
+fn workspace() -> Machine {
+    let machine = Machine::hello();
+    machine.write("names.bzl", "NAME = \"joined\"\n");
+    for package in ["a", "b", "b/c"] {
+        machine.write(&format!("{package}/BUILD.bld"), PACKAGE);
+        machine.write(&format!("{package}/x.txt"), "one\n");
+        machine.write(&format!("{package}/sub/y.txt"), "two\n");
+    }
+    machine
+}
+
+/// Builds in the workspace, and in a copy of it of which nothing is remembered.
+#[track_caller]
+fn compare(machine: &Machine, forgetful: &Machine, history: &[String]) {
+    let copy = forgetful.workspace();
+    let _ = fs::remove_dir_all(&copy);
+    let _ = fs::remove_dir_all(forgetful.store().join("receipts"));
+    run("cp", &["-a", path(&machine.workspace()), path(&copy)]);
+    let _ = fs::remove_dir_all(copy.join("bld-out"));
+    let expected = forgetful.run(&["build", "//..."]);
+    let remembering = machine.run(&["build", "//..."]);
+    let told = |ran: &Ran, root: &Path| -> Vec<String> {
+        let lines = ran.stderr.lines().filter(|line| !line.starts_with("ran "));
+        let lines = lines.filter(|line| !line.starts_with("fetch ") && !line.contains("lock"));
+        let lines = lines.map(|line| line.replace(path(root), "$ROOT"));
+        // Of several sources that cannot be read, the first that is come upon is told.
+        let is_cause = |line: &String| !line.starts_with("  because: ");
+        lines.take_while(is_cause).collect()
+    };
+    let context = || {
+        let (out, err) = (&remembering.stdout, &remembering.stderr);
+        format!("after {history:#?}\nit said:\n{out}{err}\nand should:\n{}", expected.stderr)
+    };
+    assert_eq!(remembering.code, expected.code, "{}", context());
+    assert_eq!(
+        told(&remembering, machine.root()),
+        told(&expected, forgetful.root()),
+        "{}",
+        context()
+    );
+    if expected.code == Some(0) {
+        let (found, wanted) = (outputs(machine), outputs(forgetful));
+        for (path, content) in &wanted {
+            assert_eq!(found.get(path), Some(content), "{} {}", path.display(), context());
+        }
+        // And then there is nothing to do.
+        let again = machine.run(&["build", "//..."]).expect(0);
+        assert!(again.stdout.starts_with("nothing to do"), "{}\n{}", again.stdout, context());
+    }
+}
+
+/// Returns what lies under `bld-out`: links as what they lead to, files as their permissions and bytes.
+fn outputs(machine: &Machine) -> BTreeMap<PathBuf, (u32, Vec<u8>)> {
+    let root = machine.workspace().join("bld-out");
+    let mut found = BTreeMap::new();
+    let mut pending = vec![root.clone()];
+    while let Some(folder) = pending.pop() {
+        for entry in fs::read_dir(folder).into_iter().flatten() {
+            let path = entry.unwrap().path();
+            let name = path.strip_prefix(&root).unwrap().to_owned();
+            let metadata = path.symlink_metadata().unwrap();
+            if name == Path::new(".bld") {
+            } else if metadata.is_dir() {
+                pending.push(path);
+            } else if metadata.is_symlink() {
+                let target = fs::read_link(path).unwrap();
+                found.insert(name, (0, target.into_os_string().into_encoded_bytes()));
+            } else {
+                found.insert(name, (metadata.permissions().mode(), fs::read(path).unwrap()));
+            }
+        }
+    }
+    found
+}
+
+/// Numbers that look random (xorshift64).
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 >> 16).unwrap() % limit
+    }
+
+    fn among<'a, T>(&mut self, all: &'a [T]) -> &'a T {
+        &all[self.below(all.len())]
+    }
+}
+
+/// Does something to the workspace and says what.
+fn edit(machine: &Machine, random: &mut Random) -> String {
+    let package = *random.among(&["a", "b", "b/c"]);
+    let name = *random.among(&["x.txt", "y.txt", "sub/y.txt", "sub/deep/z.txt"]);
+    let file = format!("{package}/{name}");
+    let at = machine.workspace().join(&file);
+    let text = *random.among(&TEXTS);
+    match random.below(20) {
+        0..=3 => {
+            put(&at, text);
+            format!("write {file}: {text:?}")
+        }
+        4 => {
+            // The same length, and the time that it had.
+            let before = at.metadata().and_then(|it| it.modified()).unwrap_or(SystemTime::now());
+            put(&at, text);
+            let file_times = FileTimes::new().set_modified(before);
+            File::options().write(true).open(&at).unwrap().set_times(file_times).unwrap();
+            format!("write {file}: {text:?}, and set its time back")
+        }
+        5 => {
+            if at.is_file() {
+                let past = SystemTime::now() - Duration::from_secs(1_000);
+                File::options()
+                    .write(true)
+                    .open(&at)
+                    .unwrap()
+                    .set_times(FileTimes::new().set_modified(past))
+                    .unwrap();
+            }
+            format!("touch {file}")
+        }
+        6 => {
+            clear(&at);
+            format!("remove {file}")
+        }
+        7 => {
+            let to = machine.workspace().join(package).join(random.among(&["w.txt", "sub/w.txt"]));
+            clear(&to);
+            let _ = fs::create_dir_all(to.parent().unwrap());
+            let _ = fs::rename(&at, &to);
+            format!("rename {file} to {}", to.display())
+        }
+        8 => {
+            let mode = *random.among(&[0o644, 0o755, 0o600]);
+            let _ = fs::set_permissions(&at, Permissions::from_mode(mode));
+            format!("chmod {mode:o} {file}")
+        }
+        9 => {
+            let target = *random.among(&["x.txt", "y.txt", "nowhere", "../../outside"]);
+            clear(&at);
+            let _ = fs::create_dir_all(at.parent().unwrap());
+            let _ = symlink(target, &at);
+            format!("link {file} to {target}")
+        }
+        10 => {
+            let sub = machine.workspace().join(package).join("sub");
+            let moved = machine.workspace().join(package).join("moved");
+            if sub.is_symlink() {
+                clear(&sub);
+                let _ = fs::rename(&moved, &sub);
+            } else if fs::rename(&sub, &moved).is_ok() {
+                symlink("moved", &sub).unwrap();
+            }
+            format!("replace {package}/sub by a link, or back")
+        }
+        11 => {
+            let target = *random.among(&["filegroup", "filegroups"]);
+            let text = PACKAGE.replace("filegroup(", &format!("{target}("));
+            machine.write(&format!("{package}/BUILD.bld"), &text);
+            format!("declare {target} in {package}")
+        }
+        12 => {
+            let text = format!("{PACKAGE}\nfilegroup(name = \"more\", srcs = [\"x.txt\"])\n");
+            machine.write(&format!("{package}/BUILD.bld"), &text);
+            format!("declare one more in {package}")
+        }
+        13 => {
+            machine.write(&format!("{package}/BUILD.bld"), PACKAGE);
+            format!("declare in {package} what there was at first")
+        }
+        14 => {
+            let name = *random.among(&["joined", "united"]);
+            machine.write("names.bzl", &format!("NAME = \"{name}\"\n"));
+            format!("call it {name}")
+        }
+        15 => {
+            let deep = format!("{package}/deep/{}", random.among(&["d", "e"]));
+            let folder = machine.workspace().join(&deep);
+            if folder.exists() {
+                fs::remove_dir_all(folder).unwrap();
+            } else {
+                machine.write(&format!("{deep}/BUILD.bld"), PACKAGE);
+                machine.write(&format!("{deep}/x.txt"), text);
+            }
+            format!("add or remove the package {deep}")
+        }
+        16 => spoil_outputs(machine, random),
+        17 => {
+            let folder = *random.among(&["actions", "blobs", "trees"]);
+            run("rm", &["-rf", path(&machine.store().join(folder))]);
+            format!("lose the store's {folder}")
+        }
+        18 => {
+            let rules = *random.among(&["", "rules = \"own\"\n"]);
+            let toml = machine.read("bld.toml");
+            let rest: Vec<_> = toml.lines().filter(|line| !line.starts_with("rules")).collect();
+            machine.write("bld.toml", &format!("{rules}{}\n", rest.join("\n")));
+            own_rules(machine, *random.among(&["", "# changed\n"]));
+            format!("bld.toml: {rules:?}")
+        }
+        _ => {
+            // As `git checkout` does it, there and back.
+            let folder = machine.workspace().join(package);
+            let aside = machine.root().join("aside");
+            let _ = fs::remove_dir_all(&aside);
+            run("cp", &["-a", path(&folder), path(&aside)]);
+            put(&at, text);
+            let _ = machine.run(&["build", "//..."]);
+            fs::remove_dir_all(&folder).unwrap();
+            run("cp", &["-r", path(&aside), path(&folder)]);
+            format!("write {file}: {text:?}, build, and check out {package} as it was")
+        }
+    }
+}
+
+/// Edits, removes or replaces something under `bld-out`.
+fn spoil_outputs(machine: &Machine, random: &mut Random) -> String {
+    let outputs: Vec<_> = outputs(machine).into_keys().collect();
+    if outputs.is_empty() {
+        return "spoil nothing".to_owned();
+    }
+    let name = random.among(&outputs);
+    let at = machine.workspace().join("bld-out").join(name);
+    let how = random.below(5);
+    match how {
+        0 => put(&at, "bad\n"),
+        1 => clear(&at),
+        2 => put(&at.with_file_name("stranger"), "bad\n"),
+        3 => {
+            let _ = fs::set_permissions(&at, Permissions::from_mode(0o600));
+        }
+        _ => fs::remove_dir_all(machine.workspace().join("bld-out")).unwrap(),
+    }
+    format!("spoil bld-out/{} ({how})", name.display())
+}
+
+/// Copies the rule library into the workspace, with something added that changes nothing.
+fn own_rules(machine: &Machine, more: &str) {
+    let rules = Path::new(env!("CARGO_MANIFEST_DIR")).join("../rules");
+    let own = machine.workspace().join("own");
+    let _ = fs::remove_dir_all(&own);
+    run("cp", &["-r", path(&rules), path(&own)]);
+    let files = machine.read("own/files.bzl");
+    machine.write("own/files.bzl", &format!("{files}{more}"));
+}
+
+/// Puts a file where anything or nothing is.
+fn put(at: &Path, text: &str) {
+    if !at.is_file() || at.is_symlink() {
+        clear(at);
+    }
+    // Behind a link that leads nowhere nothing can be put.
+    let _ = fs::create_dir_all(at.parent().unwrap()).and_then(|()| fs::write(at, text));
+}
+
+fn clear(at: &Path) {
+    let _ = fs::remove_file(at).or_else(|_| fs::remove_dir_all(at));
+}
+
+fn run(program: &str, arguments: &[&str]) {
+    assert!(Command::new(program).args(arguments).status().unwrap().success(), "{arguments:?}");
+}
+
+fn path(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
