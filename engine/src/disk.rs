@@ -82,10 +82,8 @@ impl DiskFiles {
             Some(answer) => answer,
             None => self.ask(path, Question::Source)?,
         };
-        match answer {
-            Answer::File { digest, mode } => Ok(Some((digest, mode))),
-            _ => Ok(None),
-        }
+        let Answer::File { digest, mode } = answer else { return Ok(None) };
+        Ok(Some((digest, mode)))
     }
 
     /// Notes what was just written, so that it need not be read to be known.
@@ -98,10 +96,8 @@ impl DiskFiles {
 
     /// Returns the target of a link, or `None` where there is none.
     pub fn link(&self, path: &RelativePath) -> io::Result<Option<String>> {
-        match self.ask(path, Question::Source)? {
-            Answer::Link(target) => Ok(Some(target)),
-            _ => Ok(None),
-        }
+        let Answer::Link(target) = self.ask(path, Question::Source)? else { return Ok(None) };
+        Ok(Some(target))
     }
 
     /// Returns what the system says of a path, looked at as the question demands.
@@ -133,10 +129,8 @@ impl DiskFiles {
 
     /// What another digest function named is as good as unknown.
     fn is_ours(&self, answer: &Answer) -> bool {
-        match answer {
-            Answer::File { digest, .. } => digest.function() == self.function,
-            _ => true,
-        }
+        let Answer::File { digest, .. } = answer else { return true };
+        digest.function() == self.function
     }
 
     /// Looks at a path and remembers what it sees.

@@ -131,12 +131,12 @@ impl Receipt {
         let kept: BTreeMap<usize, _> = numbers.iter().copied().zip(kept).collect();
         let open = kept.iter().filter(|(_, kept)| kept.is_none());
         let open = open.map(|(number, _)| u32::try_from(*number).ok()).collect::<Option<_>>()?;
-        let shelf = goals.shelf.with(|number| {
+        let goals_now = goals.shelf.with(|number| {
             let kept = kept.get(&number)?;
             let (goal, _): Stored<'_> = goals.shelf.get(number)?;
             Some((goal, kept))
         })?;
-        let goals = encode(&Goals { shelf, open });
+        let goals = encode(&Goals { shelf: goals_now, open });
         Some(Self::assemble(front, &goals, &self.bytes[self.plan.clone()]))
     }
 
@@ -195,14 +195,14 @@ impl Receipt {
         let whole: Whole = self.decode(&self.plan)?;
         let output = RelativePath::new(OUTPUT_FOLDER).expect("a constant");
         let mut wanted: BTreeSet<u32> = goals.open.iter().copied().collect();
-        let mut changed = BTreeSet::new();
+        let mut edited = BTreeSet::new();
         for path in &changes.sources {
             match path.strip_prefix(&output) {
                 Some(result) => wanted.extend(at_or_above(&whole.places, &result)),
-                None => changed.extend(at_or_above(&whole.sources, path)),
+                None => edited.extend(at_or_above(&whole.sources, path)),
             }
         }
-        wanted.extend(whole.reached(&changed));
+        wanted.extend(whole.reached(&edited));
         whole.part(&goals.shelf, wanted)
     }
 

@@ -39,14 +39,14 @@ impl Shelf {
 
     /// Returns this shelf with `replace(index)` in the place of those values for which it returns one.
     pub(crate) fn with<T: Serialize>(&self, replace: impl Fn(usize) -> Option<T>) -> Option<Self> {
-        let mut shelf = Self::default();
+        let mut renewed = Self::default();
         for index in 0..self.len() {
             match replace(index) {
-                Some(value) => shelf.push_bytes(&encode(&value)),
-                None => shelf.push_bytes(self.bytes_of(index)?),
+                Some(value) => renewed.push_bytes(&encode(&value)),
+                None => renewed.push_bytes(self.bytes_of(index)?),
             }
         }
-        Some(shelf)
+        Some(renewed)
     }
 
     fn push_bytes(&mut self, bytes: &[u8]) {

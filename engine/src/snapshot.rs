@@ -57,10 +57,8 @@ pub(crate) enum Answer {
 impl Answer {
     /// Returns whether both are files, or both links: then only what is in them may differ.
     fn is_like(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::File { .. }, Self::File { .. }) | (Self::Link(_), Self::Link(_)) => true,
-            _ => false,
-        }
+        let pair = (self, other);
+        matches!(pair, (Self::File { .. }, Self::File { .. }) | (Self::Link(_), Self::Link(_)))
     }
 }
 
@@ -92,7 +90,11 @@ impl Stat {
             FileType::RegularFile => FileKind::File,
             FileType::Directory => FileKind::Directory,
             FileType::Symlink => FileKind::Symlink,
-            _ => FileKind::Other,
+            FileType::Fifo
+            | FileType::Socket
+            | FileType::CharacterDevice
+            | FileType::BlockDevice
+            | FileType::Unknown => FileKind::Other,
         }
     }
 

@@ -105,23 +105,16 @@ impl Ingest<'_> {
             Some(FileKind::Directory) => self.folder(path, depth),
             Some(FileKind::Symlink) => self.link(path),
             Some(FileKind::Other) => Err(SourceError::Special(path.clone())),
-            None => Err(self.vanished(path)),
+            None => Err(vanished(path)),
         }
-    }
-
-    fn vanished(&self, path: &RelativePath) -> SourceError {
-        SourceError::Read { path: path.clone(), source: io::ErrorKind::NotFound.into() }
     }
 
     fn file(&self, path: &RelativePath) -> Result<Node, SourceError> {
         let failed = |source| SourceError::Read { path: path.clone(), source };
         let keep = |reader: &mut dyn io::Read, mode| self.store.ingest(reader, is_executable(mode));
-        match self.files.read_source(path, keep).map_err(failed)?? {
-            Answer::File { digest, mode } => {
-                Ok(Node::File { digest, executable: is_executable(mode) })
-            }
-            _ => Err(self.vanished(path)),
-        }
+        let answer = self.files.read_source(path, keep).map_err(failed)??;
+        let Answer::File { digest, mode } = answer else { return Err(vanished(path)) };
+        Ok(Node::File { digest, executable: is_executable(mode) })
     }
 
     fn folder(&self, path: &RelativePath, depth: usize) -> Result<Node, SourceError> {
@@ -129,7 +122,7 @@ impl Ingest<'_> {
             return Err(SourceError::Depth(self.top.clone()));
         }
         let listing = self.files.listing(path).map_err(unreadable)?;
-        let listing = listing.ok_or_else(|| self.vanished(path))?;
+        let listing = listing.ok_or_else(|| vanished(path))?;
         if listing.has_unnamable {
             return Err(SourceError::Name(path.clone()));
         }
@@ -144,7 +137,7 @@ impl Ingest<'_> {
     fn link(&self, path: &RelativePath) -> Result<Node, SourceError> {
         let failed = |source| SourceError::Read { path: path.clone(), source };
         let Answer::Link(text) = self.files.ask(path, Question::Source).map_err(failed)? else {
-            return Err(self.vanished(path));
+            return Err(vanished(path));
         };
         let refuse = || SourceError::Link { path: path.clone(), target: text.clone() };
         let (folder, _) = path.split_last().ok_or_else(refuse)?;
@@ -156,6 +149,10 @@ impl Ingest<'_> {
         }
         SymlinkTarget::new(&text).map(Node::Symlink).map_err(|_source| refuse())
     }
+}
+
+fn vanished(path: &RelativePath) -> SourceError {
+    SourceError::Read { path: path.clone(), source: io::ErrorKind::NotFound.into() }
 }
 
 /// Returns whether whoever owns a file may execute it.

@@ -48,7 +48,8 @@ fn edit_at_random(seed: u64) {
     let mut history = Vec::new();
     compare(&machine, &forgetful, &history);
     for _ in 0..EDITS {
-        history.push(edit(&machine, &mut random));
+        let kind = if random.below(5) < 3 { edit } else { redeclare };
+        history.push(kind(&machine, &mut random));
         // Now and then several edits come between two builds.
         if random.below(4) > 0 {
             compare(&machine, &forgetful, &history);
@@ -154,7 +155,7 @@ fn edit(machine: &Machine, random: &mut Random) -> String {
     let file = format!("{package}/{name}");
     let at = machine.workspace().join(&file);
     let text = *random.among(&TEXTS);
-    match random.below(20) {
+    match random.below(12) {
         0..=3 => {
             put(&at, text);
             format!("write {file}: {text:?}")
@@ -213,51 +214,6 @@ fn edit(machine: &Machine, random: &mut Random) -> String {
             }
             format!("replace {package}/sub by a link, or back")
         }
-        11 => {
-            let target = *random.among(&["filegroup", "filegroups"]);
-            let text = PACKAGE.replace("filegroup(", &format!("{target}("));
-            machine.write(&format!("{package}/BUILD.bld"), &text);
-            format!("declare {target} in {package}")
-        }
-        12 => {
-            let text = format!("{PACKAGE}\nfilegroup(name = \"more\", srcs = [\"x.txt\"])\n");
-            machine.write(&format!("{package}/BUILD.bld"), &text);
-            format!("declare one more in {package}")
-        }
-        13 => {
-            machine.write(&format!("{package}/BUILD.bld"), PACKAGE);
-            format!("declare in {package} what there was at first")
-        }
-        14 => {
-            let name = *random.among(&["joined", "united"]);
-            machine.write("names.bzl", &format!("NAME = \"{name}\"\n"));
-            format!("call it {name}")
-        }
-        15 => {
-            let deep = format!("{package}/deep/{}", random.among(&["d", "e"]));
-            let folder = machine.workspace().join(&deep);
-            if folder.exists() {
-                fs::remove_dir_all(folder).unwrap();
-            } else {
-                machine.write(&format!("{deep}/BUILD.bld"), PACKAGE);
-                machine.write(&format!("{deep}/x.txt"), text);
-            }
-            format!("add or remove the package {deep}")
-        }
-        16 => spoil_outputs(machine, random),
-        17 => {
-            let folder = *random.among(&["actions", "blobs", "trees"]);
-            run("rm", &["-rf", path(&machine.store().join(folder))]);
-            format!("lose the store's {folder}")
-        }
-        18 => {
-            let rules = *random.among(&["", "rules = \"own\"\n"]);
-            let toml = machine.read("bld.toml");
-            let rest: Vec<_> = toml.lines().filter(|line| !line.starts_with("rules")).collect();
-            machine.write("bld.toml", &format!("{rules}{}\n", rest.join("\n")));
-            own_rules(machine, *random.among(&["", "# changed\n"]));
-            format!("bld.toml: {rules:?}")
-        }
         _ => {
             // As `git checkout` does it, there and back.
             let folder = machine.workspace().join(package);
@@ -269,6 +225,58 @@ fn edit(machine: &Machine, random: &mut Random) -> String {
             fs::remove_dir_all(&folder).unwrap();
             run("cp", &["-r", path(&aside), path(&folder)]);
             format!("write {file}: {text:?}, build, and check out {package} as it was")
+        }
+    }
+}
+
+/// Changes what is declared, or what surrounds the workspace, and says what.
+fn redeclare(machine: &Machine, random: &mut Random) -> String {
+    let package = *random.among(&["a", "b", "b/c"]);
+    match random.below(8) {
+        0 => {
+            let target = *random.among(&["filegroup", "filegroups"]);
+            let text = PACKAGE.replace("filegroup(", &format!("{target}("));
+            machine.write(&format!("{package}/BUILD.bld"), &text);
+            format!("declare {target} in {package}")
+        }
+        1 => {
+            let text = format!("{PACKAGE}\nfilegroup(name = \"more\", srcs = [\"x.txt\"])\n");
+            machine.write(&format!("{package}/BUILD.bld"), &text);
+            format!("declare one more in {package}")
+        }
+        2 => {
+            machine.write(&format!("{package}/BUILD.bld"), PACKAGE);
+            format!("declare in {package} what there was at first")
+        }
+        3 => {
+            let name = *random.among(&["joined", "united"]);
+            machine.write("names.bzl", &format!("NAME = \"{name}\"\n"));
+            format!("call it {name}")
+        }
+        4 => {
+            let deep = format!("{package}/deep/{}", random.among(&["d", "e"]));
+            let folder = machine.workspace().join(&deep);
+            if folder.exists() {
+                fs::remove_dir_all(folder).unwrap();
+            } else {
+                machine.write(&format!("{deep}/BUILD.bld"), PACKAGE);
+                machine.write(&format!("{deep}/x.txt"), random.among::<&str>(&TEXTS));
+            }
+            format!("add or remove the package {deep}")
+        }
+        5 => spoil_outputs(machine, random),
+        6 => {
+            let folder = *random.among(&["actions", "blobs", "trees"]);
+            run("rm", &["-rf", path(&machine.store().join(folder))]);
+            format!("lose the store's {folder}")
+        }
+        _ => {
+            let rules = *random.among(&["", "rules = \"own\"\n"]);
+            let toml = machine.read("bld.toml");
+            let rest: Vec<_> = toml.lines().filter(|line| !line.starts_with("rules")).collect();
+            machine.write("bld.toml", &format!("{rules}{}\n", rest.join("\n")));
+            own_rules(machine, random.among::<&str>(&["", "# changed\n"]));
+            format!("bld.toml: {rules:?}")
         }
     }
 }
