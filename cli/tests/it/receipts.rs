@@ -266,9 +266,12 @@ fn redeclare(machine: &Machine, random: &mut Random) -> String {
         }
         5 => spoil_outputs(machine, random),
         6 => {
-            let folder = *random.among(&["actions", "blobs", "trees"]);
-            run("rm", &["-rf", path(&machine.store().join(folder))]);
-            format!("lose the store's {folder}")
+            if random.below(2) == 0 {
+                machine.run(&["cache", "gc", "--to", "0"]).expect(0);
+                return "collect all that is in the store".to_owned();
+            }
+            run("rm", &["-rf", path(&machine.store().join("actions"))]);
+            "lose what actions came to".to_owned()
         }
         _ => {
             let rules = *random.among(&["", "rules = \"own\"\n"]);
