@@ -107,6 +107,8 @@ pub struct BuiltinNode {
 pub struct Graph {
     nodes: Vec<Node>,
     shared: BTreeMap<Shared, NodeId>,
+    locked_names: BTreeMap<NodeId, String>,
+    rules: BTreeMap<Label, String>,
 }
 
 /// What is one node however many want it: the script of forty thousand cells is in memory once.
@@ -134,6 +136,22 @@ impl Graph {
         self.nodes.is_empty()
     }
 
+    /// Returns what the lock calls a locked tree: name and version. Of those with the same tree, the first.
+    pub fn locked_name(&self, id: NodeId) -> Option<&str> {
+        self.locked_names.get(&id).map(String::as_str)
+    }
+
+    /// Returns the name of the rule that a target was declared with, if the target was analysed.
+    pub fn rule(&self, label: &Label) -> Option<&str> {
+        self.rules.get(label).map(String::as_str)
+    }
+
+    pub(crate) fn note_rule(&mut self, label: &Label, rule: &str) {
+        if !self.rules.contains_key(label) {
+            self.rules.insert(label.clone(), rule.to_owned());
+        }
+    }
+
     pub(crate) fn add(&mut self, node: Node) -> Artifact {
         self.nodes.push(node);
         Artifact {
@@ -147,8 +165,11 @@ impl Graph {
         self.share(Shared::Source(path.clone()), || Node::Source(path.clone()))
     }
 
-    pub(crate) fn locked(&mut self, tree: TreeDigest) -> Artifact {
-        self.share(Shared::Locked(tree), || Node::Locked(tree))
+    pub(crate) fn locked(&mut self, tree: TreeDigest, name: &str, version: &str) -> Artifact {
+        let artifact = self.share(Shared::Locked(tree), || Node::Locked(tree));
+        let named = || format!("{name} {version}").trim_end().to_owned();
+        self.locked_names.entry(artifact.node).or_insert_with(named);
+        artifact
     }
 
     pub(crate) fn write(&mut self, content: &str, executable: bool) -> Artifact {

@@ -21,7 +21,10 @@ mod label;
 )]
 mod lang;
 mod load;
+mod origin;
 mod source;
+mod timeline;
+mod why;
 
 pub use analyze::{Goal, LockRequest, LockedMember, Plan};
 pub use build::{
@@ -35,4 +38,7 @@ pub use files::{FileKind, Files, FilesError};
 pub use graph::{Artifact, BuiltinNode, Graph, Node, NodeId, Owner, RunNode, TreeNode};
 pub use label::{BUILD_FILE, Label, LabelError, Pattern, Targets};
 pub use load::Workspace;
+pub use origin::Origin;
 pub use source::{DiskFiles, OUTPUT_FOLDER};
+pub use timeline::{critical_path, lanes};
+pub use why::{Change, DIFFERENCES_MAX, Difference, Explanation, Message, explain};
