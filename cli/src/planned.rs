@@ -12,6 +12,7 @@ use fetch::Lock;
 use store::LocalStore;
 
 use crate::error::CliError;
+use crate::history::{self, FanOut, Journal};
 use crate::interrupt::Interrupts;
 use crate::lockfile::{self, network};
 use crate::outside::{LockedTrees, Outside};
@@ -84,6 +85,9 @@ pub(crate) struct Planned {
     pub(crate) store: Arc<LocalStore>,
     pub(crate) display: Arc<Display>,
     pub(crate) plan: Arc<Plan>,
+    pub(crate) journal: Arc<Journal>,
+    /// Who else hears what builds do.
+    pub(crate) hearers: Vec<Arc<dyn engine::Events>>,
     trees: Arc<LockedTrees>,
     interrupts: Arc<Interrupts>,
 }
@@ -122,11 +126,15 @@ impl Planned {
         let lock = lockfile::ensure(&workspace, &outside, args.locked)?;
         store.set_roots(&workspace.root, &lock.trees().into_iter().collect::<Vec<_>>())?;
         let plan = workspace.engine().plan(patterns, &chosen, &locked_members(&lock))?;
+        let plan = Arc::new(plan);
+        let journal = Journal::new(&workspace, &store, &plan)?;
         Ok(Self {
             workspace,
             store,
             display,
-            plan: Arc::new(plan),
+            plan,
+            journal,
+            hearers: Vec::new(),
             trees: Arc::new(LockedTrees { outside, lock }),
             interrupts,
         })
@@ -138,6 +146,10 @@ impl Planned {
         if rung == Rung::Bare {
             tell("warning: without a sandbox nothing is isolated; results are not recorded");
         }
+        self.journal.begin(rung != Rung::Bare);
+        let mut hearers: Vec<Arc<dyn engine::Events>> =
+            vec![Arc::clone(&self.display) as _, Arc::clone(&self.journal) as _];
+        hearers.extend(self.hearers.iter().cloned());
         let build = Build::new(
             Arc::clone(&self.store),
             Arc::new(LocalExecutor::new(Arc::clone(&self.store), rung)),
@@ -145,7 +157,7 @@ impl Planned {
             self.workspace.files.clone(),
             Arc::clone(&self.plan),
             options(args, rung),
-            Arc::clone(&self.display) as Arc<dyn engine::Events>,
+            Arc::new(FanOut(hearers)),
         );
         self.drive(build.run())?.map_err(CliError::Build)
     }
@@ -167,7 +179,7 @@ impl Planned {
         // What this build pinned counts only until here.
         drop(self);
         if grown {
-            settings.open_store(function)?.collect(settings.store_budget)?;
+            history::collect(&*settings.open_store(function)?, settings.store_budget)?;
         }
         Ok(())
     }
@@ -215,7 +227,7 @@ fn choose_rung(store: &LocalStore, wanted: SandboxArg) -> Result<Rung, CliError>
 }
 
 /// To the engine a locked tree is only a digest.
-fn locked_members(lock: &Lock) -> BTreeMap<String, Vec<LockedMember>> {
+pub(crate) fn locked_members(lock: &Lock) -> BTreeMap<String, Vec<LockedMember>> {
     let member = |member: fetch::Member| LockedMember {
         group: member.group,
         name: member.name,

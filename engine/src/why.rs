@@ -291,10 +291,9 @@ fn change_of(old: Option<&Node>, new: Option<&Node>) -> Option<Change> {
         (None, _) => Some(Change::Added),
         (_, None) => Some(Change::Removed),
         (Some(old), Some(new)) if old == new => None,
-        (
-            Some(Node::File { digest: old, .. }),
-            Some(Node::File { digest: new, .. }),
-        ) => Some(if old == new { Change::Mode } else { Change::Content }),
+        (Some(Node::File { digest: old, .. }), Some(Node::File { digest: new, .. })) => {
+            Some(if old == new { Change::Mode } else { Change::Content })
+        }
         (Some(Node::Symlink(_)), Some(Node::Symlink(_)))
         | (Some(Node::Directory(_)), Some(Node::Directory(_))) => Some(Change::Content),
         (Some(_), Some(_)) => Some(Change::Kind),

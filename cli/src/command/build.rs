@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use store::LocalStore;
 
 use crate::error::CliError;
+use crate::history::{Because, BuildRecord, RecordArgs};
 use crate::planned::{ExecuteArgs, Planned, SelectArgs};
-use crate::record::{self, BuildRecord};
 use crate::settings::Settings;
 use crate::terminal::{Paint, count, say, say_json, tell};
 use crate::workspace::OpenWorkspace;
@@ -33,15 +33,30 @@ pub(crate) struct BuildArgs {
 
     #[command(flatten)]
     pub(crate) execute: ExecuteArgs,
+
+    #[command(flatten)]
+    pub(crate) record: RecordArgs,
 }
 
 pub(crate) fn run(settings: &Settings, args: &BuildArgs) -> Result<ExitCode, CliError> {
-    let planned = Planned::new(settings, &args.patterns, &args.select)?;
+    args.record.check(settings)?;
+    let mut planned = Planned::new(settings, &args.patterns, &args.select)?;
+    let events = args.record.begin(settings, &args.patterns, &planned.plan, &planned.journal)?;
+    planned.hearers.extend(events.clone().map(|it| it as _));
     let report = planned.build(&args.execute)?;
-    let Planned { workspace, store, plan, .. } = &planned;
+    let Planned { workspace, store, plan, journal, .. } = &planned;
     let files = output::write(workspace, store, plan, &report)?;
-    record::save(workspace, store, &report)?;
-    answer(settings, workspace, store, plan, &report, files);
+    let record = journal.save(&args.patterns, &args.select.settings, &report)?;
+    args.record.end(settings, events.as_deref(), &record)?;
+    if args.record.takes_stdout() {
+        show_failures(workspace, store, plan, &report);
+    } else {
+        let because = journal.reasons(&report);
+        if !settings.json {
+            args.record.reasons(&because).iter().for_each(|line| say(line));
+        }
+        answer(settings, workspace, store, plan, &report, files, &because);
+    }
     let failed = report.has_failed();
     planned.close(settings)?;
     Ok(if failed { ExitCode::from(exit::BUILD_FAILED) } else { exit::SUCCESS })
@@ -54,6 +69,7 @@ fn answer(
     plan: &Plan,
     report: &Report,
     files: u64,
+    because: &[Because],
 ) {
     let summary = BuildRecord::of(report);
     if settings.json {
@@ -73,7 +89,9 @@ fn answer(
                 })
             })
             .collect();
-        say_json(&json!({ "goals": goals, "summary": summary }));
+        let ran = because.iter().map(|it| json!({ "action": it.name, "reason": it.reason }));
+        let ran: Vec<_> = ran.collect();
+        say_json(&json!({ "goals": goals, "ran": ran, "summary": summary }));
         return;
     }
     grid::print(plan, report);
