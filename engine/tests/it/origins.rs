@@ -4,6 +4,7 @@ use engine::{Change, Node, Origin, Plan};
 use expect_test::{Expect, expect};
 use model::RelativePath;
 
+use crate::fixture::Fixture;
 use crate::workshop::Workshop;
 
 const RULES: &str = r#"
@@ -139,4 +140,30 @@ fn a_folder_that_is_new_is_called_after_what_is_placed_in_it() {
             nowhere Added: unknown
         "#]],
     );
+}
+
+#[test]
+fn a_locked_tree_is_called_what_the_lock_calls_it() {
+    let text = r#"
+//- /r.bzl
+def _root(ctx):
+    trees = [it.tree for it in ctx.locked]
+    return [DefaultInfo(outputs = {"root": ctx.actions.builtin("compose", inputs = trees, options = [])})]
+root = rule(implementation = _root, attrs = {"packages": attr.string_list()}, lock = {"packages": ["packages"]})
+//- /BUILD.bld
+load(":r.bzl", "root")
+root(name = "a", packages = ["gcc", "make"])
+"#;
+    let fixture = Fixture::new(text).locking("//:a", &[("-", "gcc", "12.2"), ("-", "make", "4.3")]);
+    let plan = fixture.plan(&["//:a"]).unwrap();
+    check(
+        &plan,
+        "//:a",
+        &[("0/usr/bin/gcc", Change::Content), ("1", Change::Content)],
+        &expect![[r#"
+            0/usr/bin/gcc Content: usr/bin/gcc of Some("gcc 12.2")
+            1 Content:  of Some("make 4.3")
+        "#]],
+    );
+    assert_eq!(plan.graph.rule(&plan.goals[0].label), Some("root"));
 }
