@@ -66,8 +66,9 @@ pub(crate) fn run(settings: &Settings, args: &DiffArgs) -> Result<ExitCode, CliE
     if rows.len() > SHOWN {
         say(&format!("and {} more; --json has them all", rows.len() - SHOWN));
     }
-    let differ = count(rows.len() as u64, "key");
-    say(&format!("{differ} differ between builds {old} and {new}"));
+    let differ = if rows.len() == 1 { "differs" } else { "differ" };
+    let keys = count(rows.len() as u64, "key");
+    say(&format!("{keys} {differ} between builds {old} and {new}"));
     Ok(exit::SUCCESS)
 }
 

@@ -252,7 +252,7 @@ fn builds_are_numbered_listed_and_compared() {
     let diff = |old: &str, new: &str| machine.run(&["diff", old, new]).expect(0).stdout;
     assert_eq!(
         diff("1", "last"),
-        "genrule //hello:hello: hello/name.txt changed\n1 key differ between builds 1 and 3\n"
+        "genrule //hello:hello: hello/name.txt changed\n1 key differs between builds 1 and 3\n"
     );
     assert_eq!(diff("2", "3"), "0 keys differ between builds 2 and 3\n");
     let json = machine.run(&["diff", "1", "2", "--json"]).expect(0).json();

@@ -45,14 +45,13 @@ fn plan() -> Plan {
 /// Compares what stands at places of a target's action, each after a change.
 #[track_caller]
 fn check(plan: &Plan, owner: &str, places: &[(&str, Change)], expected: &Expect) {
-    let is_it = |id: &usize| match plan.graph.node(*id) {
-        Node::Run(run) => run.owner.to_string() == owner,
-        Node::Builtin(builtin) => builtin.owner.to_string() == owner,
-        _ => false,
+    let is_it = |id: &usize| {
+        let node = plan.graph.node(*id);
+        matches!(node, Node::Run(run) if run.owner.to_string() == owner)
+            || matches!(node, Node::Builtin(it) if it.owner.to_string() == owner)
     };
     let node = (0..plan.graph.len()).find(is_it).unwrap();
-    let mut told = String::new();
-    for (place, change) in places {
+    let tell = |(place, change): &(&str, Change)| {
         let path = RelativePath::new(*place).unwrap();
         let origin = match Origin::of(&plan.graph, node, &path, *change) {
             Some(Origin::Source(path)) => format!("source {path}"),
@@ -61,9 +60,10 @@ fn check(plan: &Plan, owner: &str, places: &[(&str, Change)], expected: &Expect)
             Some(Origin::Made { owner, path }) => format!("`{path}` of {owner}"),
             None => "unknown".to_owned(),
         };
-        told += &format!("{place} {change:?}: {origin}\n");
-    }
-    expected.assert_eq(&told);
+        format!("{place} {change:?}: {origin}\n")
+    };
+    let told: Vec<_> = places.iter().map(tell).collect();
+    expected.assert_eq(&told.concat());
 }
 
 #[test]

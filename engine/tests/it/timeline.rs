@@ -51,12 +51,13 @@ do(name = "last", deps = {"l": ":left", "r": ":right"}, words = ["last"])
 do(name = "alone", words = ["alone"])
 "#;
 
-fn node(graph: &Graph, name: &str) -> NodeId {
-    let is_it = |id: &NodeId| match graph.node(*id) {
-        Node::Run(run) => run.owner.label.name == name,
-        _ => false,
-    };
-    (0..graph.len()).find(is_it).unwrap()
+/// Returns the name of the target whose command a node is.
+fn name(graph: &Graph, id: NodeId) -> Option<&str> {
+    if let Node::Run(run) = graph.node(id) { Some(&run.owner.label.name) } else { None }
+}
+
+fn node(graph: &Graph, wanted: &str) -> NodeId {
+    (0..graph.len()).find(|id| name(graph, *id) == Some(wanted)).unwrap()
 }
 
 /// Returns the names on the critical path if these ran, from when to when.
@@ -66,11 +67,8 @@ fn critical(ran: &[(&str, u64, u64)]) -> Vec<String> {
         .iter()
         .map(|(name, began, ended)| (node(&plan.graph, name), span(*began, *ended)))
         .collect();
-    let name = |id| match plan.graph.node(id) {
-        Node::Run(run) => run.owner.label.name.clone(),
-        _ => String::new(),
-    };
-    critical_path(&plan.graph, &spans).into_iter().map(name).collect()
+    let path = critical_path(&plan.graph, &spans).into_iter();
+    path.map(|id| name(&plan.graph, id).unwrap().to_owned()).collect()
 }
 
 #[test]

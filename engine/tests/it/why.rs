@@ -38,13 +38,11 @@ impl Messages {
         let mut directory = Directory::new();
         let mut below: BTreeMap<&str, Files> = BTreeMap::new();
         for (path, file) in files {
-            match path.split_once('/') {
-                Some((first, rest)) => {
-                    below.entry(first).or_default().insert(rest.to_owned(), file.clone());
-                }
-                None => {
-                    directory.add(PathSegment::new(path.as_str()).unwrap(), file.node()).unwrap()
-                }
+            if let Some((first, rest)) = path.split_once('/') {
+                below.entry(first).or_default().insert(rest.to_owned(), file.clone());
+            } else {
+                let name = PathSegment::new(path.as_str()).unwrap();
+                directory.add(name, file.node()).unwrap();
             }
         }
         for (name, files) in below {
@@ -292,17 +290,28 @@ fn files() -> impl Strategy<Value = Files> {
     ];
     // A name is that of a file or of a directory, but not of both.
     let path = prop::collection::vec("[ab]", 0..4).prop_flat_map(|folders| {
-        let folders: String = folders.iter().map(|name| format!("d{name}/")).collect();
+        let folders: Vec<_> = folders.iter().map(|name| format!("d{name}/")).collect();
+        let folders = folders.concat();
         "[a-c]".prop_map(move |name| format!("{folders}{name}"))
     });
     prop::collection::btree_map(path, file, 0..14)
 }
 
-/// Returns what stands at a path: a file, or, for a directory, nothing of its own.
-fn at<'a>(files: &'a Files, place: &str) -> Option<Option<&'a File>> {
+/// What stands at a path.
+#[derive(Debug, PartialEq)]
+enum Found<'a> {
+    Nothing,
+    Folder,
+    File(&'a File),
+}
+
+fn at<'a>(files: &'a Files, place: &str) -> Found<'a> {
     let folder = format!("{place}/");
-    let is_folder = files.keys().any(|path| path.starts_with(&folder));
-    files.get(place).map(Some).or(is_folder.then_some(None))
+    match files.get(place) {
+        Some(file) => Found::File(file),
+        None if files.keys().any(|path| path.starts_with(&folder)) => Found::Folder,
+        None => Found::Nothing,
+    }
 }
 
 fn holds(place: &RelativePath, path: &str) -> bool {
@@ -322,25 +331,25 @@ proptest! {
         let lost: BTreeSet<Digest> = lost.iter().map(|index| trees[index.index(trees.len())]).collect();
         let with = |files: &Files| messages.key(&Key { files: files.clone(), ..key() });
         let keys = (with(&old), with(&new));
-        lost.iter().for_each(|digest| messages.lose(*digest));
+        for digest in &lost {
+            messages.lose(*digest);
+        }
         let found = messages.explain(keys.0, keys.1);
 
         prop_assert_eq!(found.differences.is_empty(), old_tree == new_tree);
         let mut named = Vec::new();
         for difference in &found.differences {
-            match difference {
-                Difference::Input { path, change } => {
-                    let (before, after) = (at(&old, path.as_str()), at(&new, path.as_str()));
-                    prop_assert_ne!(before, after, "{} is the same", path);
-                    prop_assert_eq!(before.is_none(), *change == Change::Added);
-                    prop_assert_eq!(after.is_none(), *change == Change::Removed);
-                    named.push(path.clone());
-                }
-                Difference::Evicted(Message::Directory(path)) => {
-                    prop_assert!(!lost.is_empty());
-                    named.push(path.clone());
-                }
-                other => prop_assert!(false, "only inputs differ, not {:?}", other),
+            if let Difference::Input { path, change } = difference {
+                let (before, after) = (at(&old, path.as_str()), at(&new, path.as_str()));
+                prop_assert_ne!(&before, &after, "{} is the same", path);
+                prop_assert_eq!(before == Found::Nothing, *change == Change::Added);
+                prop_assert_eq!(after == Found::Nothing, *change == Change::Removed);
+                named.push(path.clone());
+            } else if let Difference::Evicted(Message::Directory(path)) = difference {
+                prop_assert!(!lost.is_empty());
+                named.push(path.clone());
+            } else {
+                prop_assert!(false, "only inputs differ, not {:?}", difference);
             }
         }
         if !found.more {
