@@ -180,7 +180,7 @@ impl Journal {
                 }
                 known.insert(key, &entry);
             }
-            known.write(&self.history.ledger_path())?;
+            known.write(&self.history.ledger_path(), head.build)?;
         }
         self.history.prune(Bounds::default(), SystemTime::now())?;
         Ok(Record { head, lines })

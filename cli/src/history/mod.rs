@@ -80,7 +80,7 @@ pub(crate) fn last_runs(
     store: &LocalStore,
 ) -> Result<BTreeMap<String, LastRun>, CliError> {
     let ledger = History::open(workspace, store)?.ledger();
-    let run = |(key, entry): (&Key, Entry)| {
+    let run = |(key, entry): (Key, Entry)| {
         let Who { label, cell, role } = key.who()?;
         let run = LastRun {
             label,
@@ -139,7 +139,7 @@ impl History {
         let known = ledger
             .entries()
             .filter(|(key, entry)| key.who().is_some_and(|who| entry.is_meant(&who, pattern)));
-        known.map(|(key, entry)| (key.clone(), entry)).collect()
+        known.collect()
     }
 
     /// Returns what the builds were whose records are kept, the oldest first.
