@@ -18,6 +18,9 @@ const HEADER: &str = "bld-ledger 1\n";
 /// How many actions are remembered: a few times the largest matrices that people ship. The oldest go.
 const ENTRIES_MAX: usize = 200_000;
 
+/// What an entry takes at least, in bytes: the names of its fields alone. Tells without counting that there are few.
+const ENTRY_BYTES_MIN: usize = 120;
+
 /// How many goals are remembered for an action that makes the outputs of many.
 pub(super) const GOALS_MAX: usize = 8;
 
@@ -206,6 +209,9 @@ impl Ledger {
 
     /// Removes the entries that were not touched for longest, if there are too many.
     fn trim(&mut self, build: u64, entries_max: usize) {
+        if self.lines.len() < entries_max * ENTRY_BYTES_MIN {
+            return;
+        }
         let count = self.lines.bytes().filter(|byte| *byte == b'\n').count();
         if count <= entries_max {
             return;

@@ -234,3 +234,123 @@ fn evicted(message: &Message) -> String {
         ),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use engine::Explanation;
+    use expect_test::{Expect, expect};
+    use model::{DigestFunction, RelativePath};
+
+    use super::*;
+
+    /// Compares what is said of differences in an action that no plan has.
+    #[track_caller]
+    fn check(differences: Vec<Difference>, between: Between, expected: &Expect) {
+        let explanation = Explanation { differences, more: false };
+        expected.assert_eq(&describe(&explanation, None, between).join("\n"));
+    }
+
+    fn path(text: &str) -> RelativePath {
+        RelativePath::new(text).unwrap()
+    }
+
+    #[test]
+    fn bld_itself_comes_first_and_what_is_not_known_last() {
+        let some = |text: &str| Some(text.to_owned());
+        check(
+            vec![
+                Difference::Evicted(Message::Command),
+                Difference::Evicted(Message::Directory(path("k/build"))),
+                Difference::Timeout { old: None, new: Some(std::time::Duration::from_secs(5)) },
+                Difference::Output { path: path("out/new"), declared: true },
+                Difference::Output { path: path("out/old"), declared: false },
+                Difference::WorkingDirectory { old: path("work"), new: path("src") },
+                Difference::Environment {
+                    name: "CC".to_owned(),
+                    old: some("gcc"),
+                    new: some("clang"),
+                },
+                Difference::Environment {
+                    name: "LONG".to_owned(),
+                    old: some(&"x".repeat(99)),
+                    new: None,
+                },
+                Difference::Argument { index: 2, old: some("two\nlines"), new: some("one") },
+                Difference::Platform {
+                    name: "ISA".to_owned(),
+                    old: some("x86-64"),
+                    new: some("arm64"),
+                },
+                Difference::Salt {
+                    old: "bld-sandbox-1".to_owned(),
+                    new: "bld-sandbox-2".to_owned(),
+                },
+                Difference::Salt {
+                    old: "bld-builtin-compose-1".to_owned(),
+                    new: "bld-builtin-compose-2".to_owned(),
+                },
+                Difference::Function { old: DigestFunction::Sha256, new: DigestFunction::Blake3 },
+            ],
+            Between::Times,
+            &expect![[r#"
+                the platform property ISA differs (`x86-64`, now `arm64`)
+                the sandbox of bld changed (bld-sandbox-1, now bld-sandbox-2)
+                what bld's built-in does changed (bld-builtin-compose-1, now bld-builtin-compose-2)
+                the workspace's digests are blake3 and not sha256
+                its time-out differs (not set, now `5 s`)
+                the output out/new is declared now
+                the output out/old is not declared any more
+                it starts in /src and not in /work
+                environment CC differs (`gcc`, now `clang`)
+                environment LONG differs
+                argument 2 of its command differs
+                its command is another; the earlier one was evicted from the store
+                something below /k/build is another; the earlier listing was evicted from the store"#]],
+        );
+    }
+
+    #[test]
+    fn inputs_are_told_otherwise_between_times_than_between_cells() {
+        let all = [Change::Added, Change::Removed, Change::Content, Change::Mode, Change::Kind];
+        let inputs = || {
+            let input = |change| Difference::Input { path: path(&format!("{change:?}")), change };
+            all.map(input).to_vec()
+        };
+        check(
+            inputs(),
+            Between::Times,
+            &expect![[r#"
+            its input /Added was added
+            its input /Removed was removed
+            its input /Content changed
+            its input /Mode changed: whether it may be executed
+            its input /Kind changed from one kind of thing to another"#]],
+        );
+        check(
+            inputs(),
+            Between::Cells,
+            &expect![[r#"
+            its input /Added is only here
+            its input /Removed is only there
+            its input /Content differs
+            its input /Mode differs
+            its input /Kind differs"#]],
+        );
+    }
+
+    #[test]
+    fn what_is_said_already_is_not_said_again() {
+        let name = Some("gcc-12 12.2.0-14".to_owned());
+        let origin = |path_text| Some(Origin::Locked { name: name.clone(), path: path(path_text) });
+        let texts = ["a", "b"].map(|it| input(it, Change::Added, origin(it), Between::Times).1);
+        assert_eq!(texts, ["the locked gcc-12 12.2.0-14 changed"; 2]);
+        let twice = Difference::Evicted(Message::Action);
+        check(
+            vec![twice.clone(), twice],
+            Between::Times,
+            &expect![
+                "its key is another; what the earlier one was made of was evicted from the store"
+            ],
+        );
+    }
+}

@@ -187,6 +187,19 @@ fn a_failure_that_is_tried_again_is_said_to_be() {
 }
 
 #[test]
+fn what_was_built_without_a_sandbox_runs_again_because_nothing_was_recorded() {
+    let machine = Machine::new();
+    machine.write(
+        "t/BUILD.bld",
+        "load(\"@rules//files.bzl\", \"genrule\")\ngenrule(name = \"g\", cmd = \"echo g > out/g\", outs = [\"g\"])\n",
+    );
+    machine.run(&["build", "//t:g", "--sandbox", "none"]).expect(0);
+    let built = machine.run(&["build", "//t:g", "--sandbox", "none"]).expect(0).stdout;
+    let expected = "genrule //t:g ran because its last result was not recorded (--sandbox none)\n";
+    assert!(built.starts_with(expected), "{built}");
+}
+
+#[test]
 fn a_new_kernel_is_compared_with_the_nearest_one() {
     let machine = Machine::drivers_built();
     let kernels = base().kernels();
