@@ -292,7 +292,7 @@ mod tests {
                 Difference::Function { old: DigestFunction::Sha256, new: DigestFunction::Blake3 },
             ],
             Between::Times,
-            &expect![[r#"
+            &expect![[r"
                 the platform property ISA differs (`x86-64`, now `arm64`)
                 the sandbox of bld changed (bld-sandbox-1, now bld-sandbox-2)
                 what bld's built-in does changed (bld-builtin-compose-1, now bld-builtin-compose-2)
@@ -305,7 +305,7 @@ mod tests {
                 environment LONG differs
                 argument 2 of its command differs
                 its command is another; the earlier one was evicted from the store
-                something below /k/build is another; the earlier listing was evicted from the store"#]],
+                something below /k/build is another; the earlier listing was evicted from the store"]],
         );
     }
 
@@ -319,22 +319,22 @@ mod tests {
         check(
             inputs(),
             Between::Times,
-            &expect![[r#"
+            &expect![[r"
             its input /Added was added
             its input /Removed was removed
             its input /Content changed
             its input /Mode changed: whether it may be executed
-            its input /Kind changed from one kind of thing to another"#]],
+            its input /Kind changed from one kind of thing to another"]],
         );
         check(
             inputs(),
             Between::Cells,
-            &expect![[r#"
+            &expect![[r"
             its input /Added is only here
             its input /Removed is only there
             its input /Content differs
             its input /Mode differs
-            its input /Kind differs"#]],
+            its input /Kind differs"]],
         );
     }
 
