@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use crate::command::{build, cache, clean, completions, lock, log};
+use crate::command::{build, builds, cache, clean, completions, diff, lock, log, why};
 use crate::size::ByteSize;
 
 /// Builds kernel drivers, packages and images; runs only what nobody ever ran.
@@ -41,10 +41,16 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     /// Build what the patterns stand for
     Build(build::BuildArgs),
+    /// List the builds of this workspace
+    Builds(builds::BuildsArgs),
+    /// Say in what the keys of two builds differ
+    Diff(diff::DiffArgs),
     /// Pin the outside world: resolve and download what the workspace asks for
     Lock(lock::LockArgs),
     /// Show what the last run of a target's actions wrote
     Log(log::LogArgs),
+    /// Say why a target's actions ran
+    Why(why::WhyArgs),
     /// Look at the store, shrink it, verify it
     #[command(subcommand)]
     Cache(cache::CacheCommand),

@@ -49,6 +49,12 @@ pub(crate) enum CliError {
     Collision(String),
     #[error("no log of {0} is known: it was never built here, or its record was pruned")]
     NoLog(String),
+    #[error("nothing of {0} is known: it was never built here, or that was too long ago")]
+    NoHistory(String),
+    #[error("there is no build `{text}`; {known} (say a number, `last` or `last-1`)")]
+    NoBuild { text: String, known: String },
+    #[error("--json and --events - both want standard output: give --events a file")]
+    TwoAnswers,
     #[error("interrupted")]
     Interrupted,
 }
@@ -76,7 +82,10 @@ impl CliError {
             | Self::Lock(_)
             | Self::Locked(_)
             | Self::Collision(_)
-            | Self::NoLog(_) => exit::USER_ERROR,
+            | Self::NoLog(_)
+            | Self::NoHistory(_)
+            | Self::NoBuild { .. }
+            | Self::TwoAnswers => exit::USER_ERROR,
             Self::Fetch(error) if !error.is_transient() => exit::USER_ERROR,
             Self::Build(error) if is_mistake(error) => exit::USER_ERROR,
             Self::Fetch(_)

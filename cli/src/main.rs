@@ -1,10 +1,12 @@
 //! The door: words in, words out; the only place that stacks the parts.
 
 mod args;
+mod clock;
 mod command;
 mod error;
 mod exit;
 mod grid;
+mod history;
 mod interrupt;
 mod lockfile;
 mod made;
@@ -13,7 +15,6 @@ mod outside;
 mod planned;
 mod progress;
 mod receipts;
-mod record;
 mod rules;
 mod settings;
 mod size;
@@ -24,7 +25,7 @@ mod workspace;
 use clap::Parser as _;
 
 use args::{Args, Command};
-use command::{build, cache, clean, completions, doctor, lock, log};
+use command::{build, builds, cache, clean, completions, diff, doctor, lock, log, why};
 use error::CliError;
 use settings::Settings;
 
@@ -48,11 +49,14 @@ fn run(args: Args) -> Result<std::process::ExitCode, CliError> {
     let settings = Settings::from_args(&args)?;
     match args.command {
         Command::Build(args) => build::run(&settings, &args),
+        Command::Builds(args) => builds::run(&settings, &args),
+        Command::Diff(args) => diff::run(&settings, &args),
         Command::Lock(args) => lock::run(&settings, &args),
         Command::Log(args) => log::run(&settings, &args),
         Command::Cache(command) => cache::run(&settings, &command),
         Command::Doctor => doctor::run(&settings),
         Command::Clean(args) => clean::run(&settings, &args),
         Command::Completions(args) => Ok(completions::run(&args)),
+        Command::Why(args) => why::run(&settings, &args),
     }
 }

@@ -12,6 +12,7 @@ use fetch::Lock;
 use store::LocalStore;
 
 use crate::error::CliError;
+use crate::history::{self, FanOut, Journal};
 use crate::interrupt::Interrupts;
 use crate::lockfile::{self, network};
 use crate::outside::{LockedTrees, Outside};
@@ -86,6 +87,9 @@ pub(crate) struct Planned {
     pub(crate) plan: Arc<Plan>,
     /// What the workspace asked to be locked.
     pub(crate) asked: Vec<LockRequest>,
+    pub(crate) journal: Arc<Journal>,
+    /// Who else hears what builds do.
+    pub(crate) hearers: Vec<Arc<dyn engine::Events>>,
     trees: Arc<LockedTrees>,
     interrupts: Arc<Interrupts>,
 }
@@ -124,7 +128,7 @@ impl Planned {
         };
         let plan = workspace.engine().plan_locking(patterns, &chosen, lock)?;
         let trees = trees.expect("planning locks");
-        Ok(begun.planned(workspace, plan, asked, trees))
+        begun.planned(workspace, plan, asked, trees)
     }
 
     /// Takes up a part of an earlier plan, where nothing changed that the plan depends on.
@@ -137,7 +141,7 @@ impl Planned {
         let begun = Begun::new(settings, &workspace)?;
         let outside = begun.outside(&workspace, part.requests.clone(), args)?;
         let lock = lockfile::ensure(&workspace, &outside, args.locked)?;
-        Ok(begun.planned(workspace, part.plan, part.requests, LockedTrees { outside, lock }))
+        begun.planned(workspace, part.plan, part.requests, LockedTrees { outside, lock })
     }
 
     /// Builds every goal of the plan. Ends in an orderly way when a signal comes.
@@ -146,6 +150,10 @@ impl Planned {
         if rung == Rung::Bare {
             tell("warning: without a sandbox nothing is isolated; results are not recorded");
         }
+        self.journal.begin(rung != Rung::Bare);
+        let mut hearers: Vec<Arc<dyn engine::Events>> =
+            vec![Arc::clone(&self.display) as _, Arc::clone(&self.journal) as _];
+        hearers.extend(self.hearers.iter().cloned());
         let build = Build::new(
             Arc::clone(&self.store),
             Arc::new(LocalExecutor::new(Arc::clone(&self.store), rung)),
@@ -153,7 +161,7 @@ impl Planned {
             self.workspace.files.clone(),
             Arc::clone(&self.plan),
             options(args, rung),
-            Arc::clone(&self.display) as Arc<dyn engine::Events>,
+            Arc::new(FanOut(hearers)),
         );
         self.drive(build.run())?.map_err(CliError::Build)
     }
@@ -176,7 +184,7 @@ impl Planned {
         // What this build pinned counts only until here.
         drop(self);
         if is_over {
-            settings.open_store(function)?.collect(settings.store_budget)?;
+            history::collect(&*settings.open_store(function)?, settings.store_budget)?;
         }
         Ok(())
     }
@@ -213,16 +221,19 @@ impl Begun {
         plan: Plan,
         asked: Vec<LockRequest>,
         trees: LockedTrees,
-    ) -> Planned {
-        Planned {
+    ) -> Result<Planned, CliError> {
+        let plan = Arc::new(plan);
+        Ok(Planned {
+            journal: Journal::new(&workspace, &self.store, &plan)?,
+            hearers: Vec::new(),
             workspace,
             store: self.store,
             display: self.display,
-            plan: Arc::new(plan),
+            plan,
             asked,
             trees: Arc::new(trees),
             interrupts: self.interrupts,
-        }
+        })
     }
 }
 
@@ -268,7 +279,7 @@ fn choose_rung(store: &LocalStore, wanted: SandboxArg) -> Result<Rung, CliError>
 }
 
 /// To the engine a locked tree is only a digest.
-fn locked_members(lock: &Lock) -> BTreeMap<String, Vec<LockedMember>> {
+pub(crate) fn locked_members(lock: &Lock) -> BTreeMap<String, Vec<LockedMember>> {
     let member = |member: fetch::Member| LockedMember {
         group: member.group,
         name: member.name,

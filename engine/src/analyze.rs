@@ -414,7 +414,8 @@ impl Analyzer<'_, '_> {
             )
         })?;
         let member = |member: &LockedMember| {
-            let artifact = self.graph.borrow_mut().locked(member.tree);
+            let mut graph = self.graph.borrow_mut();
+            let artifact = graph.locked(member.tree, &member.name, &member.version);
             let text = |text: &str| Data::String(text.to_owned());
             Data::Struct(vec![
                 ("group".to_owned(), text(&member.group)),
@@ -441,6 +442,7 @@ impl Analyzer<'_, '_> {
             .get_any_visibility(&rule.implementation)
             .expect("a rule put its implementation there");
         let graph = RefCell::new(self.graph.take());
+        graph.borrow_mut().note_rule(&target.label, rule.name());
         let session = Session::Analysis { graph, owner };
         let returned = Module::with_temp_heap(|module| {
             let mut eval = Evaluator::new(&module);

@@ -132,6 +132,8 @@ pub struct BuiltinNode {
 pub struct Graph {
     nodes: Vec<Node>,
     shared: BTreeMap<Shared, NodeId>,
+    locked_names: BTreeMap<NodeId, String>,
+    rules: BTreeMap<Label, String>,
 }
 
 /// What is one node however many want it: the script of forty thousand cells is in memory once.
@@ -154,13 +156,32 @@ impl Graph {
         &self.nodes
     }
 
-    /// Returns the graph of these nodes, or `None` if one refers to itself or to a later one.
-    pub(crate) fn from_nodes(nodes: Vec<Node>) -> Option<Self> {
-        let is_later = |(id, node): (NodeId, &Node)| node.needs().any(|it| it.node >= id);
-        if nodes.iter().enumerate().any(is_later) {
-            return None;
+    /// Returns what people call a node: what the lock calls its tree, or the rule that declared it.
+    pub(crate) fn alias(&self, id: NodeId) -> Option<&str> {
+        match &self.nodes[id] {
+            Node::Locked(_) => self.locked_name(id),
+            Node::Run(run) => self.rule(&run.owner.label),
+            Node::Builtin(builtin) => self.rule(&builtin.owner.label),
+            Node::Source(_) | Node::Write { .. } | Node::Tree(_) => None,
         }
-        Some(Self { nodes, shared: BTreeMap::new() })
+    }
+
+    /// Returns the graph of these nodes and their aliases, or `None` if one refers to itself or to a later one.
+    pub(crate) fn from_nodes(nodes: Vec<(Node, Option<String>)>) -> Option<Self> {
+        let mut graph = Self::default();
+        for (id, (node, alias)) in nodes.into_iter().enumerate() {
+            if node.needs().any(|it| it.node >= id) {
+                return None;
+            }
+            match (&node, alias) {
+                (Node::Locked(_), Some(name)) => _ = graph.locked_names.insert(id, name),
+                (Node::Run(run), Some(rule)) => graph.note_rule(&run.owner.label, &rule),
+                (Node::Builtin(it), Some(rule)) => graph.note_rule(&it.owner.label, &rule),
+                _ => {}
+            }
+            graph.nodes.push(node);
+        }
+        Some(graph)
     }
 
     /// Returns how many nodes are actions.
@@ -179,6 +200,22 @@ impl Graph {
         self.nodes.is_empty()
     }
 
+    /// Returns what the lock calls a locked tree: name and version. Of those with the same tree, the first.
+    pub fn locked_name(&self, id: NodeId) -> Option<&str> {
+        self.locked_names.get(&id).map(String::as_str)
+    }
+
+    /// Returns the name of the rule that a target was declared with, if the target was analysed.
+    pub fn rule(&self, label: &Label) -> Option<&str> {
+        self.rules.get(label).map(String::as_str)
+    }
+
+    pub(crate) fn note_rule(&mut self, label: &Label, rule: &str) {
+        if !self.rules.contains_key(label) {
+            self.rules.insert(label.clone(), rule.to_owned());
+        }
+    }
+
     pub(crate) fn add(&mut self, node: Node) -> Artifact {
         self.nodes.push(node);
         Artifact {
@@ -192,8 +229,11 @@ impl Graph {
         self.share(Shared::Source(path.clone()), || Node::Source(path.clone()))
     }
 
-    pub(crate) fn locked(&mut self, tree: TreeDigest) -> Artifact {
-        self.share(Shared::Locked(tree), || Node::Locked(tree))
+    pub(crate) fn locked(&mut self, tree: TreeDigest, name: &str, version: &str) -> Artifact {
+        let artifact = self.share(Shared::Locked(tree), || Node::Locked(tree));
+        let named = || format!("{name} {version}").trim_end().to_owned();
+        self.locked_names.entry(artifact.node).or_insert_with(named);
+        artifact
     }
 
     pub(crate) fn write(&mut self, content: &str, executable: bool) -> Artifact {

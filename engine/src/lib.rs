@@ -22,10 +22,13 @@ mod label;
 )]
 mod lang;
 mod load;
+mod origin;
 mod receipt;
 mod shelf;
 mod snapshot;
 mod source;
+mod timeline;
+mod why;
 
 pub use analyze::{Goal, LockRequest, LockedMember, Plan};
 pub use build::{
@@ -40,5 +43,8 @@ pub use files::{FileKind, Files, FilesError};
 pub use graph::{Artifact, BuiltinNode, Graph, Node, NodeId, Owner, RunNode, TreeNode};
 pub use label::{BUILD_FILE, Label, LabelError, Pattern, Targets};
 pub use load::Workspace;
+pub use origin::Origin;
 pub use receipt::{Front, Part, Receipt};
 pub use snapshot::{Changes, Snapshot};
+pub use timeline::{critical_path, lanes};
+pub use why::{Change, DIFFERENCES_MAX, Difference, Explanation, Message, explain};

@@ -83,7 +83,7 @@ struct Goals {
 /// The plan's graph, and what can be asked of it without decoding its nodes.
 #[derive(Serialize, Deserialize)]
 struct Whole {
-    /// Of `Node`.
+    /// Of `(Node, Option<String>)`: nodes, and what people call them.
     nodes: Shelf,
     /// For each node those that it needs.
     needs: Vec<Vec<u32>>,
@@ -233,7 +233,9 @@ impl Whole {
         let places: BTreeSet<_> = places.collect();
         let request = |it: &LockRequest| (it.label.clone(), it.wants.to_string());
         Self {
-            nodes: Shelf::of(nodes),
+            nodes: Shelf::of(
+                nodes.iter().enumerate().map(|(id, node)| (node, plan.graph.alias(id))),
+            ),
             needs: needs.collect(),
             makers: makers.collect(),
             sources: Shelf::of(sources),
@@ -289,7 +291,7 @@ impl Whole {
     }
 
     /// Returns the nodes that these goals need, numbered anew, and the new number of each.
-    fn nodes_for(&self, goals: &BTreeSet<u32>) -> Option<(Vec<Node>, BTreeMap<NodeId, NodeId>)> {
+    fn nodes_for(&self, goals: &BTreeSet<u32>) -> Option<(Vec<Named>, BTreeMap<NodeId, NodeId>)> {
         let mut needed = vec![false; self.needs.len()];
         let mut pending = Vec::<u32>::new();
         for goal in goals {
@@ -303,16 +305,19 @@ impl Whole {
         let mut numbers = BTreeMap::new();
         let mut nodes = Vec::new();
         for id in (0..needed.len()).filter(|id| needed[*id]) {
-            let mut node: Node = self.nodes.get(id)?;
+            let (mut node, alias): Named = self.nodes.get(id)?;
             for artifact in node.needs_mut() {
                 artifact.node = *numbers.get(&artifact.node)?;
             }
             numbers.insert(id, nodes.len());
-            nodes.push(node);
+            nodes.push((node, alias));
         }
         Some((nodes, numbers))
     }
 }
+
+/// A node, and what people call it.
+type Named = (Node, Option<String>);
 
 fn request((label, wants): &(String, String)) -> Option<LockRequest> {
     Some(LockRequest { label: label.clone(), wants: serde_json::from_str(wants).ok()? })

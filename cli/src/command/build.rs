@@ -2,17 +2,17 @@
 
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use engine::{Counts, Front, Goal, GoalOutcome, GoalStatus, Part, Receipt, Report};
+use engine::{Counts, Front, Goal, GoalOutcome, GoalStatus, Receipt, Report};
 use model::RelativePath;
 use serde_json::{Value, json};
 use store::LocalStore;
 
 use crate::error::CliError;
+use crate::history::{Because, BuildRecord, History, RecordArgs};
 use crate::planned::{ExecuteArgs, Planned, SandboxArg, SelectArgs};
 use crate::receipts::{Looked, Receipts};
-use crate::record::{self, BuildRecord};
 use crate::settings::Settings;
 use crate::terminal::{Paint, count, say, say_json, tell};
 use crate::workspace::OpenWorkspace;
@@ -35,108 +35,147 @@ pub(crate) struct BuildArgs {
 
     #[command(flatten)]
     pub(crate) execute: ExecuteArgs,
+
+    #[command(flatten)]
+    pub(crate) record: RecordArgs,
 }
 
 pub(crate) fn run(settings: &Settings, args: &BuildArgs) -> Result<ExitCode, CliError> {
+    args.record.check(settings)?;
     let mut workspace = OpenWorkspace::find(settings)?;
     let patterns = workspace.patterns(&args.patterns)?;
     let receipts = Receipts::of(settings, &workspace, &patterns, &args.select);
-    // Whoever asks for something to be run again, or without a sandbox, is not answered from memory.
-    let asks_again = args.execute.retry_failed || args.execute.sandbox == SandboxArg::None;
-    let looked = if asks_again { None } else { receipts.look(&mut workspace)? };
+    let looked = if remembers(args) { receipts.look(&mut workspace)? } else { None };
     if let Some(looked) = &looked
         && looked.is_done()
     {
-        return nothing_to_do(settings, &workspace, &receipts, looked);
+        return nothing_to_do(settings, args, &workspace, &receipts, looked);
     }
     let part = looked.as_ref().and_then(Looked::part);
-    if let (Some(looked), Some(part)) = (looked, part) {
-        return build_part(settings, args, workspace, &receipts, &looked, part);
-    }
-    let planned = Planned::of(settings, workspace, &patterns, &args.select)?;
-    let report = planned.build(&args.execute)?;
-    let Planned { workspace, store, plan, .. } = &planned;
-    let files = output::write(workspace, store, plan, &report)?;
-    record::save(workspace, store, &report)?;
-    answer(settings, workspace, Some(store), &plan.goals, &report, files.iter().sum());
-    if !asks_again {
-        let front = Front {
-            snapshot: Arc::new(workspace.files.snapshot()),
-            ended: record::now(),
-            actions: plan.graph.actions(),
-            cpu: report.counts.cpu_saved + report.counts.cpu_spent,
-            files: files.iter().sum(),
-            is_complete: !report.has_failed(),
-            has_axes: plan.goals.iter().any(|goal| !goal.cell.0.is_empty()),
-        };
-        receipts.keep(&Receipt::new(front, plan, &report.goals, &files, &planned.asked))?;
-    }
-    end(settings, planned, &report)
-}
-
-fn end(settings: &Settings, planned: Planned, report: &Report) -> Result<ExitCode, CliError> {
-    planned.close(settings)?;
-    Ok(if report.has_failed() { ExitCode::from(exit::BUILD_FAILED) } else { exit::SUCCESS })
-}
-
-/// Works on what is not as an earlier build left it.
-fn build_part(
-    settings: &Settings,
-    args: &BuildArgs,
-    workspace: OpenWorkspace,
-    receipts: &Receipts,
-    looked: &Looked,
-    part: Part,
-) -> Result<ExitCode, CliError> {
-    let front = looked.receipt.front();
-    let numbers = part.numbers.clone();
-    let files_before = part.files;
-    let planned = Planned::again(settings, workspace, part, &args.select)?;
-    let mut report = planned.build(&args.execute)?;
-    let Planned { workspace, store, plan, .. } = &planned;
-    let files = output::write(workspace, store, plan, &report)?;
-    let looked_at = report.counts.hits + report.counts.misses;
-    report.counts.hits += front.actions.saturating_sub(looked_at);
-    record::save(workspace, store, &report)?;
-    let total = (front.files + files.iter().sum::<u64>()).saturating_sub(files_before);
-    let renewed = Front {
-        snapshot: Arc::new(workspace.files.snapshot().over((*front.snapshot).clone())),
-        files: total,
-        is_complete: !report.has_failed(),
-        ..front.clone()
+    let (mut planned, earlier) = match looked.zip(part) {
+        Some((Looked { receipt, .. }, part)) => {
+            let earlier = Earlier { receipt, numbers: part.numbers.clone(), files: part.files };
+            (Planned::again(settings, workspace, part, &args.select)?, Some(earlier))
+        }
+        None => (Planned::of(settings, workspace, &patterns, &args.select)?, None),
     };
-    let renewed = looked.receipt.renewed(renewed, &numbers, &report.goals, &files);
-    if settings.json || front.has_axes {
-        let all = looked.receipt.goals().unwrap_or_default();
-        let (goals, report) = whole(all, &numbers, &report);
-        answer(settings, workspace, Some(store), &goals, &report, total);
+    let events = args.record.begin(settings, &args.patterns, &planned.plan, &planned.journal)?;
+    planned.hearers.extend(events.clone().map(|it| it as _));
+    let mut report = planned.build(&args.execute)?;
+    let Planned { workspace, store, plan, journal, .. } = &planned;
+    let files = output::write(workspace, store, plan, &report)?;
+    if let Some(earlier) = &earlier {
+        earlier.count_untouched(&mut report.counts);
+    }
+    let record = journal.save(&args.patterns, &args.select.settings, &report)?;
+    args.record.end(settings, events.as_deref(), &record)?;
+    if args.record.takes_stdout() {
+        show_failures(workspace, store, &plan.goals, &report);
     } else {
-        answer(settings, workspace, Some(store), &plan.goals, &report, total);
+        let because = journal.reasons(&report);
+        if !settings.json {
+            args.record.reasons(&because).iter().for_each(|line| say(line));
+        }
+        let total = total(earlier.as_ref(), &files);
+        match earlier.as_ref().filter(|it| settings.json || it.receipt.front().has_axes) {
+            Some(earlier) => {
+                let (goals, report) = earlier.whole(&report);
+                answer(settings, workspace, Some(store), &goals, &report, total, &because);
+            }
+            None => {
+                answer(settings, workspace, Some(store), &plan.goals, &report, total, &because);
+            }
+        }
     }
-    if let Some(renewed) = renewed {
-        receipts.keep(&renewed)?;
+    if args.execute.sandbox == SandboxArg::Strict {
+        keep_receipt(&receipts, earlier.as_ref(), &planned, &report, &files)?;
     }
-    end(settings, planned, &report)
+    let failed = report.has_failed();
+    planned.close(settings)?;
+    Ok(if failed { ExitCode::from(exit::BUILD_FAILED) } else { exit::SUCCESS })
 }
 
-/// Puts what a part came to into its place among all goals.
-fn whole(
-    all: (Vec<Goal>, Vec<Option<GoalOutcome>>),
-    numbers: &[usize],
-    part: &Report,
-) -> (Vec<Goal>, Report) {
-    let (goals, mut outcomes) = all;
-    for (number, outcome) in numbers.iter().zip(&part.goals) {
-        outcomes[*number] = Some(outcome.clone());
+/// Returns whether what an earlier build left may be all that is looked at: not by whoever asks for something to be
+/// run again, or without a sandbox, or wants to be told of every goal and action.
+fn remembers(args: &BuildArgs) -> bool {
+    let runs_again = args.execute.retry_failed || args.execute.sandbox == SandboxArg::None;
+    !runs_again && args.record.events.is_none() && args.record.trace.is_none()
+}
+
+/// What an earlier build left, of which only a part is worked on again.
+struct Earlier {
+    receipt: Receipt,
+    /// The numbers of the part's goals among all goals.
+    numbers: Vec<usize>,
+    /// How many files they had made.
+    files: u64,
+}
+
+impl Earlier {
+    /// Counts the actions that were not even looked at.
+    fn count_untouched(&self, counts: &mut Counts) {
+        let looked_at = counts.hits + counts.misses;
+        counts.hits += self.receipt.front().actions.saturating_sub(looked_at);
     }
-    let outcome = |it: Option<GoalOutcome>| it.expect("what is not known is part of the part");
-    let outcomes = outcomes.into_iter().map(outcome).collect();
-    (goals, Report { goals: outcomes, counts: part.counts, ran: Vec::new() })
+
+    /// Puts what the part came to into its place among all goals.
+    fn whole(&self, part: &Report) -> (Vec<Goal>, Report) {
+        let (goals, mut outcomes) = self.receipt.goals().unwrap_or_default();
+        for (number, outcome) in self.numbers.iter().zip(&part.goals) {
+            outcomes[*number] = Some(outcome.clone());
+        }
+        let outcome = |it: Option<GoalOutcome>| it.expect("what is not known is worked on");
+        let outcomes = outcomes.into_iter().map(outcome).collect();
+        (goals, Report { goals: outcomes, counts: part.counts, ran: Vec::new() })
+    }
+}
+
+/// Returns how many files lie under `bld-out` for all goals.
+fn total(earlier: Option<&Earlier>, files: &[u64]) -> u64 {
+    let untouched = earlier.map_or(0, |it| it.receipt.front().files.saturating_sub(it.files));
+    untouched + files.iter().sum::<u64>()
+}
+
+/// Leaves a receipt for the next build of this kind.
+fn keep_receipt(
+    receipts: &Receipts,
+    earlier: Option<&Earlier>,
+    planned: &Planned,
+    report: &Report,
+    files: &[u64],
+) -> Result<(), CliError> {
+    let plan = &planned.plan;
+    let seen = planned.workspace.files.snapshot();
+    let fresh = Front {
+        snapshot: Arc::new(seen),
+        ended: now(),
+        actions: plan.graph.actions(),
+        cpu: report.counts.cpu_saved + report.counts.cpu_spent,
+        files: total(earlier, files),
+        is_complete: !report.has_failed(),
+        has_axes: plan.goals.iter().any(|goal| !goal.cell.0.is_empty()),
+    };
+    let Some(earlier) = earlier else {
+        let receipt = Receipt::new(fresh, plan, &report.goals, files, &planned.asked);
+        return receipts.keep(&receipt);
+    };
+    let front = earlier.receipt.front();
+    // What was not worked on depends on what it depended on.
+    let snapshot = Arc::unwrap_or_clone(fresh.snapshot).over((*front.snapshot).clone());
+    let (files_now, is_complete) = (fresh.files, fresh.is_complete);
+    let renewed =
+        Front { snapshot: Arc::new(snapshot), files: files_now, is_complete, ..front.clone() };
+    match earlier.receipt.renewed(renewed, &earlier.numbers, &report.goals, files) {
+        Some(receipt) => receipts.keep(&receipt),
+        // A damaged one is no use to anybody.
+        None => Ok(()),
+    }
 }
 
 /// Answers from a receipt alone.
 fn nothing_to_do(
     settings: &Settings,
+    args: &BuildArgs,
     workspace: &OpenWorkspace,
     receipts: &Receipts,
     looked: &Looked,
@@ -148,14 +187,19 @@ fn nothing_to_do(
     let goal = |outcome: Option<GoalOutcome>| outcome.expect("all of it was built");
     let report =
         Report { goals: outcomes.into_iter().map(goal).collect(), counts, ran: Vec::new() };
-    answer(settings, workspace, None, &goals, &report, front.files);
-    record::save_idle(settings, &report)?;
+    answer(settings, workspace, None, &goals, &report, front.files, &[]);
+    let history = History::at(&settings.store, workspace)?;
+    history.save_idle(&args.patterns, &args.select.settings, &report)?;
     if looked.changes.looked_again {
         let snapshot = workspace.files.snapshot().over((*front.snapshot).clone());
         let front = Front { snapshot: Arc::new(snapshot), ..front.clone() };
         receipts.keep(&looked.receipt.with_front(front))?;
     }
     Ok(exit::SUCCESS)
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 fn answer(
@@ -165,6 +209,7 @@ fn answer(
     all: &[Goal],
     report: &Report,
     files: u64,
+    because: &[Because],
 ) {
     let summary = BuildRecord::of(report);
     if settings.json {
@@ -183,7 +228,9 @@ fn answer(
                 })
             })
             .collect();
-        say_json(&json!({ "goals": goals, "summary": summary }));
+        let ran = because.iter().map(|it| json!({ "action": it.name, "reason": it.reason }));
+        let ran: Vec<_> = ran.collect();
+        say_json(&json!({ "goals": goals, "ran": ran, "summary": summary }));
         return;
     }
     grid::print(all, report);

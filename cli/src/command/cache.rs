@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::error::CliError;
 use crate::exit;
-use crate::record::builds;
+use crate::history::{self, builds};
 use crate::settings::Settings;
 use crate::size::ByteSize;
 use crate::terminal::{say, say_json};
@@ -36,7 +36,7 @@ pub(crate) fn run(settings: &Settings, command: &CacheCommand) -> Result<ExitCod
         CacheCommand::Stat => stat(settings, &store),
         CacheCommand::Gc { to } => {
             let budget = to.map_or(settings.store_budget, |size| size.0);
-            let collected = store.collect(budget)?;
+            let collected = history::collect(&store, budget)?;
             let freed = collected.bytes_before - collected.bytes_after;
             if settings.json {
                 say_json(&json!({
@@ -66,7 +66,7 @@ fn stat(settings: &Settings, store: &store::LocalStore) -> Result<ExitCode, CliE
     let stat = store.stat()?;
     let records = builds(store)?;
     let last = &records[records.len().saturating_sub(LAST_BUILDS)..];
-    let sum = |of: fn(&crate::record::BuildRecord) -> u64| last.iter().map(of).sum::<u64>();
+    let sum = |of: fn(&history::BuildRecord) -> u64| last.iter().map(of).sum::<u64>();
     let (hits, misses) = (sum(|it| it.hits), sum(|it| it.misses));
     let saved: f64 = records.iter().map(|it| it.cpu_seconds_saved).sum();
     let spent: f64 = records.iter().map(|it| it.cpu_seconds_spent).sum();

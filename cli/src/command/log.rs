@@ -2,14 +2,13 @@
 
 use std::process::ExitCode;
 
-use engine::{Cell, Targets};
 use model::Digest;
 use serde_json::json;
 use store::LocalStore;
 
 use crate::error::CliError;
 use crate::exit;
-use crate::record::{LastRun, last_runs};
+use crate::history::last_runs;
 use crate::settings::Settings;
 use crate::terminal::{say, say_json};
 use crate::workspace::OpenWorkspace;
@@ -25,21 +24,8 @@ pub(crate) fn run(settings: &Settings, args: &LogArgs) -> Result<ExitCode, CliEr
     let workspace = OpenWorkspace::find(settings)?;
     let store = settings.open_store(workspace.config.function)?;
     let patterns = workspace.patterns(std::slice::from_ref(&args.pattern))?;
-    let pattern = &patterns[0];
-    let wanted = |run: &LastRun| {
-        let package = |package: &model::RelativePath| format!("//{package}");
-        let label_matches = match &pattern.targets {
-            Targets::One(label) => {
-                // A matrix's own cells are aliases; the actions are those of the targets that it stands for.
-                run.label == label.to_string() || run.label.starts_with(&format!("{label}-"))
-            }
-            Targets::Package(it) => run.label.starts_with(&format!("{}:", package(it))),
-            Targets::Below(it) => run.label.starts_with(&package(it)),
-        };
-        label_matches && pattern.cells.matches_known(&Cell(run.cell.clone()))
-    };
     let runs = last_runs(&workspace, &store)?;
-    let found: Vec<_> = runs.iter().filter(|(_, run)| wanted(run)).collect();
+    let found: Vec<_> = runs.iter().filter(|(_, run)| run.is_meant(&patterns[0])).collect();
     if found.is_empty() {
         return Err(CliError::NoLog(args.pattern.clone()));
     }
@@ -49,8 +35,13 @@ pub(crate) fn run(settings: &Settings, args: &LogArgs) -> Result<ExitCode, CliEr
             .map(|(name, run)| {
                 json!({
                     "name": name,
+                    "label": run.label,
+                    "cell": run.cell,
+                    "role": run.role,
                     "outcome": run.outcome,
                     "action": run.action,
+                    "wall_seconds": run.wall_seconds,
+                    "cpu_seconds": run.cpu_seconds,
                     "stdout": text(&store, run.stdout.as_deref()),
                     "stderr": text(&store, run.stderr.as_deref()),
                 })

@@ -88,7 +88,7 @@ fn a_word_that_is_wrong() {
         &expect![[r#"
         error: unrecognized subcommand 'biuld'
 
-          tip: a similar subcommand exists: 'build'
+          tip: some similar subcommands exist: 'builds', 'build'
 
         Usage: bld [OPTIONS] <COMMAND>
 

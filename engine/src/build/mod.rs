@@ -45,6 +45,8 @@ pub trait Events: Send + Sync {
     fn finished(&self, ran: &Ran);
     /// A result was found instead, or a remembered failure.
     fn hit(&self, ran: &Ran);
+    /// This is what came of a goal, by its place in the plan.
+    fn goal(&self, _index: usize, _outcome: &GoalOutcome) {}
 }
 
 /// What stops a whole build; the failure of an action does not.
@@ -214,10 +216,18 @@ impl Build {
             next(&mut tasks);
             let (index, outcome) = joined.expect("a goal does not panic");
             // Dropping the others with the set ends what they run.
-            outcomes[index] = Some(outcome?);
+            let outcome = outcome?;
+            self.events.goal(index, &outcome);
+            outcomes[index] = Some(outcome);
         }
+        let excluded = |index| {
+            let outcome = GoalOutcome::excluded();
+            self.events.goal(index, &outcome);
+            outcome
+        };
+        let outcomes = outcomes.into_iter().enumerate();
         let goals =
-            outcomes.into_iter().map(|it| it.unwrap_or_else(GoalOutcome::excluded)).collect();
+            outcomes.map(|(index, outcome)| outcome.unwrap_or_else(|| excluded(index))).collect();
         let counts = *self.counts.lock().expect("no holder panics");
         let mut ran = std::mem::take(&mut *self.ran.lock().expect("no holder panics"));
         ran.sort_by(|left, right| left.owner.cmp(&right.owner));

@@ -139,13 +139,16 @@ impl LocalStore {
     /// Like [`LocalStore::directory`], without pinning it or marking it as used: for walks over whole trees,
     /// whose root is pinned, and for the collector, whose own pins would wait for it. The digest's size does not count.
     pub(super) fn directory_unpinned(&self, tree: TreeDigest) -> Option<Directory> {
-        let digest = tree.0;
-        let bytes = [false, true]
+        // A file may hash to the name that a tree is asked under; then it is no directory.
+        decode::directory(tree.0.function(), &self.message_unpinned(tree.0)?).ok()
+    }
+
+    /// Returns the bytes of a blob, without pinning it or marking it as used. The digest's size does not count.
+    pub(super) fn message_unpinned(&self, digest: Digest) -> Option<Vec<u8>> {
+        [false, true]
             .into_iter()
             .filter_map(|executable| read_quietly(&self.blob_path(digest, executable)).ok())
-            .find(|bytes| Digest::of(digest.function(), bytes).hash() == digest.hash())?;
-        // A file may hash to the name that a tree is asked under; then it is no directory.
-        decode::directory(digest.function(), &bytes).ok()
+            .find(|bytes| Digest::of(digest.function(), bytes).hash() == digest.hash())
     }
 
     /// Keeps a directory and returns its digest.

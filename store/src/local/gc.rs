@@ -1,7 +1,7 @@
 //! Garbage: what no running build needs and the byte budget has no room for.
 //!
-//! The collector decides what to *keep*, in order of worth: what live leases pin, locked trees of known workspaces,
-//! results by last use, trees by last use, other blobs by last use. Then it holds back new pins, reads the leases again,
+//! The collector decides what to *keep*, in order of worth: what live leases pin, the messages that explain the latest
+//! keys, locked trees of known workspaces, results by last use, trees by last use, other blobs by last use. Then it holds back new pins, reads the leases again,
 //! because somebody may have pinned meanwhile, and renames whatever is left over into `trash/`. Nothing that somebody
 //! pinned and found there ever goes, not even for a moment. Deleting comes last, when nobody waits.
 
@@ -81,6 +81,17 @@ impl LocalStore {
     /// Brings the store down to `budget` bytes, but keeps whatever a live process pinned.
     /// Waits for a collection that another process has begun.
     pub fn collect(&self, budget: u64) -> Result<Collected, StoreError> {
+        self.collect_but(budget, &Vec::new)
+    }
+
+    /// Like [`LocalStore::collect`], but keeps the messages of some actions before anything else that may go: of those
+    /// that `explained` returns, in that order, up to a share of the budget. So a later build can say in what its keys
+    /// differ from theirs.
+    pub fn collect_but(
+        &self,
+        budget: u64,
+        explained: &dyn Fn() -> Vec<ActionDigest>,
+    ) -> Result<Collected, StoreError> {
         let path = self.root.join("gc.lock");
         let lock = open_lock(&path)?;
         lock_file(&lock, FlockOperation::LockExclusive, &path)?;
@@ -98,7 +109,7 @@ impl LocalStore {
         }
 
         let leases = Leases::read(&self.root, &self.lease)?;
-        let mut keep = Keep::decide(self, &survey, &leases, budget)?;
+        let mut keep = Keep::decide(self, &survey, &leases, budget, &explained())?;
         let trash = self.root.join("trash").join(self.lease.id());
         let pins = hold_pins(&self.root)?;
         keep.pinned(self, &survey, &Leases::read(&self.root, &self.lease)?);
@@ -299,13 +310,13 @@ impl LocalStore {
 
 /// What stays.
 #[derive(Default)]
-struct Keep {
+pub(super) struct Keep {
     blobs: HashSet<BlobName>,
     /// Directories of which all that is below stays; one kept as a mere blob is not among them.
     closures: HashSet<BlobName>,
     trees: HashSet<BlobName>,
     results: HashSet<ResultKey>,
-    bytes: u64,
+    pub(super) bytes: u64,
 }
 
 /// What stays if something else does, and is not kept yet.
@@ -324,9 +335,11 @@ impl Keep {
         survey: &Survey,
         leases: &Leases,
         budget: u64,
+        explained: &[ActionDigest],
     ) -> Result<Self, StoreError> {
         let mut keep = Self::default();
         keep.pinned(store, survey, leases);
+        keep.messages(store, survey, explained, budget);
         for root in store.roots()? {
             keep.closure(store, survey, root, budget);
         }
@@ -460,11 +473,11 @@ impl Keep {
         }
     }
 
-    fn fits(&self, bytes: u64, budget: u64) -> bool {
+    pub(super) fn fits(&self, bytes: u64, budget: u64) -> bool {
         self.bytes.saturating_add(bytes) <= budget
     }
 
-    fn blob(&mut self, survey: &Survey, name: &BlobName) {
+    pub(super) fn blob(&mut self, survey: &Survey, name: &BlobName) {
         if let Some(found) = survey.blobs.get(name)
             && self.blobs.insert(name.clone())
         {
@@ -496,7 +509,7 @@ fn parse_pin(pin: &str) -> Option<(&str, BlobName)> {
     Some((kind, (function, hex.to_owned())))
 }
 
-fn name_of(digest: Digest) -> BlobName {
+pub(super) fn name_of(digest: Digest) -> BlobName {
     (digest.function(), digest.hex())
 }
 

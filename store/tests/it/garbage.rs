@@ -3,11 +3,13 @@
 use std::fs;
 use std::path::Path;
 
-use model::{Digest, TreeDigest};
+use model::{Action, ActionDigest, Command, Digest, Directory, Node, Platform, TreeDigest};
 use store::LocalStore;
+use wire::encode;
 
 use crate::support::{
-    Place, action, assert_is_tree, digest, make_tree, result_with_file, result_with_tree, used_at,
+    Place, action, assert_is_tree, digest, make_tree, name, result_with_file, result_with_tree,
+    used_at,
 };
 
 /// Large enough that only such blobs decide about a budget.
@@ -231,4 +233,81 @@ fn stray_files_disturb_no_collection() {
     place.open().collect(0).unwrap();
     assert!(folder.join("README").exists());
     assert!(!place.open().contains(blob).unwrap());
+}
+
+/// Puts an action with its messages into the store, whose inputs are as many nested folders as `depth` says and a large
+/// file at the end; returns its digest and those of the folders, the outermost first.
+fn explained_action(store: &LocalStore, depth: usize, seed: u8) -> (ActionDigest, Vec<Digest>) {
+    let mut node = Node::File { digest: large_blob(store, seed), executable: false };
+    let mut folders = Vec::new();
+    for _ in 0..depth {
+        let mut directory = Directory::new();
+        directory.add(name("below"), node).unwrap();
+        let tree = store.write_directory(&directory).unwrap();
+        folders.insert(0, tree.0);
+        node = Node::Directory(tree);
+    }
+    let command = Command { arguments: vec![seed.to_string()], ..Command::default() };
+    let command = store.ingest_bytes(&encode::command(&command), false).unwrap();
+    let action = Action {
+        command,
+        input_root: TreeDigest(folders[0]),
+        timeout: None,
+        salt: String::new(),
+        platform: Platform::default(),
+    };
+    let action = store.ingest_bytes(&encode::action(&action), false).unwrap();
+    folders.insert(0, command);
+    (ActionDigest(action), folders)
+}
+
+/// How many files of one block a share of this budget has room for.
+fn messages_in(budget: u64) -> usize {
+    usize::try_from(budget / 50 / 4096).unwrap()
+}
+
+#[test]
+fn messages_that_explain_stay_within_their_share_and_files_do_not() {
+    let place = Place::new();
+    let maker = place.open();
+    let (first, first_messages) = explained_action(&maker, 3, 1);
+    let (second, second_messages) = explained_action(&maker, 200, 2);
+    let (other, other_messages) = explained_action(&maker, 3, 3);
+    drop(maker);
+    // All but the share is filled by blobs that were used after all else.
+    let blobs = 30;
+    let later = place.open();
+    (0..blobs).for_each(|seed| _ = large_blob(&later, 100 + seed));
+    drop(later);
+    let budget = u64::from(blobs) * BLOB_BYTES as u64 * 50 / 49;
+    let room = messages_in(budget);
+    assert!((10..100).contains(&room), "{room}");
+    place.open().collect_but(budget, &|| vec![first, second]).unwrap();
+
+    let here = |digests: &[Digest]| {
+        let store = place.open();
+        digests.iter().filter(|digest| store.contains(**digest).unwrap()).count()
+    };
+    assert_eq!(here(&[first.0]), 1);
+    assert_eq!(here(&first_messages), 4, "the command and all folders of the first action");
+    assert_eq!(here(&[second.0]), 1);
+    let of_second = here(&second_messages);
+    assert_eq!(1 + 4 + 1 + of_second, room, "no more than the share has room for");
+    assert_eq!(here(&second_messages[..of_second]), of_second, "those near the root");
+    assert_eq!(here(&[other.0]) + here(&other_messages), 0, "nobody asked for these");
+
+    place.open().collect_but(0, &|| vec![first, second]).unwrap();
+    assert_eq!(physical(&place), 0);
+}
+
+#[test]
+fn messages_to_be_kept_may_be_gone_or_be_no_messages() {
+    let place = Place::new();
+    let maker = place.open();
+    let blob = ActionDigest(large_blob(&maker, 1));
+    drop(maker);
+    let budget = physical(&place) - 1;
+    let gone = action("never written");
+    place.open().collect_but(budget, &|| vec![gone, blob]).unwrap();
+    assert_eq!(physical(&place), 0);
 }

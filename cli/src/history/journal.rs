@@ -1,0 +1,297 @@
+//! The journal of a build: hears what runs, finds out why, and saves it all when the build ends.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::SystemTime;
+
+use engine::{
+    Artifact, Events, FailureKind, Graph, Node, NodeId, Owner, Plan, Ran, Report, critical_path,
+};
+use model::{DigestFunction, Hasher};
+use store::LocalStore;
+
+use super::History;
+use super::base::Bounds;
+use super::key::Key;
+use super::ledger::{Entry, GOALS_MAX, GoalName, LastTime, Ledger, SUCCEEDED};
+use super::names::{compare, full_name, keys};
+use super::reason::{Between, Reason, describe};
+use super::record::{Head, Line, Record, Run};
+use crate::error::CliError;
+use crate::workspace::OpenWorkspace;
+
+/// Hears what a build does.
+pub(crate) struct Journal {
+    history: History,
+    store: Arc<LocalStore>,
+    plan: Arc<Plan>,
+    /// Read when the first action has run: most builds run none.
+    ledger: OnceLock<Ledger>,
+    keys: OnceLock<BTreeMap<NodeId, Key>>,
+    heard: Mutex<Heard>,
+}
+
+#[derive(Debug)]
+struct Heard {
+    began: SystemTime,
+    /// Whether results are recorded.
+    kept: bool,
+    hits: BTreeSet<NodeId>,
+    reasons: BTreeMap<NodeId, Reason>,
+}
+
+/// Why one action of a build ran.
+#[derive(Clone, Debug)]
+pub(crate) struct Because {
+    /// The action, with its rule.
+    pub(crate) name: String,
+    /// Why it ran.
+    pub(crate) reason: Reason,
+}
+
+impl Journal {
+    pub(crate) fn new(
+        workspace: &OpenWorkspace,
+        store: &Arc<LocalStore>,
+        plan: &Arc<Plan>,
+    ) -> Result<Arc<Self>, CliError> {
+        Ok(Arc::new(Self {
+            history: History::open(workspace, store)?,
+            store: Arc::clone(store),
+            plan: Arc::clone(plan),
+            ledger: OnceLock::new(),
+            keys: OnceLock::new(),
+            heard: Mutex::new(Heard {
+                began: SystemTime::now(),
+                kept: true,
+                hits: BTreeSet::new(),
+                reasons: BTreeMap::new(),
+            }),
+        }))
+    }
+
+    /// Notes that a build begins, and whether its results are recorded.
+    pub(crate) fn begin(&self, kept: bool) {
+        let mut heard = self.heard.lock().expect("no holder panics");
+        (heard.began, heard.kept) = (SystemTime::now(), kept);
+    }
+
+    /// Returns why an action ran.
+    pub(crate) fn reason(&self, ran: &Ran) -> Reason {
+        if let Some(known) = self.heard.lock().expect("no holder panics").reasons.get(&ran.node) {
+            return known.clone();
+        }
+        let reason = tokio::task::block_in_place(|| self.find_reason(ran));
+        self.heard.lock().expect("no holder panics").reasons.insert(ran.node, reason.clone());
+        reason
+    }
+
+    fn find_reason(&self, ran: &Ran) -> Reason {
+        if self.heard.lock().expect("no holder panics").hits.contains(&ran.node) {
+            return Reason::remade();
+        }
+        let ledger = self.ledger.get_or_init(|| self.history.ledger());
+        let key = self.key(ran.node);
+        let differences = |entry: &Entry, between| {
+            let old = entry.digest()?;
+            let explanation = compare(&self.store, old, ran.action);
+            Some(describe(&explanation, Some((&self.plan.graph, ran.node)), between))
+        };
+        match ledger.get(key) {
+            None => Reason::new(ledger.nearest(key).and_then(|(near, entry)| {
+                Some((near.to_string(), differences(&entry, Between::Cells)?))
+            })),
+            Some(last) if last.digest() == Some(ran.action) => match last.outcome.as_str() {
+                SUCCEEDED if last.kept => Reason::evicted(),
+                SUCCEEDED => Reason::unrecorded(),
+                outcome => Reason::failed(outcome),
+            },
+            Some(last) => match differences(&last, Between::Times) {
+                Some(differences) => Reason::changed(differences),
+                None => Reason::new(None),
+            },
+        }
+    }
+
+    fn key(&self, node: NodeId) -> &Key {
+        let keys = self.keys.get_or_init(|| keys(&self.plan.graph));
+        keys.get(&node).expect("what ran is an action of the plan")
+    }
+
+    /// Returns why each action ran, in the order in which they need each other.
+    pub(crate) fn reasons(&self, report: &Report) -> Vec<Because> {
+        let mut ran: Vec<&Ran> = report.ran.iter().filter(|ran| ran.executed.is_some()).collect();
+        ran.sort_by_key(|ran| ran.node);
+        let because = |ran: &Ran| Because {
+            name: full_name(&self.plan.graph, &ran.owner),
+            reason: self.reason(ran),
+        };
+        ran.into_iter().map(because).collect()
+    }
+
+    /// Leaves the record of a build, and what is now known of its actions. Returns the record.
+    pub(crate) fn save(
+        &self,
+        patterns: &[String],
+        settings: &[String],
+        report: &Report,
+    ) -> Result<Record, CliError> {
+        let (began, kept) = {
+            let heard = self.heard.lock().expect("no holder panics");
+            (heard.began, heard.kept)
+        };
+        let mut head = Head {
+            function: self.store.function().name().to_owned(),
+            fingerprint: fingerprint(report),
+            ..Head::of(began, patterns, settings, report)
+        };
+        // If all is as the last build left it, so is the ledger, and need not be read.
+        let is_idle = report.counts.misses == 0
+            && self.history.last_head()?.is_some_and(|last| last.fingerprint == head.fingerprint);
+        let mut lines = BTreeMap::new();
+        let mut ledger = None;
+        if !is_idle {
+            let (changed, known) = self.news(report, kept);
+            lines = changed.iter().map(|(key, (line, _))| (key.clone(), line.clone())).collect();
+            ledger = Some((known, changed));
+        }
+        let record = |build| {
+            head.build = build;
+            Record { head: head.clone(), lines: lines.clone() }.to_text()
+        };
+        head.build = self.history.add(record)?;
+        if let Some((mut known, changed)) = ledger
+            && !changed.is_empty()
+        {
+            for (key, (_, mut entry)) in changed {
+                entry.build = head.build;
+                if let Some(last) = &mut entry.ran
+                    && last.build == 0
+                {
+                    last.build = head.build;
+                }
+                known.insert(key, &entry);
+            }
+            known.write(&self.history.ledger_path(), head.build)?;
+        }
+        self.history.prune(Bounds::default(), SystemTime::now())?;
+        Ok(Record { head, lines })
+    }
+
+    /// Returns what is new of the actions of a build, and the ledger without that.
+    fn news(&self, report: &Report, kept: bool) -> (BTreeMap<Key, (Line, Entry)>, Ledger) {
+        // Read again: another build may have ended meanwhile.
+        let known = self.history.ledger();
+        let spans = report.ran.iter().filter_map(|ran| Some((ran.node, ran.executed?))).collect();
+        let critical: BTreeSet<_> = critical_path(&self.plan.graph, &spans).into_iter().collect();
+        let mut goals = self.goals();
+        let mut news: BTreeMap<Key, (Line, Entry)> = BTreeMap::new();
+        for ran in &report.ran {
+            let key = self.key(ran.node).clone();
+            let old = known.get(&key);
+            let outcome = outcome(ran.failure.as_ref());
+            let action = ran.action.to_string();
+            let is_known = |old: &Entry| old.action == action && old.outcome == outcome;
+            let goals = goals.remove(&ran.node).unwrap_or_default();
+            let has_goals = |old: &Entry| {
+                old.goals.len() >= GOALS_MAX || goals.iter().all(|it| old.goals.contains(it))
+            };
+            let run = ran.executed.map(|span| Run {
+                began: span.began.as_secs_f64(),
+                ended: span.ended.as_secs_f64(),
+                reason: self.reason(ran),
+                critical: critical.contains(&ran.node),
+            });
+            let same = old.as_ref().is_some_and(|old| is_known(old) && has_goals(old));
+            if run.is_none() && (same || news.contains_key(&key)) {
+                continue;
+            }
+            let last = run.as_ref().map(|run| LastTime { build: 0, reason: run.reason.clone() });
+            let hex = |digest: Option<model::Digest>| digest.map(|digest| digest.to_string());
+            let (stdout, stderr) = (hex(ran.stdout), hex(ran.stderr));
+            let mut entry = Entry {
+                function: ran.action.0.function().name().to_owned(),
+                action: action.clone(),
+                outcome: outcome.clone(),
+                build: 0,
+                // What was found was recorded.
+                kept: kept || run.is_none(),
+                wall_seconds: ran.wall.as_secs_f64(),
+                cpu_seconds: ran.cpu.as_secs_f64(),
+                stdout: stdout.clone(),
+                stderr: stderr.clone(),
+                goals,
+                ran: last.or_else(|| old.as_ref()?.ran.clone()),
+            };
+            old.into_iter().flat_map(|old| old.goals).for_each(|goal| entry.add_goal(goal));
+            let cpu_seconds = entry.cpu_seconds;
+            let line = Line { action, outcome, cpu_seconds, stdout, stderr, ran: run };
+            news.insert(key, (line, entry));
+        }
+        (news, known)
+    }
+
+    /// Returns the goals whose outputs each node makes: label and cell.
+    fn goals(&self) -> BTreeMap<NodeId, Vec<GoalName>> {
+        let mut goals: BTreeMap<NodeId, Vec<_>> = BTreeMap::new();
+        for goal in &self.plan.goals {
+            let name = (goal.label.to_string(), goal.cell.0.clone());
+            for node in makers(&self.plan.graph, goal.outputs.iter().map(|(_, it)| it)) {
+                let of_node = goals.entry(node).or_default();
+                if of_node.len() < GOALS_MAX {
+                    of_node.push(name.clone());
+                }
+            }
+        }
+        goals
+    }
+}
+
+/// Returns the actions that make these artifacts, through trees but not through other actions.
+fn makers<'a>(graph: &'a Graph, artifacts: impl Iterator<Item = &'a Artifact>) -> BTreeSet<NodeId> {
+    let mut pending: Vec<NodeId> = artifacts.map(|artifact| artifact.node).collect();
+    let (mut seen, mut makers) = (BTreeSet::new(), BTreeSet::new());
+    while let Some(node) = pending.pop() {
+        if !seen.insert(node) {
+            continue;
+        }
+        match graph.node(node) {
+            Node::Run(_) | Node::Builtin(_) => _ = makers.insert(node),
+            Node::Tree(tree) => pending.extend(tree.entries.iter().map(|(_, it)| it.node)),
+            Node::Source(_) | Node::Locked(_) | Node::Write { .. } => {}
+        }
+    }
+    makers
+}
+
+/// Returns what came of an action, in a word or a few.
+pub(super) fn outcome(failure: Option<&FailureKind>) -> String {
+    failure.map_or_else(|| SUCCEEDED.to_owned(), ToString::to_string)
+}
+
+/// Returns the hash of all that a build found out about its actions.
+fn fingerprint(report: &Report) -> String {
+    let mut hasher = Hasher::new(DigestFunction::Blake3);
+    let mut all: Vec<_> = report.ran.iter().collect();
+    all.sort_by_key(|ran| ran.node);
+    for ran in all {
+        hasher.update(ran.owner.to_string().as_bytes());
+        hasher.update(b"\0");
+        hasher.update(ran.action.0.hash());
+        hasher.update(outcome(ran.failure.as_ref()).as_bytes());
+        hasher.update(b"\0");
+    }
+    hasher.finish().hex()
+}
+
+impl Events for Journal {
+    fn started(&self, _owner: &Owner) {}
+
+    fn finished(&self, ran: &Ran) {
+        self.reason(ran);
+    }
+
+    fn hit(&self, ran: &Ran) {
+        self.heard.lock().expect("no holder panics").hits.insert(ran.node);
+    }
+}

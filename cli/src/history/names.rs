@@ -1,0 +1,96 @@
+//! What a plan says about keys: which node an action is, and so what its inputs are called.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use engine::{Explanation, Graph, Node, NodeId, Owner, Pattern, Plan, explain};
+use model::ActionDigest;
+use store::LocalStore;
+
+use super::key::Key;
+use super::reason::{Between, describe};
+use crate::lockfile;
+use crate::planned::locked_members;
+use crate::workspace::OpenWorkspace;
+
+/// The actions of a plan by their keys in history; none where there is no plan.
+#[derive(Default)]
+pub(crate) struct Names {
+    plan: Option<Arc<Plan>>,
+    nodes: BTreeMap<Key, NodeId>,
+}
+
+impl Names {
+    /// Returns the names of a workspace as it is now. Nothing is locked or downloaded for them: where the workspace
+    /// cannot be planned as it is, inputs are called after their places in the sandbox.
+    pub(crate) fn now(workspace: &OpenWorkspace, patterns: &[Pattern], chosen: &[String]) -> Self {
+        let chosen: Vec<_> = chosen.iter().filter_map(|it| it.split_once('=')).collect();
+        let chosen: Vec<_> =
+            chosen.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+        let plan = || {
+            let settings = workspace.config.choose(&chosen).ok()?;
+            let lock = lockfile::read(workspace).ok()?;
+            let members = lock.map(|lock| locked_members(&lock)).unwrap_or_default();
+            workspace.engine().plan(patterns, &settings, &members).ok()
+        };
+        plan().map(|plan| Self::of(Arc::new(plan))).unwrap_or_default()
+    }
+
+    fn of(plan: Arc<Plan>) -> Self {
+        let nodes = keys(&plan.graph).into_iter().map(|(id, key)| (key, id)).collect();
+        Self { plan: Some(plan), nodes }
+    }
+
+    /// Returns in what two keys of an action differ, in words.
+    pub(crate) fn differences(
+        &self,
+        store: &LocalStore,
+        key: &Key,
+        keys: (ActionDigest, ActionDigest),
+    ) -> Vec<String> {
+        let explanation = compare(store, keys.0, keys.1);
+        let node = self.plan.as_ref().zip(self.nodes.get(key));
+        let node = node.map(|(plan, node)| (&plan.graph, *node));
+        describe(&explanation, node, Between::Times)
+    }
+
+    /// Returns what an action is called: its rule, where that is known, and its owner.
+    pub(crate) fn name(&self, key: &Key) -> String {
+        let node = self.plan.as_ref().zip(self.nodes.get(key));
+        match node.and_then(|(plan, id)| Some((plan, owner_of(&plan.graph, *id)?))) {
+            Some((plan, owner)) => full_name(&plan.graph, owner),
+            None => key.to_string(),
+        }
+    }
+}
+
+/// Returns the keys under which history knows the actions of a graph.
+pub(super) fn keys(graph: &Graph) -> BTreeMap<NodeId, Key> {
+    let mut counts: BTreeMap<&Owner, usize> = BTreeMap::new();
+    let mut keys = BTreeMap::new();
+    for id in 0..graph.len() {
+        let Some(owner) = owner_of(graph, id) else { continue };
+        let nth = counts.entry(owner).and_modify(|count| *count += 1).or_insert(1);
+        keys.insert(id, Key::of(owner, *nth));
+    }
+    keys
+}
+
+/// Returns the name of an action with that of its rule: `kernel_module //drivers:echo-mod{kernel=…} (module)`.
+pub(crate) fn full_name(graph: &Graph, owner: &Owner) -> String {
+    graph.rule(&owner.label).map_or_else(|| owner.to_string(), |rule| format!("{rule} {owner}"))
+}
+
+/// Returns whose action a node is, if it is one.
+pub(crate) fn owner_of(graph: &Graph, node: NodeId) -> Option<&Owner> {
+    match graph.node(node) {
+        Node::Run(run) => Some(&run.owner),
+        Node::Builtin(builtin) => Some(&builtin.owner),
+        Node::Source(_) | Node::Locked(_) | Node::Write { .. } | Node::Tree(_) => None,
+    }
+}
+
+/// Returns in what two keys differ; messages that the store cannot give are as good as evicted.
+pub(super) fn compare(store: &LocalStore, old: ActionDigest, new: ActionDigest) -> Explanation {
+    explain(old, new, &|digest| store.read_bytes(digest).ok().flatten())
+}
