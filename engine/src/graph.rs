@@ -45,6 +45,21 @@ pub enum Node {
     Builtin(BuiltinNode),
 }
 
+impl Node {
+    /// Returns the nodes that this one reads.
+    pub(crate) fn needs(&self) -> Vec<NodeId> {
+        let placed = |entries: &[(RelativePath, Artifact)]| {
+            entries.iter().map(|(_, artifact)| artifact.node).collect()
+        };
+        match self {
+            Self::Source(_) | Self::Locked(_) | Self::Write { .. } => Vec::new(),
+            Self::Tree(tree) => placed(&tree.entries),
+            Self::Run(run) => placed(&run.inputs),
+            Self::Builtin(builtin) => builtin.inputs.iter().map(|it| it.node).collect(),
+        }
+    }
+}
+
 /// A tree put together from artifacts.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TreeNode {

@@ -159,6 +159,7 @@ pub struct Build {
     ran: Mutex<Vec<Ran>>,
     counts: Mutex<Counts>,
     failed: AtomicBool,
+    tolerated: BTreeSet<NodeId>,
     began: Instant,
 }
 
@@ -173,6 +174,7 @@ impl Build {
         options: BuildOptions,
         events: Arc<dyn Events>,
     ) -> Arc<Self> {
+        let tolerated = if options.fail_fast { tolerated(&plan) } else { BTreeSet::new() };
         let nodes = (0..plan.graph.len()).map(|_| OnceCell::new()).collect();
         Arc::new(Self {
             store,
@@ -190,6 +192,7 @@ impl Build {
             ran: Mutex::default(),
             counts: Mutex::default(),
             failed: AtomicBool::new(false),
+            tolerated,
             began: Instant::now(),
         })
     }
@@ -198,7 +201,7 @@ impl Build {
     pub async fn run(self: Arc<Self>) -> Result<Report, Arc<BuildError>> {
         let mut tasks = JoinSet::new();
         let goals = self.plan.goals.iter().enumerate();
-        let mut wanted = goals.filter(|(_, goal)| !goal.excluded).map(|(index, _)| index);
+        let mut wanted = goals.filter(|(_, goal)| goal.is_wanted()).map(|(index, _)| index);
         let mut next = |tasks: &mut JoinSet<_>| {
             if let Some(index) = wanted.next() {
                 let build = Arc::clone(&self);
@@ -215,8 +218,10 @@ impl Build {
             // Dropping the others with the set ends what they run.
             outcomes[index] = Some(outcome?);
         }
-        let goals =
-            outcomes.into_iter().map(|it| it.unwrap_or_else(GoalOutcome::excluded)).collect();
+        let goals = outcomes.into_iter().zip(&self.plan.goals);
+        let goals = goals
+            .map(|(outcome, goal)| outcome.unwrap_or_else(|| GoalOutcome::unwanted(goal)))
+            .collect();
         let counts = *self.counts.lock().expect("no holder panics");
         let mut ran = std::mem::take(&mut *self.ran.lock().expect("no holder panics"));
         ran.sort_by(|left, right| left.owner.cmp(&right.owner));
@@ -235,12 +240,16 @@ impl Build {
                     outputs.push((path.clone(), node));
                     ran |= node_ran;
                 }
-                Err(Stop::Failed(failure)) => return Ok(GoalOutcome::failed(failure)),
+                Err(Stop::Failed(failure)) => return Ok(GoalOutcome::failed(goal, failure)),
                 Err(Stop::Skipped) => return Ok(GoalOutcome::skipped()),
                 Err(Stop::Broken(error)) => return Err(error),
             }
         }
-        let status = if ran { GoalStatus::Built } else { GoalStatus::Cached };
+        let status = match (goal.xfail, ran) {
+            (true, _) => GoalStatus::UnexpectedPass,
+            (false, true) => GoalStatus::Built,
+            (false, false) => GoalStatus::Cached,
+        };
         Ok(GoalOutcome { status, outputs })
     }
 
@@ -341,6 +350,24 @@ impl Build {
     fn is_stopping(&self) -> bool {
         self.options.fail_fast && self.failed.load(Ordering::Relaxed)
     }
+}
+
+/// Returns the nodes that only goals need which must fail: what fails there stops nothing.
+fn tolerated(plan: &Plan) -> BTreeSet<NodeId> {
+    let reached = |xfail: bool| {
+        let goals = plan.goals.iter().filter(|goal| goal.xfail == xfail);
+        let mut reached = BTreeSet::new();
+        let mut pending: Vec<NodeId> =
+            goals.flat_map(|goal| goal.outputs.iter().map(|(_, artifact)| artifact.node)).collect();
+        while let Some(id) = pending.pop() {
+            if reached.insert(id) {
+                pending.extend(plan.graph.node(id).needs());
+            }
+        }
+        reached
+    };
+    let expected = reached(true);
+    if expected.is_empty() { expected } else { &expected - &reached(false) }
 }
 
 /// Returns the stop for broken machinery.
