@@ -95,10 +95,7 @@ fn collision(path: &RelativePath, one: &Goal, other_path: &RelativePath, other: 
 
 /// Returns the paths below `bld-out` that a goal answers for now.
 fn made_by(goal: &Goal, outcome: &GoalOutcome) -> BTreeSet<String> {
-    let log = match (&outcome.status, &goal.failure_log) {
-        (GoalStatus::Failed(_), Some(log)) => Some(log),
-        _ => None,
-    };
+    let log = goal.failure_log.as_ref().filter(|_| outcome.status.failure().is_some());
     let paths = outcome.outputs.iter().map(|(path, _)| path).chain(log);
     paths.map(|path| goal.label.package.join(path).to_string()).collect()
 }
@@ -110,7 +107,7 @@ fn write_failures(
     report: &Report,
 ) -> Result<(), CliError> {
     for (goal, outcome) in plan.goals.iter().zip(&report.goals) {
-        let (GoalStatus::Failed(failure), Some(log)) = (&outcome.status, &goal.failure_log) else {
+        let (Some(failure), Some(log)) = (outcome.status.failure(), &goal.failure_log) else {
             continue;
         };
         let to = place(workspace, goal, log);

@@ -1,5 +1,6 @@
 //! `bld build`.
 
+use std::fs;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -9,12 +10,13 @@ use serde_json::{Value, json};
 use store::LocalStore;
 
 use crate::error::CliError;
+use crate::grid::{self, Grid, GridFile, Status};
 use crate::planned::{ExecuteArgs, Planned, SelectArgs};
 use crate::record::{self, BuildRecord};
 use crate::settings::Settings;
 use crate::terminal::{Paint, count, say, say_json, tell};
 use crate::workspace::OpenWorkspace;
-use crate::{exit, grid, output};
+use crate::{exit, output};
 
 /// How many lines of a failed action's log are shown.
 const LOG_LINES_SHOWN: usize = 12;
@@ -33,6 +35,10 @@ pub(crate) struct BuildArgs {
 
     #[command(flatten)]
     pub(crate) execute: ExecuteArgs,
+
+    /// Also write the grid of all cells: as a page (.html), JSON (.json) or JUnit (.xml); can be repeated
+    #[arg(long = "grid", value_name = "FILE")]
+    pub(crate) grids: Vec<GridFile>,
 }
 
 pub(crate) fn run(settings: &Settings, args: &BuildArgs) -> Result<ExitCode, CliError> {
@@ -41,10 +47,32 @@ pub(crate) fn run(settings: &Settings, args: &BuildArgs) -> Result<ExitCode, Cli
     let Planned { workspace, store, plan, .. } = &planned;
     let files = output::write(workspace, store, plan, &report)?;
     record::save(workspace, store, &report)?;
-    answer(settings, workspace, store, plan, &report, files);
+    let grid = Grid::new(plan, &report, &|failure| output::failure_text(store, failure));
+    write_grids(settings, workspace, &args.grids, &grid)?;
+    answer(settings, workspace, store, plan, &report, files, &grid);
     let failed = report.has_failed();
     planned.close(settings)?;
     Ok(if failed { ExitCode::from(exit::BUILD_FAILED) } else { exit::SUCCESS })
+}
+
+/// Writes the grid to each file, whole or not at all.
+fn write_grids(
+    settings: &Settings,
+    workspace: &OpenWorkspace,
+    files: &[GridFile],
+    grid: &Grid,
+) -> Result<(), CliError> {
+    for file in files {
+        let path = file.path(&settings.directory);
+        let beside = path.with_extension("new");
+        let text = file.text(grid, &settings.directory, &workspace.output());
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder).map_err(CliError::disk("create", folder))?;
+        }
+        fs::write(&beside, text).map_err(CliError::disk("write", &beside))?;
+        fs::rename(&beside, &path).map_err(CliError::disk("write", &path))?;
+    }
+    Ok(())
 }
 
 fn answer(
@@ -54,6 +82,7 @@ fn answer(
     plan: &Plan,
     report: &Report,
     files: u64,
+    grid: &Grid,
 ) {
     let summary = BuildRecord::of(report);
     if settings.json {
@@ -67,7 +96,8 @@ fn answer(
                 json!({
                     "label": goal.label.to_string(),
                     "cell": goal.cell.0,
-                    "status": grid::status_name(&outcome.status),
+                    "status": Status::of(&outcome.status).name(),
+                    "reason": unavailable(&outcome.status),
                     "outputs": outputs.collect::<Vec<_>>(),
                     "failure": failure_json(workspace, goal, &outcome.status),
                 })
@@ -76,8 +106,9 @@ fn answer(
         say_json(&json!({ "goals": goals, "summary": summary }));
         return;
     }
-    grid::print(plan, report);
+    grid::print(grid);
     show_failures(workspace, store, plan, report);
+    show_unexpected(plan, report);
     let seconds = |duration: Duration| duration.as_secs_f64();
     let counts = report.counts;
     if counts.misses == 0 && counts.failures == 0 {
@@ -100,13 +131,42 @@ fn answer(
 }
 
 fn failure_json(workspace: &OpenWorkspace, goal: &Goal, status: &GoalStatus) -> Value {
-    let GoalStatus::Failed(failure) = status else { return Value::Null };
+    let Some(failure) = status.failure() else { return Value::Null };
     json!({
         "action": failure.owner.to_string(),
         "kind": failure.kind.to_string(),
         "remembered": failure.remembered,
         "log": goal.failure_log.as_ref().map(|log| output::place(workspace, goal, log)),
     })
+}
+
+fn unavailable(status: &GoalStatus) -> Option<&str> {
+    match status {
+        GoalStatus::Unavailable(reason) => Some(reason),
+        _ => None,
+    }
+}
+
+/// Says which cells were to fail and do so no more.
+fn show_unexpected(plan: &Plan, report: &Report) {
+    let paint = Paint::for_stderr();
+    let mut passed = 0_usize;
+    for (goal, outcome) in plan.goals.iter().zip(&report.goals) {
+        if !matches!(outcome.status, GoalStatus::UnexpectedPass) {
+            continue;
+        }
+        passed += 1;
+        if passed <= FAILURES_SHOWN {
+            let (label, cell) = (&goal.label, &goal.cell);
+            tell(&format!(
+                "{} {label}{cell} was to fail and passes now: take it out of `xfail`",
+                paint.red("xpass:")
+            ));
+        }
+    }
+    if passed > FAILURES_SHOWN {
+        tell(&format!("and {} more that pass", passed - FAILURES_SHOWN));
+    }
 }
 
 fn show_failures(workspace: &OpenWorkspace, store: &LocalStore, plan: &Plan, report: &Report) {
