@@ -9,6 +9,7 @@ mod interrupt;
 mod junit;
 mod lockfile;
 mod made;
+mod nobody;
 mod output;
 mod outside;
 mod plain;
@@ -25,7 +26,7 @@ mod workspace;
 use clap::Parser as _;
 
 use args::{Args, Command};
-use command::{build, cache, clean, completions, doctor, lock, log};
+use command::{build, cache, clean, completions, doctor, failures, lock, log};
 use error::CliError;
 use settings::Settings;
 
@@ -49,6 +50,7 @@ fn run(args: Args) -> Result<std::process::ExitCode, CliError> {
     let settings = Settings::from_args(&args)?;
     match args.command {
         Command::Build(args) => build::run(&settings, &args),
+        Command::Failures(args) => failures::run(&settings, &args),
         Command::Lock(args) => lock::run(&settings, &args),
         Command::Log(args) => log::run(&settings, &args),
         Command::Cache(command) => cache::run(&settings, &command),

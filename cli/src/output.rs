@@ -6,7 +6,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
-use engine::{Failure, Goal, GoalOutcome, GoalStatus, Plan, Report};
+use engine::{Failure, Goal, GoalOutcome, GoalStatus, Label, Pattern, Plan, Report};
 use model::{Digest, Hasher, Node, RelativePath, TreeDigest};
 use store::LocalStore;
 
@@ -21,12 +21,13 @@ pub(crate) fn place(workspace: &OpenWorkspace, goal: &Goal, path: &RelativePath)
 }
 
 /// Puts every goal's outputs, or its failure's log, in its place; what is there already stays, and what the same
-/// goals made before and make no more goes. Returns how many files there are.
+/// goals made before and make no more goes, and what cells made that a target has no more. Returns how many files there are.
 pub(crate) fn write(
     workspace: &OpenWorkspace,
     store: &LocalStore,
     plan: &Plan,
     report: &Report,
+    patterns: &[Pattern],
 ) -> Result<u64, CliError> {
     let taken = places(plan, report)?;
     // Builds in one workspace write one after the other: they may make the same files.
@@ -43,6 +44,13 @@ pub(crate) fn write(
             }
         }
     }
+    for (label, cells) in whole_targets(plan, patterns) {
+        for gone in made.forget_others(label, &cells) {
+            if !taken.contains_key(&gone) && !made.has(&gone) {
+                remove_below(&workspace.output(), &gone)?;
+            }
+        }
+    }
     if made != before {
         made.write(workspace)?;
     }
@@ -53,6 +61,19 @@ pub(crate) fn write(
     }
     write_failures(workspace, store, plan, report)?;
     Ok(files)
+}
+
+/// Returns the targets of which every cell was asked for, and these.
+fn whole_targets<'a>(
+    plan: &'a Plan,
+    patterns: &[Pattern],
+) -> BTreeMap<&'a Label, BTreeSet<String>> {
+    let mut targets: BTreeMap<&Label, BTreeSet<String>> = BTreeMap::new();
+    for goal in &plan.goals {
+        targets.entry(&goal.label).or_default().insert(format!("{}{}", goal.label, goal.cell));
+    }
+    targets.retain(|label, _| patterns.iter().any(|pattern| pattern.is_whole(label)));
+    targets
 }
 
 /// Returns what stands where below `bld-out`, and who made it.

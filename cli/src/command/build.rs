@@ -36,7 +36,7 @@ pub(crate) struct BuildArgs {
     #[command(flatten)]
     pub(crate) execute: ExecuteArgs,
 
-    /// Also write the grid of all cells: as a page (.html), JSON (.json) or JUnit (.xml); can be repeated
+    /// Also write the grid of all cells: as a page (.html), JSON (.json) or XML for test reporters (.xml); can be repeated
     #[arg(long = "grid", value_name = "FILE")]
     pub(crate) grids: Vec<GridFile>,
 }
@@ -45,7 +45,8 @@ pub(crate) fn run(settings: &Settings, args: &BuildArgs) -> Result<ExitCode, Cli
     let planned = Planned::new(settings, &args.patterns, &args.select)?;
     let report = planned.build(&args.execute)?;
     let Planned { workspace, store, plan, .. } = &planned;
-    let files = output::write(workspace, store, plan, &report)?;
+    let files =
+        output::write(workspace, store, plan, &report, &workspace.patterns(&args.patterns)?)?;
     record::save(workspace, store, &report)?;
     let grid = Grid::new(plan, &report, &|failure| output::failure_text(store, failure));
     write_grids(settings, workspace, &args.grids, &grid)?;
@@ -143,7 +144,13 @@ fn failure_json(workspace: &OpenWorkspace, goal: &Goal, status: &GoalStatus) -> 
 fn unavailable(status: &GoalStatus) -> Option<&str> {
     match status {
         GoalStatus::Unavailable(reason) => Some(reason),
-        _ => None,
+        GoalStatus::Built
+        | GoalStatus::Cached
+        | GoalStatus::Excluded
+        | GoalStatus::Failed(_)
+        | GoalStatus::Skipped
+        | GoalStatus::ExpectedFailure(_)
+        | GoalStatus::UnexpectedPass => None,
     }
 }
 

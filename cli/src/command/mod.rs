@@ -5,5 +5,6 @@ pub(crate) mod cache;
 pub(crate) mod clean;
 pub(crate) mod completions;
 pub(crate) mod doctor;
+pub(crate) mod failures;
 pub(crate) mod lock;
 pub(crate) mod log;

@@ -23,7 +23,7 @@ struct LogPlace<'a> {
 
 /// Returns the page. `way` is how the folder `bld-out` is reached from where the page lies.
 pub(super) fn write(grid: &Grid, way: &str) -> String {
-    let counts = counts(&grid.counts(), |name, count| format!("{count} {name}"));
+    let counts = counts(&grid.counts());
     let mut page = format!(
         "<!doctype html>\n<html lang=\"en\" id=\"top\">\n<meta charset=\"utf-8\">\n\
          <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; \
@@ -50,17 +50,20 @@ fn script_hash() -> String {
 }
 
 fn write_target(page: &mut String, number: usize, target: &Target) {
-    let spans = counts(&target.counts(), |name, count| {
-        format!("<span class=\"{name}\">{count} {name}</span>")
-    });
-    let (label, axis) = (escaped(&target.label), escaped(&target.row_axis));
-    let axes = escaped(&target.column_axes.join(" "));
+    let counts = target.counts();
+    let spans: Vec<_> = counts
+        .iter()
+        .map(|(name, count)| format!("<span class=\"{name}\">{count} {name}</span>"))
+        .collect();
+    let spans = spans.concat();
+    let (label, rows) = (escaped(&target.label), escaped(&target.row_axis));
+    let columns = escaped(&target.column_axes.join(" "));
     put(
         page,
         &format!(
             "<section>\n<h2>{label}</h2>\n<p class=\"counts\">{spans}</p>\n<div class=\"scroll\">\
-             <table id=\"t{number}\" data-label=\"{label}\" data-row=\"{axis}\" data-columns=\"{axes}\">\n\
-             <thead><tr><th>{axis}"
+             <table id=\"t{number}\" data-label=\"{label}\" data-row=\"{rows}\" data-columns=\"{columns}\">\n\
+             <thead><tr><th>{rows}"
         ),
     );
     for values in &target.columns {
@@ -142,8 +145,8 @@ fn write_log(page: &mut String, number: usize, log: &Log, place: Option<&LogPlac
     put(page, "</section>\n");
 }
 
-fn counts(counts: &Counts, show: impl Fn(&str, u64) -> String) -> String {
-    let shown: Vec<_> = counts.iter().map(|(name, count)| show(name, *count)).collect();
+fn counts(counts: &Counts) -> String {
+    let shown: Vec<_> = counts.iter().map(|(name, count)| format!("{count} {name}")).collect();
     if shown.is_empty() { "nothing".to_owned() } else { shown.join(" · ") }
 }
 

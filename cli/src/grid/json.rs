@@ -82,7 +82,7 @@ fn target_json(target: &Target) -> TargetJson<'_> {
 fn cell_json<'a>(target: &Target, cell: &'a Cell) -> CellJson<'a> {
     CellJson {
         name: target.name(cell),
-        cell: &cell.cell,
+        cell: &cell.values,
         status: cell.status.name(),
         seconds: cell.seconds,
         outputs: cell.outputs.iter().map(ToString::to_string).collect(),

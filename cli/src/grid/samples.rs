@@ -10,14 +10,14 @@ use super::{Cell, CellFailure, Grid, Log, Status, Target};
 pub(crate) const HOSTILE: &str = "</pre></script><script>document.title = 'owned'</script><img src=x onerror=\"document.title='owned'\"> & done";
 
 fn cell(row: usize, column: usize, status: Status) -> Cell {
-    let cell = BTreeMap::from([
+    let values = BTreeMap::from([
         ("kernel".to_owned(), format!("6.1.0-{row}-amd64")),
         ("kind".to_owned(), format!("kind{column}")),
     ]);
     Cell {
         row,
         column,
-        cell,
+        values,
         status,
         seconds: 0.0,
         outputs: Vec::new(),

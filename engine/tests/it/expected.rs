@@ -125,7 +125,7 @@ fn what_cannot_be_had_makes_unavailable_what_needs_it_and_is_left_out_where_many
         let plan = Fixture::new(&UNAVAILABLE.replace("LACKING", lacking));
         let plan = plan.render(&["//:every", "//:copy", "//:driver", "//:named"]);
         let goals = plan.lines().filter(|line| !line.starts_with(|it: char| it.is_ascii_digit()));
-        goals.map(|line| format!("{line}\n")).collect::<String>()
+        goals.collect::<Vec<_>>().join("\n") + "\n"
     };
     expect![[r#"
         //:copy{kernel=1} src1=#0

@@ -405,10 +405,8 @@ pub(crate) fn endings(workshop: &Workshop, report: &Report) -> String {
             GoalStatus::Unavailable(reason) => format!("unavailable: {reason}"),
             GoalStatus::Failed(failure) | GoalStatus::ExpectedFailure(failure) => {
                 let again = if failure.remembered { ", remembered" } else { "" };
-                let name = match outcome.status {
-                    GoalStatus::Failed(_) => "failed",
-                    _ => "xfail",
-                };
+                let expected = matches!(outcome.status, GoalStatus::ExpectedFailure(_));
+                let name = if expected { "xfail" } else { "failed" };
                 format!("{name}: {} {}{again}", failure.owner, failure.kind)
             }
         };
