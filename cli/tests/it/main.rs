@@ -10,10 +10,12 @@
 
 mod archives;
 mod base;
+mod browser;
 mod cache;
 mod cells;
 mod crashes;
 mod crowds;
+mod grid;
 mod hermetic;
 mod locks;
 mod machine;
