@@ -37,8 +37,8 @@ const matcher = (text) => {
   return (value) => pattern.test(value);
 };
 
-const hidden = make("style");
-document.head.append(hidden);
+const hidden = new CSSStyleSheet();
+document.adoptedStyleSheets = [hidden];
 const shown = make("output", { id: "shown" });
 
 function filter() {
@@ -63,7 +63,7 @@ function filter() {
       ? ["some", ...[...state.statuses].map((status) => `some-${status}`)].join(" ")
       : "";
   });
-  hidden.textContent = rules.join("\n");
+  hidden.replaceSync(rules.join("\n"));
   shown.textContent = `${visible} of ${all} cells`;
 }
 

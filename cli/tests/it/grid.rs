@@ -1,10 +1,11 @@
-//! The grid: every status, as JSON, as JUnit, and as a page in a real browser.
+//! The grid: every status, as JSON, as `JUnit`, and as a page in a real browser.
 
 use std::fs;
 
 use roxmltree::Document;
 use serde_json::{Value, json};
 
+use crate::base::{base, link};
 use crate::browser::Browser;
 use crate::machine::{Machine, summary};
 
@@ -87,7 +88,7 @@ fn a_grid_tells_all_statuses_apart_and_is_written_as_json_and_junit() {
     ]);
     assert!(!build.stderr.contains("failed: //cells:grid{kernel=6.1.0-9"), "{}", build.stderr);
     let shown = build.stdout.split("\n\n").next().unwrap();
-    expect_test::expect![[r#"
+    expect_test::expect![[r"
 
         //cells:grid
           kernel    bpf          mod
@@ -95,7 +96,7 @@ fn a_grid_tells_all_statuses_apart_and_is_written_as_json_and_junit() {
           6.1.0-10  built        failed
           6.12      excluded     xpass
           7.0       unavailable  unavailable
-          2 built, 1 excluded, 1 failed, 2 unavailable, 1 xfail, 1 xpass"#]]
+          2 built, 1 excluded, 1 failed, 2 unavailable, 1 xfail, 1 xpass"]]
     .assert_eq(shown);
 
     let grid = read_json(&machine, "ci/grid.json");
@@ -118,9 +119,9 @@ fn a_grid_tells_all_statuses_apart_and_is_written_as_json_and_junit() {
     assert_eq!(log["text"], HOSTILE);
     let unavailable = cell("kernel=7.0,kind=mod");
     assert_eq!(unavailable["reason"], "no <b>headers</b> for 7.0");
-    let built = cell("kernel=6.1.0-9,kind=mod");
-    assert_eq!(built["outputs"], json!(["cells/6.1.0-9/mod"]));
-    assert!(built["seconds"].as_f64().unwrap() > 0.0);
+    let made = cell("kernel=6.1.0-9,kind=mod");
+    assert_eq!(made["outputs"], json!(["cells/6.1.0-9/mod"]));
+    assert!(made["seconds"].as_f64().unwrap() > 0.0);
 
     let xml = machine.read("grid.xml");
     let document = Document::parse(&xml).unwrap();
@@ -241,6 +242,58 @@ fn a_grid_that_cannot_be_written_is_refused() {
     let machine = machine(FAILS);
     let refused = machine.run(&["build", "//cells:all", "--grid", "grid.csv"]).expect(2);
     refused.says(&["grid.csv", ".html, .json or .xml"]);
+}
+
+#[test]
+fn a_kernel_that_every_mirror_has_dropped_is_unavailable_and_stops_no_other() {
+    let machine = Machine::drivers();
+    let base = base();
+    let kernels = base.kernels();
+    let mirror = machine.root().join("mirror");
+    link(&base.mirror(), &mirror);
+    machine.use_mirror(&mirror);
+    let mut pending = vec![mirror];
+    let mut dropped = 0;
+    while let Some(folder) = pending.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_str().unwrap();
+            if name.starts_with(&format!("linux-headers-{}_", kernels[0])) {
+                fs::remove_file(&path).unwrap();
+                dropped += 1;
+            } else if path.is_dir() {
+                pending.push(path);
+            }
+        }
+    }
+    assert_eq!(dropped, 1);
+    machine.write(
+        "makefiles/makefiles.bzl",
+        r#"
+load("@rules//kernel.bzl", "KernelHeadersInfo")
+def _makefile(ctx):
+    tree = ctx.attr.headers[KernelHeadersInfo].tree
+    return [DefaultInfo(outputs = {ctx.cell["kernel"]: subtree(tree, "build/Makefile")})]
+makefile = rule(implementation = _makefile, attrs = {"headers": attr.label()})
+"#,
+    );
+    machine.write(
+        "makefiles/BUILD.bld",
+        r#"
+load(":makefiles.bzl", "makefile")
+makefile(name = "makefiles", headers = "//drivers:echo-headers", matrix = {"kernel": "//drivers:kernels"})
+"#,
+    );
+    let build = machine.run(&["build", "//makefiles", "--json", "--fail-fast"]).expect(0).json();
+    let goals = build["goals"].as_array().unwrap();
+    let found: Vec<_> = goals.iter().map(|goal| goal["status"].as_str().unwrap()).collect();
+    assert_eq!(found.iter().filter(|status| **status == "built").count(), 2, "{found:?}");
+    let lost = goals.iter().find(|goal| goal["status"] == "unavailable").unwrap();
+    assert_eq!(lost["cell"]["kernel"], *kernels[0]);
+    let reason = lost["reason"].as_str().unwrap();
+    assert!(reason.starts_with("no package source has"), "{reason}");
+    assert!(reason.contains(&format!("linux-headers-{}", kernels[0])), "{reason}");
+    assert!(machine.output(&format!("makefiles/{}", kernels[1])).exists());
 }
 
 /// Returns the texts of the rows that are shown.

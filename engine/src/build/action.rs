@@ -207,6 +207,7 @@ impl Build {
                 return self.bad_output(id, owner, keyed, span, &error);
             }
             Err(source) => {
+                self.events.abandoned(owner);
                 let owner = owner.to_string();
                 return Err(broken(BuildError::Execute { owner, source }));
             }
@@ -357,7 +358,10 @@ impl Build {
             Err(error) if error.is_action_fault() => {
                 self.bad_output(id, owner, &keyed, span, &error).map(|_| ())
             }
-            Err(source) => Err(broken(BuildError::Execute { owner: owner.to_string(), source })),
+            Err(source) => {
+                self.events.abandoned(owner);
+                Err(broken(BuildError::Execute { owner: owner.to_string(), source }))
+            }
         }
     }
 }

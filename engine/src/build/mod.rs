@@ -42,6 +42,8 @@ pub trait Events: Send + Sync {
     fn started(&self, owner: &Owner);
     /// It ended.
     fn finished(&self, ran: &Ran);
+    /// It ended without having run: something that it needs is nowhere.
+    fn abandoned(&self, _owner: &Owner) {}
     /// A result was found instead, or a remembered failure.
     fn hit(&self, ran: &Ran);
 }
@@ -128,6 +130,8 @@ pub(crate) enum Stop {
     Broken(Arc<BuildError>),
     /// Another failure stopped it before it began.
     Skipped,
+    /// Something that it needs is nowhere any more.
+    Unavailable(Arc<str>),
 }
 
 type Outcome = Result<Arc<Made>, Stop>;
@@ -242,6 +246,7 @@ impl Build {
                 }
                 Err(Stop::Failed(failure)) => return Ok(GoalOutcome::failed(goal, failure)),
                 Err(Stop::Skipped) => return Ok(GoalOutcome::skipped()),
+                Err(Stop::Unavailable(reason)) => return Ok(GoalOutcome::unavailable(reason)),
                 Err(Stop::Broken(error)) => return Err(error),
             }
         }
@@ -370,7 +375,25 @@ fn tolerated(plan: &Plan) -> BTreeSet<NodeId> {
     if expected.is_empty() { expected } else { &expected - &reached(false) }
 }
 
-/// Returns the stop for broken machinery.
+impl BuildError {
+    /// Returns why something is nowhere any more, if that is what is behind this: then the machinery is well.
+    fn vanished(&self) -> Option<&Arc<str>> {
+        let (Self::Store(error)
+        | Self::Inputs { source: DraftError::Store(error), .. }
+        | Self::Execute { source: ExecuteError::Store(error), .. }) = self
+        else {
+            return None;
+        };
+        let StoreError::Vanished { reason, .. } = error else { return None };
+        Some(reason)
+    }
+}
+
+/// Returns the stop for broken machinery, or for what is to be had nowhere.
 pub(crate) fn broken(error: impl Into<BuildError>) -> Stop {
-    Stop::Broken(Arc::new(error.into()))
+    let error = error.into();
+    match error.vanished() {
+        Some(reason) => Stop::Unavailable(Arc::clone(reason)),
+        None => Stop::Broken(Arc::new(error)),
+    }
 }

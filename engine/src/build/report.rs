@@ -71,6 +71,10 @@ impl GoalOutcome {
         })
     }
 
+    pub(crate) fn unavailable(reason: Arc<str>) -> Self {
+        Self::bare(GoalStatus::Unavailable(reason))
+    }
+
     pub(crate) fn skipped() -> Self {
         Self::bare(GoalStatus::Skipped)
     }
