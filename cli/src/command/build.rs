@@ -49,8 +49,8 @@ pub(crate) fn run(settings: &Settings, args: &BuildArgs) -> Result<ExitCode, Cli
         output::write(workspace, store, plan, &report, &workspace.patterns(&args.patterns)?)?;
     record::save(workspace, store, &report)?;
     let grid = Grid::new(plan, &report, &|failure| output::failure_text(store, failure));
-    write_grids(settings, workspace, &args.grids, &grid)?;
     answer(settings, workspace, store, plan, &report, files, &grid);
+    write_grids(settings, workspace, &args.grids, &grid)?;
     let failed = report.has_failed();
     planned.close(settings)?;
     Ok(if failed { ExitCode::from(exit::BUILD_FAILED) } else { exit::SUCCESS })
@@ -65,7 +65,7 @@ fn write_grids(
 ) -> Result<(), CliError> {
     for file in files {
         let path = file.path(&settings.directory);
-        let beside = path.with_extension("new");
+        let beside = path.with_extension(format!("new-{}", std::process::id()));
         let text = file.text(grid, &settings.directory, &workspace.output());
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder).map_err(CliError::disk("create", folder))?;

@@ -55,6 +55,8 @@ async fn only_failures_that_must_be_leave_nothing_failed() {
     let build = "//- /BUILD.bld\nload(':rules.bzl', 'do')\ndo(name = 'x', verb = 'exit', words = ['1'], matrix = {'n': ['1']}, xfail = [{'n': '1'}])\n";
     assert!(!Workshop::new(build).build().await.has_failed());
     assert!(Workshop::new(&build.replace("'1'}]", "'2'}]")).build().await.has_failed());
+    let without_axes = build.replace("matrix = {'n': ['1']}, xfail = [{'n': '1'}]", "xfail = [{}]");
+    assert!(!Workshop::new(&without_axes).build().await.has_failed());
 }
 
 #[tokio::test(flavor = "multi_thread")]
