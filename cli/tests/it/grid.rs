@@ -431,7 +431,7 @@ cell(
     let places = browser.eval(
         "(() => { const box = document.querySelector('.scroll'); box.scrollTop = 20000; box.scrollLeft = 500; \
          const at = it => { const place = it.getBoundingClientRect(); const outer = box.getBoundingClientRect(); \
-         return [Math.round(place.x - outer.x) <= 1, Math.round(place.y - outer.y) <= 1]; }; \
+         return [Math.abs(place.x - outer.x) < 2, Math.abs(place.y - outer.y) < 2]; }; \
          return [box.scrollTop > 0, box.scrollLeft > 0, at(document.querySelector('thead th:nth-child(9)'))[1], \
          at(document.querySelector('tbody tr:nth-child(900) th'))[0]]; })()",
     );
