@@ -172,8 +172,8 @@ fn a_cell_that_must_fail_is_built_in_vain_and_is_no_failure_of_the_build() {
     let loaded = build.replace("\"kernel_list\")", "\"kernel_list\", \"parse_blocklist\")");
     machine.write("drivers/BUILD.bld", &loaded);
 
-    let built = machine.run(&["build", "//drivers:all", "--grid", "grid.xml"]).expect(0);
-    assert!(built.stdout.contains("11 cached, 1 xfail"), "{}", built.stdout);
+    let all = machine.run(&["build", "//drivers:all", "--grid", "grid.xml"]).expect(0);
+    assert!(all.stdout.contains("11 cached, 1 xfail"), "{}", all.stdout);
     let log = format!("drivers/FAILURES/{}/1.0.0/mod.log", real_time_kernel());
     let text = std::fs::read_to_string(machine.output(&log)).unwrap();
     assert!(text.contains("error: assignment of read-only member"), "{text}");

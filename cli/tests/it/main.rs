@@ -20,6 +20,7 @@ mod hermetic;
 mod locks;
 mod machine;
 mod machines;
+mod pages;
 mod tampering;
 mod terminal;
 mod words;
