@@ -38,6 +38,10 @@ def _kernel_list(ctx):
         lacking = [role for role in ["headers", "common", "kbuild"] if role not in packages]
         if lacking:
             fail("bld.lock pins no {} package for the kernel {}".format(" and no ".join(lacking), release))
+    for release in ctx.attr.releases:
+        if release not in kernels:
+            reason = "no package source has headers for the kernel {}, and bld.lock pins none".format(release)
+            kernels[release] = {"unavailable": reason}
     return [AxisInfo(values = sorted(kernels.keys())), KernelListInfo(kernels = kernels)]
 
 # All kernels of the distribution whose release matches a pattern. Locking crawls the package sources; a kernel that
@@ -48,14 +52,18 @@ def _kernel_list(ctx):
 #         patterns = ["6.1.0-*-amd64", "6.12.*-cloud-amd64"],
 #     )
 #
+# `releases` names kernels that are in the list in any case: those that people run, say. One that has no headers is
+# unavailable: what needs it is neither built nor failed, and shown as such.
+#
 # It gives the axis `kernel` its values: matrix = {"kernel": ":kernels"}.
 kernel_list = rule(
     implementation = _kernel_list,
     attrs = {
         "patterns": attr.string_list(mandatory = True, doc = "Globs on the release, as `uname -r` says it."),
+        "releases": attr.string_list(doc = "Kernels that are listed even if they have no headers."),
         "arch": attr.string(default = "amd64", doc = "The architecture."),
     },
-    lock = {"debian_kernels": ["patterns", "arch"]},
+    lock = {"debian_kernels": ["patterns", "releases", "arch"]},
 )
 
 # The markers below include/config tell make what to build again after a change of the configuration. A header tree
@@ -71,6 +79,8 @@ def _kernel_headers(ctx):
     if release not in kernels:
         fail("the kernel `{}` is not in {}".format(release, ctx.attr.kernels.label))
     packages = kernels[release]
+    if "unavailable" in packages:
+        return [UnavailableInfo(reason = packages["unavailable"])]
     headers, common, kbuild = packages["headers"], packages["common"], packages["kbuild"]
     operations = [
         {"merge": {"tree": 0, "from": "usr/src/" + headers["package"], "to": "build"}},
@@ -240,11 +250,14 @@ def parse_blocklist(text):
 #         blocklist = "BLOCKLIST",
 #     )
 #
+# `xfail` names cells that must fail, as `exclude` does: [{"kernel": "6.12.*-rt-amd64", "kind": "mod"}].
+# `parse_blocklist` makes such a list of a file.
+#
 # A probe is made of the same sources as the module unless `probes` says of which; apart, a change to one leaves the
 # other alone.
 #
 # A cell is named //package:echo{kernel=6.1.0-56-amd64,version=1.0.0,kind=mod}; globs are allowed in the braces.
-def driver_matrix(name, kernels, versions, roots, probes = {}, driver = "", blocklist = "", kinds = ["mod", "bpf"], tags = []):
+def driver_matrix(name, kernels, versions, roots, probes = {}, driver = "", blocklist = "", xfail = [], kinds = ["mod", "bpf"], tags = []):
     driver = driver or name
     for kind in kinds:
         if kind not in _SUFFIX:
@@ -279,5 +292,6 @@ def driver_matrix(name, kernels, versions, roots, probes = {}, driver = "", bloc
         compiled = select({"kind=" + kind: ":{}-{}".format(name, kind) for kind in kinds}),
         matrix = axes | {"kind": kinds},
         exclude = parse_blocklist(read_file(blocklist)) if blocklist else [],
+        xfail = xfail,
         tags = tags,
     )

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use crate::command::{build, builds, cache, clean, completions, diff, lock, log, why};
+use crate::command::{build, builds, cache, clean, completions, diff, failures, lock, log, why};
 use crate::size::ByteSize;
 
 /// Builds kernel drivers, packages and images; runs only what nobody ever ran.
@@ -45,6 +45,8 @@ pub(crate) enum Command {
     Builds(builds::BuildsArgs),
     /// Say in what the keys of two builds differ
     Diff(diff::DiffArgs),
+    /// Say which targets are known to fail, without running anything
+    Failures(failures::FailuresArgs),
     /// Pin the outside world: resolve and download what the workspace asks for
     Lock(lock::LockArgs),
     /// Show what the last run of a target's actions wrote

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
 
-use engine::Goal;
+use engine::{Goal, Label};
 use model::RelativePath;
 use serde::{Deserialize, Serialize};
 
@@ -35,6 +35,28 @@ impl Made {
             self.0.insert(key, now);
         }
         gone
+    }
+
+    /// Returns whether somebody answers for a path.
+    pub(crate) fn has(&self, path: &RelativePath) -> bool {
+        let path = path.to_string();
+        self.0.values().any(|paths| paths.contains(&path))
+    }
+
+    /// Forgets the cells of a target that are not among these any more, and returns what they made.
+    pub(crate) fn forget_others(
+        &mut self,
+        label: &Label,
+        cells: &BTreeSet<String>,
+    ) -> Vec<RelativePath> {
+        let label = label.to_string();
+        let of_label = |key: &String| {
+            key.strip_prefix(&label).is_some_and(|rest| rest.is_empty() || rest.starts_with('{'))
+        };
+        let gone: Vec<String> =
+            self.0.keys().filter(|key| of_label(key) && !cells.contains(*key)).cloned().collect();
+        let paths = gone.iter().filter_map(|key| self.0.remove(key)).flatten();
+        paths.filter_map(|path| RelativePath::new(path).ok()).collect()
     }
 
     /// Writes the list, whole or not at all.

@@ -1,5 +1,6 @@
 //! The door: words in, words out; the only place that stacks the parts.
 
+mod answer;
 mod args;
 mod clock;
 mod command;
@@ -8,10 +9,13 @@ mod exit;
 mod grid;
 mod history;
 mod interrupt;
+mod junit;
 mod lockfile;
 mod made;
+mod nobody;
 mod output;
 mod outside;
+mod plain;
 mod planned;
 mod progress;
 mod receipts;
@@ -25,7 +29,7 @@ mod workspace;
 use clap::Parser as _;
 
 use args::{Args, Command};
-use command::{build, builds, cache, clean, completions, diff, doctor, lock, log, why};
+use command::{build, builds, cache, clean, completions, diff, doctor, failures, lock, log, why};
 use error::CliError;
 use settings::Settings;
 
@@ -51,6 +55,7 @@ fn run(args: Args) -> Result<std::process::ExitCode, CliError> {
         Command::Build(args) => build::run(&settings, &args),
         Command::Builds(args) => builds::run(&settings, &args),
         Command::Diff(args) => diff::run(&settings, &args),
+        Command::Failures(args) => failures::run(&settings, &args),
         Command::Lock(args) => lock::run(&settings, &args),
         Command::Log(args) => log::run(&settings, &args),
         Command::Cache(command) => cache::run(&settings, &command),

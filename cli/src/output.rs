@@ -6,7 +6,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
-use engine::{Failure, Files as _, Goal, GoalOutcome, GoalStatus, Plan, Report};
+use engine::{Failure, Files as _, Goal, GoalOutcome, GoalStatus, Label, Pattern, Plan, Report};
 use model::{Digest, Directory, Hasher, Node, RelativePath, TreeDigest};
 use store::LocalStore;
 
@@ -21,13 +21,14 @@ pub(crate) fn place(workspace: &OpenWorkspace, goal: &Goal, path: &RelativePath)
 }
 
 /// Puts every goal's outputs, or its failure's log, in its place; what is there already stays, and what the same
-/// goals made before and make no more goes. Returns for each goal how many files it made; where two made the same,
-/// they are the first one's.
+/// goals made before and make no more goes, and what cells made that a target has no more. Returns for each goal how
+/// many files it made; where two made the same, they are the first one's.
 pub(crate) fn write(
     workspace: &OpenWorkspace,
     store: &LocalStore,
     plan: &Plan,
     report: &Report,
+    patterns: &[Pattern],
 ) -> Result<Vec<u64>, CliError> {
     let taken = places(plan, report)?;
     // Builds in one workspace write one after the other: they may make the same files.
@@ -40,6 +41,13 @@ pub(crate) fn write(
         }
         for gone in made.replace(goal, made_by(goal, outcome)) {
             if !taken.contains_key(&gone) {
+                remove_below(&workspace.output(), &gone)?;
+            }
+        }
+    }
+    for (label, cells) in whole_targets(plan, patterns) {
+        for gone in made.forget_others(label, &cells) {
+            if !taken.contains_key(&gone) && !made.has(&gone) {
                 remove_below(&workspace.output(), &gone)?;
             }
         }
@@ -62,6 +70,19 @@ struct Output<'a> {
     number: usize,
     goal: &'a Goal,
     node: &'a Node,
+}
+
+/// Returns the targets of which every cell was asked for, and these.
+fn whole_targets<'a>(
+    plan: &'a Plan,
+    patterns: &[Pattern],
+) -> BTreeMap<&'a Label, BTreeSet<String>> {
+    let mut targets: BTreeMap<&Label, BTreeSet<String>> = BTreeMap::new();
+    for goal in &plan.goals {
+        targets.entry(&goal.label).or_default().insert(format!("{}{}", goal.label, goal.cell));
+    }
+    targets.retain(|label, _| patterns.iter().any(|pattern| pattern.is_whole(label)));
+    targets
 }
 
 /// Returns what stands where below `bld-out`.
@@ -102,10 +123,7 @@ fn collision(path: &RelativePath, one: &Goal, other_path: &RelativePath, other: 
 
 /// Returns the paths below `bld-out` that a goal answers for now.
 fn made_by(goal: &Goal, outcome: &GoalOutcome) -> BTreeSet<String> {
-    let log = match (&outcome.status, &goal.failure_log) {
-        (GoalStatus::Failed(_), Some(log)) => Some(log),
-        _ => None,
-    };
+    let log = goal.failure_log.as_ref().filter(|_| outcome.status.failure().is_some());
     let paths = outcome.outputs.iter().map(|(path, _)| path).chain(log);
     paths.map(|path| goal.label.package.join(path).to_string()).collect()
 }
@@ -117,7 +135,7 @@ fn write_failures(
     report: &Report,
 ) -> Result<(), CliError> {
     for (goal, outcome) in plan.goals.iter().zip(&report.goals) {
-        let (GoalStatus::Failed(failure), Some(log)) = (&outcome.status, &goal.failure_log) else {
+        let (Some(failure), Some(log)) = (outcome.status.failure(), &goal.failure_log) else {
             continue;
         };
         let to = place(workspace, goal, log);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use engine::Mirror;
 use fetch::deb::sources::Keys;
-use fetch::{Downloader, Fetcher, Lock, Network, Proxies, Request, Source};
+use fetch::{Downloader, FetchError, Fetcher, Lock, Network, Proxies, Request, Source};
 use model::TreeDigest;
 use store::{LocalStore, StoreError, TreeSource};
 
@@ -86,6 +86,19 @@ pub(crate) struct LockedTrees {
     pub(crate) lock: Lock,
 }
 
+impl LockedTrees {
+    /// A kernel that every source has dropped is a fact of life; a compiler is not to be done without.
+    fn explained(&self, tree: TreeDigest, error: FetchError) -> StoreError {
+        match self.lock.kernel_of(tree) {
+            Some((kernel, name)) if error.is_absence() => {
+                let reason = format!("no package source has {name} any more, which {kernel} needs");
+                StoreError::Vanished { tree, reason: reason.into() }
+            }
+            _ => StoreError::Outside { tree, source: Box::new(error) },
+        }
+    }
+}
+
 #[async_trait]
 impl TreeSource for LockedTrees {
     async fn ensure(&self, tree: TreeDigest) -> Result<Option<PathBuf>, StoreError> {
@@ -101,9 +114,7 @@ impl TreeSource for LockedTrees {
                 downloader: &outside.downloader,
                 cache: outside.cache.clone(),
             };
-            let was_locked = fetcher
-                .fetch(tree)
-                .map_err(|error| StoreError::Outside { tree, source: Box::new(error) })?;
+            let was_locked = fetcher.fetch(tree).map_err(|error| self.explained(tree, error))?;
             if was_locked { outside.store.materialise(tree) } else { Ok(None) }
         })
     }

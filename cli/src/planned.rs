@@ -15,6 +15,7 @@ use crate::error::CliError;
 use crate::history::{self, FanOut, Journal};
 use crate::interrupt::Interrupts;
 use crate::lockfile::{self, network};
+use crate::nobody::Nobody;
 use crate::outside::{LockedTrees, Outside};
 use crate::progress::Display;
 use crate::settings::Settings;
@@ -162,6 +163,22 @@ impl Planned {
             Arc::clone(&self.plan),
             options(args, rung),
             Arc::new(FanOut(hearers)),
+        );
+        self.drive(build.run())?.map_err(CliError::Build)
+    }
+
+    /// Returns what the cache knows of every goal, and runs nothing: what would have to run has failed, and is not
+    /// remembered.
+    pub(crate) fn ask_cache(&self) -> Result<Report, CliError> {
+        let options = options(&ExecuteArgs::default(), Rung::UserNamespace);
+        let build = Build::new(
+            Arc::clone(&self.store),
+            Arc::new(Nobody),
+            Arc::clone(&self.trees) as Arc<dyn store::TreeSource>,
+            self.workspace.files.clone(),
+            Arc::clone(&self.plan),
+            options,
+            Arc::new(Nobody),
         );
         self.drive(build.run())?.map_err(CliError::Build)
     }

@@ -139,6 +139,16 @@ impl State {
     }
 }
 
+impl Display {
+    fn end_item(&self, name: &str) {
+        let mut running = self.state.running.lock().expect("no holder panics");
+        let id = running.iter().find(|(_, item)| item.name == name).map(|(id, _)| *id);
+        if let Some(id) = id {
+            running.remove(&id);
+        }
+    }
+}
+
 impl Events for Display {
     fn started(&self, owner: &Owner) {
         self.begin_item(owner.to_string(), "run", None);
@@ -146,12 +156,7 @@ impl Events for Display {
 
     fn finished(&self, ran: &Ran) {
         let name = ran.owner.to_string();
-        let mut running = self.state.running.lock().expect("no holder panics");
-        let id = running.iter().find(|(_, item)| item.name == name).map(|(id, _)| *id);
-        if let Some(id) = id {
-            running.remove(&id);
-        }
-        drop(running);
+        self.end_item(&name);
         self.state.ran.fetch_add(1, Ordering::Relaxed);
         let seconds = ran.wall.as_secs_f32();
         match &ran.failure {
@@ -163,6 +168,10 @@ impl Events for Display {
             None if self.bar.is_none() => self.line(&format!("ran    {name} in {seconds:.1}s")),
             None => {}
         }
+    }
+
+    fn abandoned(&self, owner: &Owner) {
+        self.end_item(&owner.to_string());
     }
 
     fn hit(&self, _ran: &Ran) {

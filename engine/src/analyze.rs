@@ -21,7 +21,7 @@ use crate::lang::attr::{Attr, AttrKind, is_label};
 use crate::lang::context::Context;
 use crate::lang::data::{Data, Instance};
 use crate::lang::dep::Dep;
-use crate::lang::globals::{AXIS_INFO, DEFAULT_INFO, default_info};
+use crate::lang::globals::{AXIS_INFO, DEFAULT_INFO, UNAVAILABLE_INFO, default_info};
 use crate::lang::provider::{InstanceValue, ProviderId};
 use crate::lang::rule::{Axis, Target, check_values};
 use crate::lang::session::Session;
@@ -116,6 +116,10 @@ pub struct Goal {
     pub cell: Cell,
     /// Whether the target's `exclude` names this cell: then it is not built.
     pub excluded: bool,
+    /// Whether the target's `xfail` names this cell: then it must fail.
+    pub xfail: bool,
+    /// Why it cannot be had, if something that it needs is not there: then it is not built.
+    pub unavailable: Option<Arc<str>>,
     /// What it makes: path below its package's folder in `bld-out`, and artifact.
     pub outputs: Vec<(RelativePath, Artifact)>,
     /// Where its log goes if it fails.
@@ -129,6 +133,13 @@ pub struct Plan {
     pub graph: Graph,
     /// What was asked for, in order.
     pub goals: Vec<Goal>,
+}
+
+impl Goal {
+    /// Returns whether there is something to build.
+    pub fn is_wanted(&self) -> bool {
+        !self.excluded && self.unavailable.is_none()
+    }
 }
 
 impl Workspace<'_> {
@@ -272,6 +283,8 @@ impl Analyzer<'_, '_> {
             label: target.label.clone(),
             cell: cell.clone(),
             excluded,
+            xfail: target.xfail.iter().any(|pattern| pattern.matches(cell)),
+            unavailable: None,
             outputs: Vec::new(),
             failure_log: None,
         };
@@ -279,6 +292,7 @@ impl Analyzer<'_, '_> {
             return Ok(goal);
         }
         let dep = self.analyze(target, cell)?;
+        goal.unavailable = dep.unavailable().map(Arc::from);
         goal.outputs = outputs_of(&dep).map_err(|why| Diagnostic::at(&target.place, why))?;
         let info = dep.provider_named(DEFAULT_INFO);
         let log = info.and_then(|info| info.field("failure_log")?.as_str()).unwrap_or_default();
@@ -333,6 +347,9 @@ impl Analyzer<'_, '_> {
             return Err(refuse(format!("{label} has a matrix itself")));
         }
         let dep = self.analyze(&source, &Cell::default())?;
+        if let Some(reason) = dep.unavailable() {
+            return Err(refuse(format!("{label} is unavailable: {reason}")));
+        }
         let info = dep.provider_named(AXIS_INFO);
         let info = info.ok_or_else(|| refuse(format!("{label} does not provide {AXIS_INFO}")))?;
         let Some(Data::List(values)) = info.field("values") else {
@@ -384,6 +401,9 @@ impl Analyzer<'_, '_> {
             let value = self
                 .resolve(target, cell, attr, &target.attrs[name])
                 .map_err(|error| in_attribute(target, name, error))?;
+            if let Some(lacking) = unavailable_in(&value) {
+                return Ok(unavailable_like(lacking, target, cell));
+            }
             attrs.push((name.clone(), value));
         }
         let context = Context {
@@ -477,7 +497,10 @@ impl Analyzer<'_, '_> {
         let here = &target.label.package;
         match (&attr.kind, value) {
             (AttrKind::Source, Data::String(text)) => {
-                let found = self.sources(here, cell, text)?;
+                let found = match self.sources(here, cell, text)? {
+                    Sources::Found(found) => found,
+                    Sources::Unavailable(dep) => return Ok(Data::Dep(dep)),
+                };
                 let [(_, artifact)] = found.as_slice() else {
                     let why = format!("`{text}` makes {} files, but one is wanted", found.len());
                     return Err(Diagnostic::new(why));
@@ -517,7 +540,11 @@ impl Analyzer<'_, '_> {
         let mut all: BTreeMap<String, Artifact> = BTreeMap::new();
         let mut order = Vec::new();
         for text in items.iter().filter_map(Data::as_str) {
-            for (path, artifact) in self.sources(here, cell, text)? {
+            let found = match self.sources(here, cell, text)? {
+                Sources::Found(found) => found,
+                Sources::Unavailable(dep) => return Ok(Data::Dep(dep)),
+            };
+            for (path, artifact) in found {
                 if all.insert(path.clone(), artifact).is_some() {
                     return Err(Diagnostic::new(format!("`{path}` is there twice")));
                 }
@@ -555,21 +582,19 @@ impl Analyzer<'_, '_> {
     }
 
     /// Returns what a source stands for: itself, or what a target makes.
-    fn sources(
-        &self,
-        here: &RelativePath,
-        cell: &Cell,
-        text: &str,
-    ) -> Result<Vec<(String, Artifact)>, Diagnostic> {
+    fn sources(&self, here: &RelativePath, cell: &Cell, text: &str) -> Result<Sources, Diagnostic> {
         if is_label(text) {
             let mut all = Vec::new();
             for dep in self.deps(here, cell, text, &[])? {
+                if dep.unavailable().is_some() {
+                    return Ok(Sources::Unavailable(dep));
+                }
                 let outputs = outputs_of(&dep).map_err(Diagnostic::new)?;
                 all.extend(
                     outputs.into_iter().map(|(path, artifact)| (path.to_string(), artifact)),
                 );
             }
-            return Ok(all);
+            return Ok(Sources::Found(all));
         }
         let path = RelativePath::new(text).map_err(|error| Diagnostic::new(error.to_string()))?;
         let path = here.join(&path);
@@ -581,7 +606,7 @@ impl Analyzer<'_, '_> {
                 self.similar(&path)?
             )));
         }
-        Ok(vec![(text.to_owned(), self.graph.borrow_mut().source(&path))])
+        Ok(Sources::Found(vec![(text.to_owned(), self.graph.borrow_mut().source(&path))]))
     }
 
     fn similar(&self, path: &RelativePath) -> Result<String, Diagnostic> {
@@ -594,7 +619,7 @@ impl Analyzer<'_, '_> {
     }
 
     /// Returns the targets that a label in an attribute stands for: one, in this cell's part of its axes;
-    /// or, where this target lacks an axis of it, one for each of its cells that is not excluded.
+    /// or, where this target lacks an axis of it, one for each of its cells that is not excluded or unavailable.
     fn deps(
         &self,
         here: &RelativePath,
@@ -629,8 +654,13 @@ impl Analyzer<'_, '_> {
             cells.retain(|cell| !is_excluded(&target, cell));
         }
         let mut deps = Vec::new();
+        let mut lacking = Vec::new();
         for cell in cells {
             let dep = self.analyze(&target, &cell)?;
+            if dep.unavailable().is_some() {
+                lacking.push(dep);
+                continue;
+            }
             if let Some(lacking) =
                 providers.iter().find(|provider| dep.provider(provider).is_none())
             {
@@ -642,6 +672,10 @@ impl Analyzer<'_, '_> {
                 )));
             }
             deps.push(dep);
+        }
+        // Of many, the others serve; where there is no other, one says for all that they cannot be had.
+        if deps.is_empty() {
+            deps.extend(lacking.into_iter().next());
         }
         Ok(deps)
     }
@@ -657,6 +691,36 @@ fn no_axis(label: &Label, axis: &str, target: &Target) -> String {
         }
         (true, true) => format!("{label} has no axis `{axis}`, and no other: it has no matrix"),
     }
+}
+
+/// What a source stands for.
+enum Sources {
+    /// Files, by path.
+    Found(Vec<(String, Artifact)>),
+    /// What a target would make that cannot be had.
+    Unavailable(Arc<Dep>),
+}
+
+/// Returns the first dependency in an attribute's value that cannot be had.
+fn unavailable_in(value: &Data) -> Option<&Arc<Dep>> {
+    match value {
+        Data::Dep(dep) => dep.unavailable().map(|_| dep),
+        Data::List(items) => items.iter().find_map(unavailable_in),
+        Data::Dict(pairs) => pairs.iter().find_map(|(_, value)| unavailable_in(value)),
+        Data::None
+        | Data::Bool(_)
+        | Data::Int(_)
+        | Data::String(_)
+        | Data::Struct(_)
+        | Data::Artifact(_)
+        | Data::Instance(_)
+        | Data::Select(_) => None,
+    }
+}
+
+/// Returns a target that cannot be had because one that it needs cannot.
+fn unavailable_like(lacking: &Dep, target: &Target, cell: &Cell) -> Dep {
+    Dep { label: target.label.clone(), cell: cell.clone(), instances: lacking.instances.clone() }
 }
 
 fn is_excluded(target: &Target, cell: &Cell) -> bool {
@@ -691,6 +755,10 @@ fn instances(returned: Value<'_>) -> Result<Vec<Arc<Instance>>, String> {
             return Err(format!("returns {} twice", instance.0.provider.name()));
         }
         instances.push(Arc::clone(&instance.0));
+    }
+    let unavailable = instances.iter().any(|it| it.provider.name() == UNAVAILABLE_INFO);
+    if unavailable && instances.len() > 1 {
+        return Err(format!("returns {UNAVAILABLE_INFO} beside other providers: it stands alone"));
     }
     let provider = default_info();
     if !instances.iter().any(|instance| instance.provider == provider) {

@@ -126,6 +126,16 @@ impl fmt::Display for Targets {
 }
 
 impl Pattern {
+    /// Returns whether this stands for every cell of a target, if it stands for the target.
+    pub fn is_whole(&self, label: &Label) -> bool {
+        self.cells.is_all()
+            && match &self.targets {
+                Targets::One(one) => one == label,
+                Targets::Package(package) => *package == label.package,
+                Targets::Below(folder) => label.package.strip_prefix(folder).is_some(),
+            }
+    }
+
     /// Parses `//pkg:name`, `//pkg`, `//pkg:all`, `//pkg/...` or `//...`, each maybe with `{axis=value,…}` behind it.
     /// A label may begin with `:` or without slashes; then it is meant from the package `here`.
     pub fn parse(text: &str, here: &RelativePath) -> Result<Self, LabelError> {

@@ -40,7 +40,7 @@ pub struct Front {
     pub cpu: Duration,
     /// How many files lie under `bld-out`.
     pub files: u64,
-    /// Whether every goal was built.
+    /// Whether nothing is left to be worked on, even where nothing changes.
     pub is_complete: bool,
     /// Whether a goal has axes, so that there is a grid to show.
     pub has_axes: bool,
@@ -110,7 +110,7 @@ impl Receipt {
             .goals
             .iter()
             .zip(outcomes.iter().zip(files))
-            .map(|(goal, (outcome, files))| (Cow::Borrowed(goal), kept(outcome, *files)))
+            .map(|(goal, (outcome, files))| (Cow::Borrowed(goal), kept(goal, outcome, *files)))
             .collect();
         let open = (0..).zip(&stored).filter(|(_, (_, kept))| kept.is_none());
         let open = open.map(|(number, _)| number).collect();
@@ -123,11 +123,13 @@ impl Receipt {
         &self,
         front: Front,
         numbers: &[usize],
+        part: &[Goal],
         outcomes: &[GoalOutcome],
         files: &[u64],
     ) -> Option<Self> {
         let goals: Goals = self.decode(&self.goals)?;
-        let kept = outcomes.iter().zip(files).map(|(outcome, files)| kept(outcome, *files));
+        let came = part.iter().zip(outcomes.iter().zip(files));
+        let kept = came.map(|(goal, (outcome, files))| kept(goal, outcome, *files));
         let kept: BTreeMap<usize, _> = numbers.iter().copied().zip(kept).collect();
         let open = kept.iter().filter(|(_, kept)| kept.is_none());
         let open = open.map(|(number, _)| u32::try_from(*number).ok()).collect::<Option<_>>()?;
@@ -342,19 +344,20 @@ fn at_or_above(shelf: &Shelf, path: &RelativePath) -> Vec<u32> {
     found
 }
 
-/// Failures and what was skipped are looked at again.
-fn kept(outcome: &GoalOutcome, files: u64) -> Option<(Vec<(RelativePath, TreeNode)>, u64)> {
-    match outcome.status {
-        GoalStatus::Built | GoalStatus::Cached | GoalStatus::Excluded => {
-            Some((outcome.outputs.clone(), files))
-        }
-        GoalStatus::Failed(_) | GoalStatus::Skipped => None,
-    }
+/// Returns what is to be kept of an outcome.
+fn kept(
+    goal: &Goal,
+    outcome: &GoalOutcome,
+    files: u64,
+) -> Option<(Vec<(RelativePath, TreeNode)>, u64)> {
+    outcome.is_settled(goal).then(|| (outcome.outputs.clone(), files))
 }
 
 fn outcome(goal: &Goal, outputs: Vec<(RelativePath, TreeNode)>) -> GoalOutcome {
-    let status = if goal.excluded { GoalStatus::Excluded } else { GoalStatus::Cached };
-    GoalOutcome { status, outputs }
+    if goal.excluded || goal.unavailable.is_some() {
+        return GoalOutcome::unwanted(goal);
+    }
+    GoalOutcome { status: GoalStatus::Cached, outputs }
 }
 
 /// Appends a section — its length, its bytes, what they hash to — and returns where its bytes are.

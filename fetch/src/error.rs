@@ -170,6 +170,12 @@ impl From<UnpackError> for FetchError {
 }
 
 impl FetchError {
+    /// Returns whether every source has been asked, and says that it has no such thing.
+    pub fn is_absence(&self) -> bool {
+        let Self::Unavailable { attempts, .. } = self else { return false };
+        attempts.iter().all(DownloadError::is_absence)
+    }
+
     pub(crate) fn disk(verb: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Disk { verb, path, source }

@@ -168,17 +168,21 @@ impl<'a> Plan<'a> {
         chosen.into_iter().try_for_each(|id| self.add_package(label, "-", universe.package(id)))
     }
 
-    /// Adds the kernels that match, and those that were locked and have vanished from the indexes since.
+    /// Adds the kernels that match or are named, and those that were locked and have vanished from the indexes
+    /// since. One that is named and has no headers is no mistake: its rule calls it unavailable.
     pub(crate) fn add_kernels(
         &mut self,
         label: &str,
         patterns: &[Pattern],
+        releases: &BTreeSet<String>,
         arch: &str,
         offer: &Offer,
     ) -> Result<(), FetchError> {
         let old = self.old;
         let universe = universe(label, arch, offer)?;
-        let is_wanted = |uname: &str| patterns.iter().any(|pattern| pattern.matches(uname));
+        let is_wanted = |uname: &str| {
+            releases.contains(uname) || patterns.iter().any(|pattern| pattern.matches(uname))
+        };
         let all = kernels(universe);
         let mut locked = locked_kernels(old, label, arch);
         locked.retain(|uname, _| is_wanted(uname));

@@ -1,5 +1,7 @@
 //! What targets ask to be locked, as rules say it.
 
+use std::collections::BTreeSet;
+
 use model::{InvalidPath, ParseDigestError, PathSegment, RelativePath};
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +24,10 @@ impl Request {
     /// Returns the hash of what is wanted; the order of packages and patterns does not count.
     pub(crate) fn digest(&self) -> Sha256 {
         let mut wants = self.wants.clone();
+        if let Wants::DebianKernels { releases, .. } = &mut wants {
+            releases.sort();
+            releases.dedup();
+        }
         if let Wants::DebianPackages { packages: names, .. }
         | Wants::DebianKernels { patterns: names, .. } = &mut wants
         {
@@ -47,6 +53,9 @@ pub enum Wants {
     DebianKernels {
         /// Patterns on `uname -r`, such as `6.1.0-*-amd64`.
         patterns: Vec<String>,
+        /// Kernels by name, which may have no headers anywhere. A request without them is what it always was.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        releases: Vec<String>,
         /// The architecture, as Debian calls it.
         arch: String,
     },
@@ -117,7 +126,7 @@ pub enum WantsError {
 /// What is wanted, understood.
 pub(crate) enum Wish {
     Packages { roots: Vec<Relation>, arch: String },
-    Kernels { patterns: Vec<Pattern>, arch: String },
+    Kernels { patterns: Vec<Pattern>, releases: BTreeSet<String>, arch: String },
     Archive { urls: Vec<Url>, sha256: Sha256, options: ArchiveOptions },
     File { urls: Vec<Url>, sha256: Sha256, name: PathSegment, executable: bool },
     Git { remote: String, commit: Commit },
@@ -130,9 +139,13 @@ impl Wants {
                 let roots = packages.iter().map(|text| Relation::parse_request(text));
                 Wish::Packages { roots: roots.collect::<Result<_, _>>()?, arch: arch.clone() }
             }
-            Self::DebianKernels { patterns, arch } => {
+            Self::DebianKernels { patterns, releases, arch } => {
                 let patterns = patterns.iter().map(|text| Pattern::new(text));
-                Wish::Kernels { patterns: patterns.collect::<Result<_, _>>()?, arch: arch.clone() }
+                Wish::Kernels {
+                    patterns: patterns.collect::<Result<_, _>>()?,
+                    releases: releases.iter().cloned().collect(),
+                    arch: arch.clone(),
+                }
             }
             Self::HttpArchive { urls, sha256, strip_prefix, root } => Wish::Archive {
                 urls: parse_urls(urls)?,

@@ -53,6 +53,14 @@ pub enum StoreError {
         /// What whoever promised it says.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// A tree that somebody else promised is nowhere any more, and whoever promised it has no fault in that.
+    #[error("the tree {} is not to be had any more: {reason}", tree.0.short())]
+    Vanished {
+        /// The tree.
+        tree: model::TreeDigest,
+        /// What it was, and where it is not.
+        reason: std::sync::Arc<str>,
+    },
     /// The store was made by another version of `bld`.
     #[error("the store at {} has format `{found}`, this bld needs `{expected}`; choose another with --store or BLD_STORE", path.display())]
     Format {
@@ -83,7 +91,8 @@ impl StoreError {
                 std::io::ErrorKind::Interrupted | std::io::ErrorKind::WouldBlock
             ),
             Self::Missing { .. } | Self::Outside { .. } => true,
-            Self::Input { .. }
+            Self::Vanished { .. }
+            | Self::Input { .. }
             | Self::Mismatch { .. }
             | Self::Decode { .. }
             | Self::Format { .. } => false,
@@ -99,6 +108,7 @@ impl StoreError {
             ),
             Self::Missing { .. }
             | Self::Outside { .. }
+            | Self::Vanished { .. }
             | Self::Input { .. }
             | Self::Mismatch { .. }
             | Self::Decode { .. }

@@ -1,28 +1,22 @@
 //! `bld build`.
 
+use std::fs;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use engine::{Counts, Front, Goal, GoalOutcome, GoalStatus, Receipt, Report};
-use model::RelativePath;
-use serde_json::{Value, json};
-use store::LocalStore;
+use engine::{Counts, Front, GoalOutcome, Pattern, Plan, Receipt, Report};
 
+use crate::answer::Answer;
 use crate::error::CliError;
-use crate::history::{Because, BuildRecord, History, RecordArgs};
+use crate::grid::{Grid, GridFile};
+use crate::history::{History, RecordArgs};
 use crate::planned::{ExecuteArgs, Planned, SandboxArg, SelectArgs};
 use crate::receipts::{Looked, Receipts};
 use crate::settings::Settings;
-use crate::terminal::{Paint, count, say, say_json, tell};
+use crate::terminal::say;
 use crate::workspace::OpenWorkspace;
-use crate::{exit, grid, output};
-
-/// How many lines of a failed action's log are shown.
-const LOG_LINES_SHOWN: usize = 12;
-
-/// How many failures are shown with their logs; the grid and the log files have them all.
-const FAILURES_SHOWN: usize = 5;
+use crate::{exit, output};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct BuildArgs {
@@ -38,6 +32,10 @@ pub(crate) struct BuildArgs {
 
     #[command(flatten)]
     pub(crate) record: RecordArgs,
+
+    /// Also write the grid of all cells: as a page (.html), JSON (.json) or XML for test reporters (.xml); can be repeated
+    #[arg(long = "grid", value_name = "FILE")]
+    pub(crate) grids: Vec<GridFile>,
 }
 
 pub(crate) fn run(settings: &Settings, args: &BuildArgs) -> Result<ExitCode, CliError> {
@@ -63,29 +61,40 @@ pub(crate) fn run(settings: &Settings, args: &BuildArgs) -> Result<ExitCode, Cli
     planned.hearers.extend(events.clone().map(|it| it as _));
     let mut report = planned.build(&args.execute)?;
     let Planned { workspace, store, plan, journal, .. } = &planned;
-    let files = output::write(workspace, store, plan, &report)?;
+    // Of a part it cannot be told what its targets have no more.
+    let whole: &[Pattern] = if earlier.is_none() { &patterns } else { &[] };
+    let files = output::write(workspace, store, plan, &report, whole)?;
     if let Some(earlier) = &earlier {
         earlier.count_untouched(&mut report.counts);
     }
     let record = journal.save(&args.patterns, &args.select.settings, &report)?;
     args.record.end(settings, events.as_deref(), &record)?;
+    let because = journal.reasons(&report);
+    let answer = Answer {
+        settings,
+        workspace,
+        store: Some(store),
+        plan,
+        report: &report,
+        files: total(earlier.as_ref(), &files),
+        because: &because,
+    };
     if args.record.takes_stdout() {
-        show_failures(workspace, store, &plan.goals, &report);
+        answer.show_failures();
     } else {
-        let because = journal.reasons(&report);
         if !settings.json {
             args.record.reasons(&because).iter().for_each(|line| say(line));
         }
-        let total = total(earlier.as_ref(), &files);
         match earlier.as_ref().filter(|it| settings.json || it.receipt.front().has_axes) {
             Some(earlier) => {
-                let (goals, report) = earlier.whole(&report);
-                answer(settings, workspace, Some(store), &goals, &report, total, &because);
+                let (plan, report) = earlier.whole(&report);
+                Answer { plan: &plan, report: &report, ..answer }.print();
             }
-            None => {
-                answer(settings, workspace, Some(store), &plan.goals, &report, total, &because);
-            }
+            None => answer.print(),
         }
+    }
+    if !args.grids.is_empty() {
+        write_grids(settings, workspace, &args.grids, &answer.grid())?;
     }
     if args.execute.sandbox == SandboxArg::Strict {
         keep_receipt(&receipts, earlier.as_ref(), &planned, &report, &files)?;
@@ -99,7 +108,8 @@ pub(crate) fn run(settings: &Settings, args: &BuildArgs) -> Result<ExitCode, Cli
 /// run again, or without a sandbox, or wants to be told of every goal and action.
 fn remembers(args: &BuildArgs) -> bool {
     let runs_again = args.execute.retry_failed || args.execute.sandbox == SandboxArg::None;
-    !runs_again && args.record.events.is_none() && args.record.trace.is_none()
+    let is_told = args.record.events.is_some() || args.record.trace.is_some();
+    !runs_again && !is_told && args.grids.is_empty()
 }
 
 /// What an earlier build left, of which only a part is worked on again.
@@ -119,14 +129,15 @@ impl Earlier {
     }
 
     /// Puts what the part came to into its place among all goals.
-    fn whole(&self, part: &Report) -> (Vec<Goal>, Report) {
+    fn whole(&self, part: &Report) -> (Plan, Report) {
         let (goals, mut outcomes) = self.receipt.goals().unwrap_or_default();
         for (number, outcome) in self.numbers.iter().zip(&part.goals) {
             outcomes[*number] = Some(outcome.clone());
         }
         let outcome = |it: Option<GoalOutcome>| it.expect("what is not known is worked on");
         let outcomes = outcomes.into_iter().map(outcome).collect();
-        (goals, Report { goals: outcomes, counts: part.counts, ran: Vec::new() })
+        let plan = Plan { goals, ..Plan::default() };
+        (plan, Report { goals: outcomes, counts: part.counts, ran: Vec::new() })
     }
 }
 
@@ -152,7 +163,7 @@ fn keep_receipt(
         actions: plan.graph.actions(),
         cpu: report.counts.cpu_saved + report.counts.cpu_spent,
         files: total(earlier, files),
-        is_complete: !report.has_failed(),
+        is_complete: plan.goals.iter().zip(&report.goals).all(|(goal, it)| it.is_settled(goal)),
         has_axes: plan.goals.iter().any(|goal| !goal.cell.0.is_empty()),
     };
     let Some(earlier) = earlier else {
@@ -165,7 +176,7 @@ fn keep_receipt(
     let (files_now, is_complete) = (fresh.files, fresh.is_complete);
     let renewed =
         Front { snapshot: Arc::new(snapshot), files: files_now, is_complete, ..front.clone() };
-    match earlier.receipt.renewed(renewed, &earlier.numbers, &report.goals, files) {
+    match earlier.receipt.renewed(renewed, &earlier.numbers, &plan.goals, &report.goals, files) {
         Some(receipt) => receipts.keep(&receipt),
         // A damaged one is no use to anybody.
         None => Ok(()),
@@ -187,9 +198,11 @@ fn nothing_to_do(
     let goal = |outcome: Option<GoalOutcome>| outcome.expect("all of it was built");
     let report =
         Report { goals: outcomes.into_iter().map(goal).collect(), counts, ran: Vec::new() };
-    answer(settings, workspace, None, &goals, &report, front.files, &[]);
+    let plan = Plan { goals, ..Plan::default() };
+    let (report, files) = (&report, front.files);
+    Answer { settings, workspace, store: None, plan: &plan, report, files, because: &[] }.print();
     let history = History::at(&settings.store, workspace)?;
-    history.save_idle(&args.patterns, &args.select.settings, &report)?;
+    history.save_idle(&args.patterns, &args.select.settings, report)?;
     if looked.changes.looked_again {
         let snapshot = workspace.files.snapshot().over((*front.snapshot).clone());
         let front = Front { snapshot: Arc::new(snapshot), ..front.clone() };
@@ -202,109 +215,22 @@ fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
-fn answer(
+/// Writes the grid to each file, whole or not at all.
+fn write_grids(
     settings: &Settings,
     workspace: &OpenWorkspace,
-    store: Option<&LocalStore>,
-    all: &[Goal],
-    report: &Report,
-    files: u64,
-    because: &[Because],
-) {
-    let summary = BuildRecord::of(report);
-    if settings.json {
-        let goals: Vec<_> = all
-            .iter()
-            .zip(&report.goals)
-            .map(|(goal, outcome)| {
-                let place = |(path, _): &(RelativePath, _)| output::place(workspace, goal, path);
-                let outputs = outcome.outputs.iter().map(place);
-                json!({
-                    "label": goal.label.to_string(),
-                    "cell": goal.cell.0,
-                    "status": grid::status_name(&outcome.status),
-                    "outputs": outputs.collect::<Vec<_>>(),
-                    "failure": failure_json(workspace, goal, &outcome.status),
-                })
-            })
-            .collect();
-        let ran = because.iter().map(|it| json!({ "action": it.name, "reason": it.reason }));
-        let ran: Vec<_> = ran.collect();
-        say_json(&json!({ "goals": goals, "ran": ran, "summary": summary }));
-        return;
-    }
-    grid::print(all, report);
-    if let Some(store) = store {
-        show_failures(workspace, store, all, report);
-    }
-    let seconds = |duration: Duration| duration.as_secs_f64();
-    let counts = report.counts;
-    if counts.misses == 0 && counts.failures == 0 {
-        say(&format!("nothing to do: {} cached", count(counts.hits, "action")));
-    } else {
-        say(&format!(
-            "{} ran ({:.1} CPU seconds), {} cached (saving {:.1}), {} failed",
-            count(counts.misses, "action"),
-            seconds(counts.cpu_spent),
-            counts.hits,
-            seconds(counts.cpu_saved),
-            counts.failures
-        ));
-    }
-    let shown = workspace.output().strip_prefix(&settings.directory).map_or_else(
-        |_| workspace.output().display().to_string(),
-        |path| path.display().to_string(),
-    );
-    say(&format!("{} under {shown}/", count(files, "file")));
-}
-
-fn failure_json(workspace: &OpenWorkspace, goal: &Goal, status: &GoalStatus) -> Value {
-    let GoalStatus::Failed(failure) = status else { return Value::Null };
-    json!({
-        "action": failure.owner.to_string(),
-        "kind": failure.kind.to_string(),
-        "remembered": failure.remembered,
-        "log": goal.failure_log.as_ref().map(|log| output::place(workspace, goal, log)),
-    })
-}
-
-fn show_failures(workspace: &OpenWorkspace, store: &LocalStore, goals: &[Goal], report: &Report) {
-    let paint = Paint::for_stderr();
-    let mut shown = Vec::new();
-    for (goal, outcome) in goals.iter().zip(&report.goals) {
-        let GoalStatus::Failed(failure) = &outcome.status else { continue };
-        // One action may be why many goals failed.
-        if shown.contains(&failure.owner) {
-            continue;
+    files: &[GridFile],
+    grid: &Grid,
+) -> Result<(), CliError> {
+    for file in files {
+        let path = file.path(&settings.directory);
+        let beside = path.with_extension(format!("new-{}", std::process::id()));
+        let text = file.text(grid, &settings.directory, &workspace.output());
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder).map_err(CliError::disk("create", folder))?;
         }
-        shown.push(failure.owner.clone());
-        if shown.len() > FAILURES_SHOWN {
-            continue;
-        }
-        let again =
-            if failure.remembered { " (remembered; --retry-failed runs it again)" } else { "" };
-        tell(&format!("{} {}: {}{again}", paint.red("failed:"), failure.owner, failure.kind));
-        let log = output::failure_text(store, failure);
-        let lines: Vec<_> = log.lines().filter(|line| !line.trim().is_empty()).collect();
-        for line in lines.iter().take(LOG_LINES_SHOWN) {
-            tell(&format!("    {line}"));
-        }
-        if lines.len() > LOG_LINES_SHOWN {
-            tell(&format!("    … {} more lines", lines.len() - LOG_LINES_SHOWN));
-        }
-        match &goal.failure_log {
-            Some(path) => {
-                let place = output::place(workspace, goal, path);
-                tell(&format!("    the whole log: {}", place.display()));
-            }
-            None if !lines.is_empty() => {
-                let (label, cell) = (&failure.owner.label, &failure.owner.cell);
-                tell(&format!("    the whole log: bld log '{label}{cell}'"));
-            }
-            None => {}
-        }
+        fs::write(&beside, text).map_err(CliError::disk("write", &beside))?;
+        fs::rename(&beside, &path).map_err(CliError::disk("write", &path))?;
     }
-    if shown.len() > FAILURES_SHOWN {
-        tell(&format!("and {} more failures", shown.len() - FAILURES_SHOWN));
-    }
+    Ok(())
 }

@@ -7,6 +7,7 @@ pub(crate) mod clean;
 pub(crate) mod completions;
 pub(crate) mod diff;
 pub(crate) mod doctor;
+pub(crate) mod failures;
 pub(crate) mod lock;
 pub(crate) mod log;
 pub(crate) mod why;

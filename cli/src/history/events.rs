@@ -180,7 +180,7 @@ impl Events for EventLog {
             "event": "goal",
             "label": goal.label.to_string(),
             "cell": goal.cell.0,
-            "status": grid::status_name(&outcome.status),
+            "status": grid::Status::of(&outcome.status).name(),
             "failure": failure,
         }));
     }

@@ -159,7 +159,8 @@ pub(crate) fn link_store(from: &Path, to: &Path) {
     fs::copy(from.join("format"), to.join("format")).unwrap();
 }
 
-fn link(from: &Path, to: &Path) {
+/// Makes a folder of the same files.
+pub(crate) fn link(from: &Path, to: &Path) {
     let metadata = from.symlink_metadata().unwrap();
     if metadata.is_dir() {
         fs::create_dir(to).unwrap();

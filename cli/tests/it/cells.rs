@@ -160,6 +160,36 @@ fn a_cell_that_fails_stops_no_other_and_leaves_its_log_until_it_is_mended() {
 }
 
 #[test]
+fn a_cell_that_must_fail_is_built_in_vain_and_is_no_failure_of_the_build() {
+    let machine = Machine::drivers_built();
+    machine.write("drivers/BLOCKLIST", "# Nothing is blocked.\n");
+    machine.write("drivers/XFAIL", "*-rt-amd64 1.0.0 mod  # vma->vm_flags is const since 6.3\n");
+    let build = machine.read("drivers/BUILD.bld");
+    let blocklist = "    blocklist = \"BLOCKLIST\",\n";
+    assert!(build.contains(blocklist), "the fixture has changed");
+    let xfail = format!("{blocklist}    xfail = parse_blocklist(read_file(\"XFAIL\")),\n");
+    let build = build.replace(blocklist, &xfail);
+    let loaded = build.replace("\"kernel_list\")", "\"kernel_list\", \"parse_blocklist\")");
+    machine.write("drivers/BUILD.bld", &loaded);
+
+    let all = machine.run(&["build", "//drivers:all", "--grid", "grid.xml"]).expect(0);
+    assert!(all.stdout.contains("11 cached, 1 xfail"), "{}", all.stdout);
+    let log = format!("drivers/FAILURES/{}/1.0.0/mod.log", real_time_kernel());
+    let text = std::fs::read_to_string(machine.output(&log)).unwrap();
+    assert!(text.contains("error: assignment of read-only member"), "{text}");
+    let known = machine.run(&["failures", "//drivers:all"]).expect(0);
+    assert!(known.stdout.contains("0 cells failed, 1 failed as expected"), "{}", known.stdout);
+    assert!(machine.read("grid.xml").contains("tests=\"12\" failures=\"0\""));
+
+    // Once its cause is mended, it passes, and the list is not true any more.
+    machine.write("drivers/XFAIL", "*-rt-amd64 1.0.0 mod\n*-rt-amd64 2.0.0 mod\n");
+    let cell = format!("//drivers:echo{{kernel={},version=2.0.0,kind=mod}}", real_time_kernel());
+    let passed =
+        machine.run(&["build", &cell]).expect(1).says(&["xpass:", "take it out of `xfail`"]);
+    assert!(passed.stdout.contains("1 xpass"), "{}", passed.stdout);
+}
+
+#[test]
 fn a_cell_that_is_blocked_later_leaves_no_old_driver_behind() {
     let machine = Machine::drivers_built();
     let kernel = &base().kernels()[0];

@@ -10,15 +10,18 @@
 
 mod archives;
 mod base;
+mod browser;
 mod cache;
 mod cells;
 mod crashes;
 mod crowds;
 mod events;
+mod grid;
 mod hermetic;
 mod locks;
 mod machine;
 mod machines;
+mod pages;
 mod receipts;
 mod tampering;
 mod terminal;

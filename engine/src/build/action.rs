@@ -179,7 +179,7 @@ impl Build {
                 let kind = kind.unwrap_or(FailureKind::Exit(result.exit_code));
                 let ran = self.count(id, owner, keyed.digest, &result, None, Some(kind.clone()));
                 self.events.hit(&ran);
-                Err(self.failed(owner, keyed.digest, kind, &result, true))
+                Err(self.failed(id, owner, keyed.digest, kind, &result, true))
             }))
         })
     }
@@ -207,6 +207,7 @@ impl Build {
                 return self.bad_output(id, owner, keyed, span, &error);
             }
             Err(source) => {
+                self.events.abandoned(owner);
                 let owner = owner.to_string();
                 return Err(broken(BuildError::Execute { owner, source }));
             }
@@ -233,7 +234,7 @@ impl Build {
             if complete && result.exit_code < 128 {
                 self.store.record_failure(keyed.digest, result).map_err(broken)?;
             }
-            return Err(self.failed(owner, keyed.digest, kind, result, false));
+            return Err(self.failed(id, owner, keyed.digest, kind, result, false));
         }
         if execution.rung != Rung::Bare {
             self.store.record_result(keyed.digest, result).map_err(broken)?;
@@ -255,18 +256,21 @@ impl Build {
         let kind = FailureKind::BadOutput(error.to_string());
         let ran = self.count(id, owner, keyed.digest, &result, Some(span), Some(kind.clone()));
         self.events.finished(&ran);
-        Err(self.failed(owner, keyed.digest, kind, &result, false))
+        Err(self.failed(id, owner, keyed.digest, kind, &result, false))
     }
 
     fn failed(
         &self,
+        id: NodeId,
         owner: &Owner,
         action: ActionDigest,
         kind: FailureKind,
         result: &ActionResult,
         remembered: bool,
     ) -> Stop {
-        self.failed.store(true, Ordering::Relaxed);
+        if !self.tolerated.contains(&id) {
+            self.failed.store(true, Ordering::Relaxed);
+        }
         Stop::Failed(Arc::new(Failure {
             owner: owner.clone(),
             action: Some(action),
@@ -354,7 +358,10 @@ impl Build {
             Err(error) if error.is_action_fault() => {
                 self.bad_output(id, owner, &keyed, span, &error).map(|_| ())
             }
-            Err(source) => Err(broken(BuildError::Execute { owner: owner.to_string(), source })),
+            Err(source) => {
+                self.events.abandoned(owner);
+                Err(broken(BuildError::Execute { owner: owner.to_string(), source }))
+            }
         }
     }
 }

@@ -43,6 +43,8 @@ pub trait Events: Send + Sync {
     fn started(&self, owner: &Owner);
     /// It ended.
     fn finished(&self, ran: &Ran);
+    /// It ended without having run: something that it needs is nowhere.
+    fn abandoned(&self, _owner: &Owner) {}
     /// A result was found instead, or a remembered failure.
     fn hit(&self, ran: &Ran);
     /// This is what came of a goal, by its place in the plan.
@@ -131,6 +133,8 @@ pub(crate) enum Stop {
     Broken(Arc<BuildError>),
     /// Another failure stopped it before it began.
     Skipped,
+    /// Something that it needs is nowhere any more.
+    Unavailable(Arc<str>),
 }
 
 type Outcome = Result<Arc<Made>, Stop>;
@@ -162,6 +166,7 @@ pub struct Build {
     ran: Mutex<Vec<Ran>>,
     counts: Mutex<Counts>,
     failed: AtomicBool,
+    tolerated: BTreeSet<NodeId>,
     began: Instant,
 }
 
@@ -176,6 +181,7 @@ impl Build {
         options: BuildOptions,
         events: Arc<dyn Events>,
     ) -> Arc<Self> {
+        let tolerated = if options.fail_fast { tolerated(&plan) } else { BTreeSet::new() };
         let nodes = (0..plan.graph.len()).map(|_| OnceCell::new()).collect();
         Arc::new(Self {
             store,
@@ -193,6 +199,7 @@ impl Build {
             ran: Mutex::default(),
             counts: Mutex::default(),
             failed: AtomicBool::new(false),
+            tolerated,
             began: Instant::now(),
         })
     }
@@ -201,7 +208,7 @@ impl Build {
     pub async fn run(self: Arc<Self>) -> Result<Report, Arc<BuildError>> {
         let mut tasks = JoinSet::new();
         let goals = self.plan.goals.iter().enumerate();
-        let mut wanted = goals.filter(|(_, goal)| !goal.excluded).map(|(index, _)| index);
+        let mut wanted = goals.filter(|(_, goal)| goal.is_wanted()).map(|(index, _)| index);
         let mut next = |tasks: &mut JoinSet<_>| {
             if let Some(index) = wanted.next() {
                 let build = Arc::clone(&self);
@@ -220,14 +227,14 @@ impl Build {
             self.events.goal(index, &outcome);
             outcomes[index] = Some(outcome);
         }
-        let excluded = |index| {
-            let outcome = GoalOutcome::excluded();
-            self.events.goal(index, &outcome);
-            outcome
+        let unwanted = |(index, outcome): (usize, Option<GoalOutcome>)| {
+            outcome.unwrap_or_else(|| {
+                let outcome = GoalOutcome::unwanted(&self.plan.goals[index]);
+                self.events.goal(index, &outcome);
+                outcome
+            })
         };
-        let outcomes = outcomes.into_iter().enumerate();
-        let goals =
-            outcomes.map(|(index, outcome)| outcome.unwrap_or_else(|| excluded(index))).collect();
+        let goals = outcomes.into_iter().enumerate().map(unwanted).collect();
         let counts = *self.counts.lock().expect("no holder panics");
         let mut ran = std::mem::take(&mut *self.ran.lock().expect("no holder panics"));
         ran.sort_by(|left, right| left.owner.cmp(&right.owner));
@@ -246,12 +253,17 @@ impl Build {
                     outputs.push((path.clone(), node));
                     ran |= node_ran;
                 }
-                Err(Stop::Failed(failure)) => return Ok(GoalOutcome::failed(failure)),
+                Err(Stop::Failed(failure)) => return Ok(GoalOutcome::failed(goal, failure)),
                 Err(Stop::Skipped) => return Ok(GoalOutcome::skipped()),
+                Err(Stop::Unavailable(reason)) => return Ok(GoalOutcome::unavailable(reason)),
                 Err(Stop::Broken(error)) => return Err(error),
             }
         }
-        let status = if ran { GoalStatus::Built } else { GoalStatus::Cached };
+        let status = match (goal.xfail, ran) {
+            (true, _) => GoalStatus::UnexpectedPass,
+            (false, true) => GoalStatus::Built,
+            (false, false) => GoalStatus::Cached,
+        };
         Ok(GoalOutcome { status, outputs })
     }
 
@@ -354,7 +366,43 @@ impl Build {
     }
 }
 
-/// Returns the stop for broken machinery.
+/// Returns the nodes that only goals need which must fail: what fails there stops nothing.
+fn tolerated(plan: &Plan) -> BTreeSet<NodeId> {
+    let reached = |xfail: bool| {
+        let goals = plan.goals.iter().filter(|goal| goal.xfail == xfail);
+        let mut reached = BTreeSet::new();
+        let mut pending: Vec<NodeId> =
+            goals.flat_map(|goal| goal.outputs.iter().map(|(_, artifact)| artifact.node)).collect();
+        while let Some(id) = pending.pop() {
+            if reached.insert(id) {
+                pending.extend(plan.graph.node(id).needs().map(|it| it.node));
+            }
+        }
+        reached
+    };
+    let expected = reached(true);
+    if expected.is_empty() { expected } else { &expected - &reached(false) }
+}
+
+impl BuildError {
+    /// Returns why something is nowhere any more, if that is what is behind this: then the machinery is well.
+    fn vanished(&self) -> Option<&Arc<str>> {
+        let (Self::Store(error)
+        | Self::Inputs { source: DraftError::Store(error), .. }
+        | Self::Execute { source: ExecuteError::Store(error), .. }) = self
+        else {
+            return None;
+        };
+        let StoreError::Vanished { reason, .. } = error else { return None };
+        Some(reason)
+    }
+}
+
+/// Returns the stop for broken machinery, or for what is to be had nowhere.
 pub(crate) fn broken(error: impl Into<BuildError>) -> Stop {
-    Stop::Broken(Arc::new(error.into()))
+    let error = error.into();
+    match error.vanished() {
+        Some(reason) => Stop::Unavailable(Arc::clone(reason)),
+        None => Stop::Broken(Arc::new(error)),
+    }
 }

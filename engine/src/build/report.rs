@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use model::{ActionDigest, Digest, Node, RelativePath};
 
+use crate::analyze::Goal;
 use crate::graph::{NodeId, Owner};
 
 /// What came of a build.
@@ -22,8 +23,12 @@ impl Report {
     /// Returns whether something that was asked for is not there.
     pub fn has_failed(&self) -> bool {
         let lacks = |status: &GoalStatus| match status {
-            GoalStatus::Failed(_) | GoalStatus::Skipped => true,
-            GoalStatus::Built | GoalStatus::Cached | GoalStatus::Excluded => false,
+            GoalStatus::Failed(_) | GoalStatus::Skipped | GoalStatus::UnexpectedPass => true,
+            GoalStatus::Built
+            | GoalStatus::Cached
+            | GoalStatus::Excluded
+            | GoalStatus::ExpectedFailure(_)
+            | GoalStatus::Unavailable(_) => false,
         };
         self.goals.iter().any(|goal| lacks(&goal.status))
     }
@@ -58,16 +63,42 @@ impl GoalOutcome {
         Self { status, outputs: Vec::new() }
     }
 
-    pub(crate) fn excluded() -> Self {
-        Self::bare(GoalStatus::Excluded)
+    /// Returns whether this stays as it is as long as nothing changes that the goal depends on. Failures, what was
+    /// skipped, and what nobody had to give are looked at again.
+    pub fn is_settled(&self, goal: &Goal) -> bool {
+        match self.status {
+            GoalStatus::Built | GoalStatus::Cached | GoalStatus::Excluded => true,
+            GoalStatus::Unavailable(_) => goal.unavailable.is_some(),
+            GoalStatus::Failed(_)
+            | GoalStatus::Skipped
+            | GoalStatus::ExpectedFailure(_)
+            | GoalStatus::UnexpectedPass => false,
+        }
+    }
+
+    /// Returns what comes of a goal for which nothing is to be built.
+    pub(crate) fn unwanted(goal: &Goal) -> Self {
+        Self::bare(match &goal.unavailable {
+            Some(reason) => GoalStatus::Unavailable(Arc::clone(reason)),
+            None => GoalStatus::Excluded,
+        })
+    }
+
+    pub(crate) fn unavailable(reason: Arc<str>) -> Self {
+        Self::bare(GoalStatus::Unavailable(reason))
     }
 
     pub(crate) fn skipped() -> Self {
         Self::bare(GoalStatus::Skipped)
     }
 
-    pub(crate) fn failed(failure: Arc<Failure>) -> Self {
-        Self::bare(GoalStatus::Failed(failure))
+    /// A failure is only expected where it is the same every time: running out of time or memory never is.
+    pub(crate) fn failed(goal: &Goal, failure: Arc<Failure>) -> Self {
+        Self::bare(if goal.xfail && failure.kind.is_repeatable() {
+            GoalStatus::ExpectedFailure(failure)
+        } else {
+            GoalStatus::Failed(failure)
+        })
     }
 }
 
@@ -84,6 +115,27 @@ pub enum GoalStatus {
     Failed(Arc<Failure>),
     /// Another failure stopped the build first.
     Skipped,
+    /// An action failed, as its target's `xfail` says that it must.
+    ExpectedFailure(Arc<Failure>),
+    /// It was made, though its target's `xfail` says that it must fail.
+    UnexpectedPass,
+    /// Something that it needs is not there, for this reason: nobody's mistake, and nothing was run.
+    Unavailable(Arc<str>),
+}
+
+impl GoalStatus {
+    /// Returns the failure, expected or not.
+    pub fn failure(&self) -> Option<&Arc<Failure>> {
+        match self {
+            Self::Failed(failure) | Self::ExpectedFailure(failure) => Some(failure),
+            Self::Built
+            | Self::Cached
+            | Self::Excluded
+            | Self::Skipped
+            | Self::UnexpectedPass
+            | Self::Unavailable(_) => None,
+        }
+    }
 }
 
 /// How an action failed.
@@ -118,6 +170,18 @@ pub enum FailureKind {
     OutOfMemory,
     /// An output is something that cannot be kept.
     BadOutput(String),
+}
+
+impl FailureKind {
+    /// Returns whether the same action would fail like this again, as far as anybody can tell.
+    pub fn is_repeatable(&self) -> bool {
+        match self {
+            // 128 and above is how shells tell of a signal that ended their child.
+            Self::Exit(code) => *code < 128,
+            Self::NoOutput(_) | Self::BadOutput(_) => true,
+            Self::Signal(_) | Self::TimedOut | Self::OutOfMemory => false,
+        }
+    }
 }
 
 impl std::fmt::Display for FailureKind {

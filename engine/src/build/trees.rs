@@ -31,11 +31,13 @@ impl Build {
             }
             let makers = self.makers.lock().expect("no holder panics").get(&tree.0).cloned();
             for maker in makers.unwrap_or_default() {
-                // The caller says what it misses; the node's own outcome says why.
-                if let Err(Stop::Failed(_) | Stop::Skipped | Stop::Broken(_)) =
-                    self.restore(maker).await
-                {
-                    return Ok(None);
+                match self.restore(maker).await {
+                    Ok(()) => {}
+                    Err(Stop::Unavailable(reason)) => {
+                        return Err(StoreError::Vanished { tree, reason });
+                    }
+                    // The caller says what it misses; the node's own outcome says why.
+                    Err(Stop::Failed(_) | Stop::Skipped | Stop::Broken(_)) => return Ok(None),
                 }
             }
             tokio::task::block_in_place(|| self.store.materialise(tree))

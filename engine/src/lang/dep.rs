@@ -30,6 +30,12 @@ impl Dep {
     pub(crate) fn provider_named(&self, name: &str) -> Option<&Arc<Instance>> {
         self.instances.iter().find(|instance| instance.provider.name() == name)
     }
+
+    /// Returns why it cannot be had, if it cannot.
+    pub(crate) fn unavailable(&self) -> Option<&str> {
+        let info = self.provider_named(super::globals::UNAVAILABLE_INFO)?;
+        info.field("reason").and_then(Data::as_str)
+    }
 }
 
 #[derive(Debug, ProvidesStaticType, NoSerialize, Allocative, StarlarkPagablePanic)]

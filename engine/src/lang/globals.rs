@@ -31,6 +31,9 @@ pub(crate) const DEFAULT_INFO: &str = "DefaultInfo";
 /// The provider of targets that give an axis its values.
 pub(crate) const AXIS_INFO: &str = "AxisInfo";
 
+/// The provider of targets that cannot be had, for a reason that is nobody's mistake here.
+pub(crate) const UNAVAILABLE_INFO: &str = "UnavailableInfo";
+
 /// Returns everything that a file can name without loading it.
 pub(crate) fn globals() -> Globals {
     use LibraryExtension as Extension;
@@ -48,6 +51,7 @@ pub(crate) fn globals() -> Globals {
     .with(|builder| {
         builder.set(DEFAULT_INFO, ProviderValue(default_info()));
         builder.set(AXIS_INFO, ProviderValue(axis_info()));
+        builder.set(UNAVAILABLE_INFO, ProviderValue(unavailable_info()));
     })
     .with_namespace("attr", attributes)
     .build()
@@ -69,6 +73,12 @@ pub(crate) fn default_info() -> ProviderId {
 fn axis_info() -> ProviderId {
     let values = Field { name: "values".to_owned(), kind: FieldKind::List, default: None };
     ProviderId::built_in(AXIS_INFO, vec![values])
+}
+
+/// `UnavailableInfo(reason = "…")`.
+fn unavailable_info() -> ProviderId {
+    let reason = Field { name: "reason".to_owned(), kind: FieldKind::String, default: None };
+    ProviderId::built_in(UNAVAILABLE_INFO, vec![reason])
 }
 
 fn data(value: Value<'_>) -> starlark::Result<Data> {

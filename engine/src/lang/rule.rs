@@ -59,6 +59,8 @@ pub(crate) struct Target {
     pub(crate) attrs: BTreeMap<String, Data>,
     pub(crate) matrix: BTreeMap<String, Axis>,
     pub(crate) exclude: Vec<CellPattern>,
+    /// The cells that must fail.
+    pub(crate) xfail: Vec<CellPattern>,
     pub(crate) tags: Vec<String>,
     pub(crate) place: Place,
 }
@@ -73,7 +75,7 @@ impl Target {
 }
 
 /// The attributes that every rule has.
-pub(crate) const COMMON: [&str; 4] = ["name", "matrix", "exclude", "tags"];
+pub(crate) const COMMON: [&str; 5] = ["name", "matrix", "exclude", "xfail", "tags"];
 
 #[derive(Debug, ProvidesStaticType, NoSerialize, Allocative, StarlarkPagablePanic)]
 pub(crate) struct RuleValue(#[allocative(skip)] pub(crate) Arc<Rule>);
@@ -148,7 +150,8 @@ fn declare(
     }
     let label = Label { package: package.clone(), name };
     let matrix = parse_matrix(given.remove("matrix"), package)?;
-    let exclude = parse_exclude(given.remove("exclude"), &matrix)?;
+    let exclude = parse_cells("exclude", given.remove("exclude"), &matrix)?;
+    let xfail = parse_cells("xfail", given.remove("xfail"), &matrix)?;
     let tags = match given.remove("tags") {
         None => Vec::new(),
         Some(tags) => string_list(&tags).ok_or("`tags` is a list of texts")?,
@@ -171,7 +174,7 @@ fn declare(
         attr.check(&value, package).map_err(|why| format!("`{name}` of {label}: {why}"))?;
         attrs.insert(name.clone(), value);
     }
-    Ok(Target { label, rule: Arc::clone(rule), attrs, matrix, exclude, tags, place })
+    Ok(Target { label, rule: Arc::clone(rule), attrs, matrix, exclude, xfail, tags, place })
 }
 
 fn parse_matrix(
@@ -226,31 +229,37 @@ pub(crate) fn check_values(values: &[String]) -> Result<(), String> {
 /// What would mean something else in `{axis=value}`.
 const UNSPEAKABLE: [char; 9] = [',', '{', '}', '*', '?', ' ', '\t', '\n', '\r'];
 
-fn parse_exclude(
-    exclude: Option<Data>,
+/// Parses an attribute that names cells: a list of dicts from axes to patterns.
+fn parse_cells(
+    attribute: &str,
+    given: Option<Data>,
     matrix: &BTreeMap<String, Axis>,
 ) -> Result<Vec<CellPattern>, String> {
-    let items = match exclude {
+    let items = match given {
         None | Some(Data::None) => return Ok(Vec::new()),
         Some(Data::List(items)) => items,
-        Some(other) => return Err(format!("`exclude` is a list of dicts, not {}", other.kind())),
+        Some(other) => {
+            return Err(format!("`{attribute}` is a list of dicts, not {}", other.kind()));
+        }
     };
     let pattern = |item: Data| {
         let Data::Dict(pairs) = item else {
-            return Err("`exclude` is a list of dicts from axes to patterns".to_owned());
+            return Err(format!("`{attribute}` is a list of dicts from axes to patterns"));
         };
         let mut axes = Vec::new();
         for (axis, pattern) in pairs {
             let (Some(name), Some(text)) = (axis.as_str(), pattern.as_str()) else {
-                return Err("`exclude` is a list of dicts from axes to patterns".to_owned());
+                return Err(format!("`{attribute}` is a list of dicts from axes to patterns"));
             };
             if !matrix.contains_key(name) {
                 let suggestion = suggest(name, matrix.keys());
-                return Err(format!("`exclude` names `{name}`, which is not an axis{suggestion}"));
+                return Err(format!(
+                    "`{attribute}` names `{name}`, which is not an axis{suggestion}"
+                ));
             }
             axes.push((name.to_owned(), text.to_owned()));
         }
-        CellPattern::from_axes(axes).map_err(|error| format!("`exclude`: {error}"))
+        CellPattern::from_axes(axes).map_err(|error| format!("`{attribute}`: {error}"))
     };
     items.into_iter().map(pattern).collect()
 }

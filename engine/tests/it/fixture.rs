@@ -238,6 +238,12 @@ fn render(plan: &Plan) -> String {
         if goal.excluded {
             text.push_str(" excluded");
         }
+        if goal.xfail {
+            text.push_str(" xfail");
+        }
+        if let Some(reason) = &goal.unavailable {
+            write!(text, " unavailable: {reason}").unwrap();
+        }
         for (path, artifact) in &goal.outputs {
             write!(text, " {path}={}", name(artifact)).unwrap();
         }

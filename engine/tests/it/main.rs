@@ -9,6 +9,7 @@ mod actions;
 mod attributes;
 mod build;
 mod config;
+mod expected;
 mod failures;
 mod files;
 mod fixture;

@@ -128,9 +128,35 @@ fn what_it_asks_to_be_locked() {
     expect![[r#"
         //drivers:clang wants {"debian_packages":{"arch":"amd64","packages":["clang-14"]}}
         //drivers:gcc wants {"debian_packages":{"arch":"amd64","packages":["gcc-12"]}}
-        //drivers:kernels wants {"debian_kernels":{"arch":"amd64","patterns":["6.*-amd64"]}}
+        //drivers:kernels wants {"debian_kernels":{"arch":"amd64","patterns":["6.*-amd64"],"releases":[]}}
     "#]]
     .assert_eq(&locked(&text).lock_requests());
+}
+
+#[test]
+fn a_kernel_without_headers_is_in_the_grid_and_unavailable() {
+    let text = format!("{DRIVERS}//- /drivers/BLOCKLIST\n");
+    let text = text.replacen(
+        "patterns = [",
+        "releases = [\"5.10-amd64\", \"6.12-amd64\"], patterns = [",
+        1,
+    );
+    let plan = locked(&text).plan(&["//drivers:echo"]).unwrap();
+    let unavailable: String = plan
+        .goals
+        .iter()
+        .filter_map(|goal| {
+            Some(format!("{}{} {}\n", goal.label, goal.cell, goal.unavailable.as_ref()?))
+        })
+        .collect();
+    expect![[r#"
+        //drivers:echo{kernel=5.10-amd64,kind=bpf,version=1.0.0} no package source has headers for the kernel 5.10-amd64, and bld.lock pins none
+        //drivers:echo{kernel=5.10-amd64,kind=bpf,version=2.0.0} no package source has headers for the kernel 5.10-amd64, and bld.lock pins none
+        //drivers:echo{kernel=5.10-amd64,kind=mod,version=1.0.0} no package source has headers for the kernel 5.10-amd64, and bld.lock pins none
+        //drivers:echo{kernel=5.10-amd64,kind=mod,version=2.0.0} no package source has headers for the kernel 5.10-amd64, and bld.lock pins none
+    "#]]
+    .assert_eq(&unavailable);
+    assert_eq!(plan.goals.len(), 12);
 }
 
 #[test]
@@ -188,28 +214,28 @@ fn a_blocklist_excludes_cells() {
         5.10-amd64
         one two three four
             line 1 of the blocklist has more than three words: one two three four
-           --> @rules//kernel.bzl:220:13
+           --> @rules//kernel.bzl:230:13
             |
-        220 |             fail("line {} of the blocklist has more than three words: {}".format(number + 1, line))
+        230 |             fail("line {} of the blocklist has more than three words: {}".format(number + 1, line))
             |             ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
             = called at drivers/BUILD.bld:16
-            = called at @rules//kernel.bzl:281
+            = called at @rules//kernel.bzl:294
         6.12-amd64 1.0.0 2.0.0
             line 1 of the blocklist names two versions: 6.12-amd64 1.0.0 2.0.0
-           --> @rules//kernel.bzl:225:17
+           --> @rules//kernel.bzl:235:17
             |
-        225 |                 fail("line {} of the blocklist names two {}s: {}".format(number + 1, axis, line))
+        235 |                 fail("line {} of the blocklist names two {}s: {}".format(number + 1, axis, line))
             |                 ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
             = called at drivers/BUILD.bld:16
-            = called at @rules//kernel.bzl:281
+            = called at @rules//kernel.bzl:294
         6.12-amd64 mod bpf
             line 1 of the blocklist names two kinds: 6.12-amd64 mod bpf
-           --> @rules//kernel.bzl:225:17
+           --> @rules//kernel.bzl:235:17
             |
-        225 |                 fail("line {} of the blocklist names two {}s: {}".format(number + 1, axis, line))
+        235 |                 fail("line {} of the blocklist names two {}s: {}".format(number + 1, axis, line))
             |                 ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
             = called at drivers/BUILD.bld:16
-            = called at @rules//kernel.bzl:281
+            = called at @rules//kernel.bzl:294
         ~( mod
             `exclude`: `~(` is not a pattern: unclosed group
           --> drivers/BUILD.bld:16:1
@@ -227,18 +253,18 @@ fn a_driver_matrix_says_what_it_lacks() {
     };
     expect![[r#"
         `roots` names no build root for bpf
-           --> @rules//kernel.bzl:253:13
+           --> @rules//kernel.bzl:266:13
             |
-        253 |             fail("`roots` names no build root for {}".format(kind))
+        266 |             fail("`roots` names no build root for {}".format(kind))
             |             ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
             = called at drivers/BUILD.bld:16
     "#]]
     .assert_eq(&with(r#""bpf": ":clang""#, ""));
     expect![[r#"
         there is no file `drivers/BLOKLIST`, did you mean `BLOCKLIST`?
-           --> @rules//kernel.bzl:281:35
+           --> @rules//kernel.bzl:294:35
             |
-        281 |         exclude = parse_blocklist(read_file(blocklist)) if blocklist else [],
+        294 |         exclude = parse_blocklist(read_file(blocklist)) if blocklist else [],
             |                                   ^^^^^^^^^^^^^^^^^^^^
             = called at drivers/BUILD.bld:16
     "#]]

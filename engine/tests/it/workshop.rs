@@ -401,9 +401,13 @@ pub(crate) fn endings(workshop: &Workshop, report: &Report) -> String {
             GoalStatus::Cached => "cached".to_owned(),
             GoalStatus::Excluded => "excluded".to_owned(),
             GoalStatus::Skipped => "skipped".to_owned(),
-            GoalStatus::Failed(failure) => {
+            GoalStatus::UnexpectedPass => "xpass".to_owned(),
+            GoalStatus::Unavailable(reason) => format!("unavailable: {reason}"),
+            GoalStatus::Failed(failure) | GoalStatus::ExpectedFailure(failure) => {
                 let again = if failure.remembered { ", remembered" } else { "" };
-                format!("failed: {} {}{again}", failure.owner, failure.kind)
+                let expected = matches!(outcome.status, GoalStatus::ExpectedFailure(_));
+                let name = if expected { "xfail" } else { "failed" };
+                format!("{name}: {} {}{again}", failure.owner, failure.kind)
             }
         };
         format!("{}{} {ending}\n", goal.label, goal.cell)

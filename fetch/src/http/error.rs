@@ -100,6 +100,11 @@ impl DownloadError {
         move |source| Self::Disk { verb, path, source }
     }
 
+    /// Returns whether whoever was asked says that there is no such thing.
+    pub fn is_absence(&self) -> bool {
+        matches!(self, Self::Status { status: 404 | 410, .. })
+    }
+
     /// Returns whether the same call may succeed later without anybody mending anything.
     pub fn is_transient(&self) -> bool {
         match self {

@@ -151,6 +151,15 @@ impl Lock {
         Ok(())
     }
 
+    /// Returns the kernel that a tree is locked for, and what it is; `None` if something else needs it, too.
+    pub fn kernel_of(&self, tree: TreeDigest) -> Option<(&str, String)> {
+        let is_it = |pin: &&Pin| self.items.get(&pin.key).is_some_and(|item| item.tree == tree);
+        let mut pins = self.pins.iter().filter(is_it);
+        let first = pins.next()?;
+        let is_of_kernel = first.group != "-" && pins.all(|pin| pin.group != "-");
+        is_of_kernel.then(|| (first.group.as_str(), first.key.to_string()))
+    }
+
     /// Returns the locked trees.
     pub fn trees(&self) -> BTreeSet<TreeDigest> {
         self.items.values().map(|item| item.tree).collect()

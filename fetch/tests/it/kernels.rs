@@ -1,6 +1,6 @@
 //! Lists of kernels: they grow, and what was in them stays.
 
-use fetch::{Lock, Mode};
+use fetch::{Lock, Mode, Wants};
 
 use crate::bench::{Bench, kernel_request};
 
@@ -102,4 +102,25 @@ fn a_pattern_whose_kernels_all_vanished_is_none() {
     let (new, report) = bench.lock("later", &requests, Some(&old), Mode::All).unwrap();
     assert_eq!(new.to_string(), old.to_string());
     assert_eq!(report.kept_vanished.len(), 3);
+}
+
+#[test]
+fn a_kernel_that_is_named_is_locked_if_it_has_headers_and_is_no_mistake_if_it_has_none() {
+    let bench = Bench::new();
+    let mut request = kernel_request(&["6.1.0-2-amd64"]);
+    let without = bench.lock("stable", &[request.clone()], None, Mode::Missing).unwrap().0;
+    let Wants::DebianKernels { releases, .. } = &mut request.wants else {
+        panic!("it asks for kernels")
+    };
+    releases.extend(["6.1.0-1-amd64", "6.1.0-0-amd64"].map(str::to_owned));
+    let (lock, _) = bench.lock("stable", &[request.clone()], None, Mode::Missing).unwrap();
+    assert_eq!(shown(&lock), STABLE);
+    let requests = [request];
+    lock.is_current(&requests, lock.function()).unwrap();
+    without.is_current(&requests, lock.function()).unwrap_err();
+
+    // One that has vanished since stays, as those do that match a pattern.
+    let (later, report) = bench.lock("later", &requests, Some(&lock), Mode::All).unwrap();
+    assert_eq!(shown(&later), STABLE);
+    assert!(report.kept_vanished.iter().any(|change| change.group == "6.1.0-1-amd64"));
 }
