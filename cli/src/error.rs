@@ -47,6 +47,10 @@ pub(crate) enum CliError {
     Collision(String),
     #[error("no log of {0} is known: it was never built here, or its record was pruned")]
     NoLog(String),
+    #[error(
+        "there is no test in {0}: tests are targets of rules with `test = True`, such as `test` of @rules//test.bzl"
+    )]
+    NoTests(String),
     #[error("interrupted")]
     Interrupted,
 }
@@ -74,7 +78,8 @@ impl CliError {
             | Self::Lock(_)
             | Self::Locked(_)
             | Self::Collision(_)
-            | Self::NoLog(_) => exit::USER_ERROR,
+            | Self::NoLog(_)
+            | Self::NoTests(_) => exit::USER_ERROR,
             Self::Fetch(error) if !error.is_transient() => exit::USER_ERROR,
             Self::Build(error) if is_mistake(error) => exit::USER_ERROR,
             Self::Fetch(_)

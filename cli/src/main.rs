@@ -19,13 +19,14 @@ mod rules;
 mod settings;
 mod size;
 mod terminal;
+mod testing;
 mod unpack;
 mod workspace;
 
 use clap::Parser as _;
 
 use args::{Args, Command};
-use command::{build, cache, clean, completions, doctor, lock, log};
+use command::{build, cache, clean, completions, doctor, lock, log, test};
 use error::CliError;
 use settings::Settings;
 
@@ -49,6 +50,7 @@ fn run(args: Args) -> Result<std::process::ExitCode, CliError> {
     let settings = Settings::from_args(&args)?;
     match args.command {
         Command::Build(args) => build::run(&settings, &args),
+        Command::Test(args) => test::run(&settings, &args),
         Command::Lock(args) => lock::run(&settings, &args),
         Command::Log(args) => log::run(&settings, &args),
         Command::Cache(command) => cache::run(&settings, &command),

@@ -1,7 +1,5 @@
 //! Text as others can carry it: no terminal's escape sequences, no control characters.
 
-#![cfg_attr(not(test), expect(dead_code, reason = "junit.rs is its user"))]
-
 /// Where an escape sequence begins.
 const ESCAPE: char = '\u{1b}';
 

@@ -17,6 +17,8 @@ const FILES: &[(&str, &str)] = embed![
     "sandbox.bzl",
     "scripts/ebpf_probe.sh",
     "scripts/kernel_module.sh",
+    "scripts/test.sh",
+    "test.bzl",
 ];
 
 /// Returns the library: file name to text.

@@ -23,10 +23,10 @@ mod lang;
 mod load;
 mod source;
 
-pub use analyze::{Goal, LockRequest, LockedMember, Plan};
+pub use analyze::{Goal, LockRequest, LockedMember, Plan, TestResults};
 pub use build::{
-    Build, BuildError, BuildOptions, Counts, Events, Failure, FailureKind, GoalOutcome, GoalStatus,
-    Ran, Report, Span,
+    Attempt, Build, BuildError, BuildOptions, Counts, Events, Failure, FailureKind, GoalOutcome,
+    GoalStatus, Ran, Report, Span, TestOptions, Tested, Verdict,
 };
 pub use cell::{Cell, CellPattern, PatternError, ValuePattern};
 pub use config::{CONFIG_FILE, Config, ConfigError, Mirror};

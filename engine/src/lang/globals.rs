@@ -31,6 +31,9 @@ pub(crate) const DEFAULT_INFO: &str = "DefaultInfo";
 /// The provider of targets that give an axis its values.
 pub(crate) const AXIS_INFO: &str = "AxisInfo";
 
+/// The provider of tests.
+pub(crate) const TEST_INFO: &str = "TestInfo";
+
 /// Returns everything that a file can name without loading it.
 pub(crate) fn globals() -> Globals {
     use LibraryExtension as Extension;
@@ -48,6 +51,7 @@ pub(crate) fn globals() -> Globals {
     .with(|builder| {
         builder.set(DEFAULT_INFO, ProviderValue(default_info()));
         builder.set(AXIS_INFO, ProviderValue(axis_info()));
+        builder.set(TEST_INFO, ProviderValue(test_info()));
     })
     .with_namespace("attr", attributes)
     .build()
@@ -69,6 +73,18 @@ pub(crate) fn default_info() -> ProviderId {
 fn axis_info() -> ProviderId {
     let values = Field { name: "values".to_owned(), kind: FieldKind::List, default: None };
     ProviderId::built_in(AXIS_INFO, vec![values])
+}
+
+/// `TestInfo(results = artifact, coverage = artifact or None)`.
+fn test_info() -> ProviderId {
+    let field = |name: &str, kind, default| Field { name: name.to_owned(), kind, default };
+    ProviderId::built_in(
+        TEST_INFO,
+        vec![
+            field("results", FieldKind::Artifact, None),
+            field("coverage", FieldKind::Artifact, Some(Data::None)),
+        ],
+    )
 }
 
 fn data(value: Value<'_>) -> starlark::Result<Data> {
@@ -106,6 +122,7 @@ fn declarations(builder: &mut GlobalsBuilder) {
         #[starlark(require = named, default = NoneOr::None)] lock: NoneOr<
             UnpackDictEntries<String, UnpackList<String>>,
         >,
+        #[starlark(require = named, default = false)] test: bool,
         #[starlark(require = named, default = "")] doc: &str,
         eval: &mut Evaluator<'v, '_, '_>,
     ) -> starlark::Result<RuleValue> {
@@ -145,7 +162,7 @@ fn declarations(builder: &mut GlobalsBuilder) {
                 Some((kind, attrs.items))
             }
         };
-        Ok(RuleValue(Arc::new(Rule::new(file.clone(), name, schema, lock))))
+        Ok(RuleValue(Arc::new(Rule::new(file.clone(), name, schema, lock, test))))
     }
 
     /// Makes a provider: `provider(fields = {"tree": "artifact"})`.

@@ -253,6 +253,7 @@ impl Workshop {
             fail_fast: false,
             retry_failed: false,
             limits: Limits::default(),
+            tests: engine::TestOptions::default(),
         };
         let workshop = Self { folder, store, log: Arc::default(), options };
         workshop.write("rules.bzl", RULES);
