@@ -15,10 +15,13 @@ const FILES: &[(&str, &str)] = embed![
     "files.bzl",
     "kernel.bzl",
     "sandbox.bzl",
+    "scripts/driver_load_init.sh",
+    "scripts/driver_load_test.sh",
     "scripts/ebpf_probe.sh",
     "scripts/kernel_module.sh",
     "scripts/test.sh",
     "test.bzl",
+    "vm.bzl",
 ];
 
 /// Returns the library: file name to text.

@@ -104,8 +104,8 @@ impl Locker<'_> {
             let label = &request.label;
             match wish {
                 Wish::Packages { roots, arch } => plan.add_packages(label, roots, arch, &offer)?,
-                Wish::Kernels { patterns, arch } => {
-                    plan.add_kernels(label, patterns, arch, &offer)?;
+                Wish::Kernels { patterns, arch, images } => {
+                    plan.add_kernels(label, patterns, arch, *images, &offer)?;
                 }
                 Wish::Archive { .. } | Wish::File { .. } | Wish::Git { .. } => {
                     if let Some((key, supply)) = Supply::wished(wish) {

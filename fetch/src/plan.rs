@@ -174,6 +174,7 @@ impl<'a> Plan<'a> {
         label: &str,
         patterns: &[Pattern],
         arch: &str,
+        images: bool,
         offer: &Offer,
     ) -> Result<(), FetchError> {
         let old = self.old;
@@ -182,15 +183,24 @@ impl<'a> Plan<'a> {
         let all = kernels(universe);
         let mut locked = locked_kernels(old, label, arch);
         locked.retain(|uname, _| is_wanted(uname));
+        if !images {
+            locked.values_mut().for_each(|pins| pins.retain(|pin| !is_image(pin)));
+        }
         for kernel in all.iter().filter(|kernel| is_wanted(&kernel.uname)) {
             let earlier = locked.remove(&kernel.uname);
             match earlier.filter(|pins| has_headers(pins, universe, kernel)) {
                 // A kernel that is as it was keeps its companions: a newer host program must not rebuild it.
-                Some(pins) => self.keep_kernel(&pins, universe)?,
+                Some(pins) => {
+                    self.keep_kernel(&pins, universe)?;
+                    if !pins.iter().any(|pin| is_image(pin)) {
+                        self.add_image(label, kernel, images, universe)?;
+                    }
+                }
                 None => {
                     for id in [kernel.headers, kernel.common, kernel.kbuild] {
                         self.add_package(label, &kernel.uname, universe.package(id))?;
                     }
+                    self.add_image(label, kernel, images, universe)?;
                 }
             }
         }
@@ -198,6 +208,20 @@ impl<'a> Plan<'a> {
             self.keep_kernel(pins, universe)?;
         }
         self.refuse_empty_patterns(label, patterns, arch, &all, offer)
+    }
+
+    /// Adds the kernel itself, where it is wanted and there is one.
+    fn add_image(
+        &mut self,
+        label: &str,
+        kernel: &Kernel,
+        images: bool,
+        universe: &Universe,
+    ) -> Result<(), FetchError> {
+        match kernel.image.filter(|_| images) {
+            Some(image) => self.add_package(label, &kernel.uname, universe.package(image)),
+            None => Ok(()),
+        }
     }
 
     fn keep_kernel(&mut self, pins: &[&Pin], universe: &Universe) -> Result<(), FetchError> {
@@ -276,6 +300,11 @@ fn locked_kernels<'b>(old: &'b Lock, label: &str, arch: &str) -> BTreeMap<String
         pins.iter().any(|pin| matches!(&pin.key, Key::Deb { name, arch: its, .. } if *name == headers && its == arch))
     });
     groups
+}
+
+/// Returns whether a kernel itself is pinned, not what modules are built against.
+fn is_image(pin: &Pin) -> bool {
+    matches!(&pin.key, Key::Deb { name, .. } if name.starts_with("linux-image-"))
 }
 
 /// Returns whether the pins of a kernel have the headers that the index has.

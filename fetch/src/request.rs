@@ -49,6 +49,10 @@ pub enum Wants {
         patterns: Vec<String>,
         /// The architecture, as Debian calls it.
         arch: String,
+        /// Whether the kernels themselves are wanted, too. Not said where they are not: a request is known by its
+        /// hash, and older locks know none of this.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        images: bool,
     },
     /// An archive, unpacked.
     HttpArchive {
@@ -117,7 +121,7 @@ pub enum WantsError {
 /// What is wanted, understood.
 pub(crate) enum Wish {
     Packages { roots: Vec<Relation>, arch: String },
-    Kernels { patterns: Vec<Pattern>, arch: String },
+    Kernels { patterns: Vec<Pattern>, arch: String, images: bool },
     Archive { urls: Vec<Url>, sha256: Sha256, options: ArchiveOptions },
     File { urls: Vec<Url>, sha256: Sha256, name: PathSegment, executable: bool },
     Git { remote: String, commit: Commit },
@@ -130,9 +134,13 @@ impl Wants {
                 let roots = packages.iter().map(|text| Relation::parse_request(text));
                 Wish::Packages { roots: roots.collect::<Result<_, _>>()?, arch: arch.clone() }
             }
-            Self::DebianKernels { patterns, arch } => {
+            Self::DebianKernels { patterns, arch, images } => {
                 let patterns = patterns.iter().map(|text| Pattern::new(text));
-                Wish::Kernels { patterns: patterns.collect::<Result<_, _>>()?, arch: arch.clone() }
+                Wish::Kernels {
+                    patterns: patterns.collect::<Result<_, _>>()?,
+                    arch: arch.clone(),
+                    images: *images,
+                }
             }
             Self::HttpArchive { urls, sha256, strip_prefix, root } => Wish::Archive {
                 urls: parse_urls(urls)?,

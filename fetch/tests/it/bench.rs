@@ -204,7 +204,7 @@ pub(crate) fn packages(names: &[&str]) -> Request {
 
 pub(crate) fn kernel_request(patterns: &[&str]) -> Request {
     let patterns = patterns.iter().map(|&pattern| pattern.to_owned()).collect();
-    let wants = Wants::DebianKernels { patterns, arch: "amd64".to_owned() };
+    let wants = Wants::DebianKernels { patterns, arch: "amd64".to_owned(), images: false };
     Request { label: "//drivers:kernels".to_owned(), wants }
 }
 
