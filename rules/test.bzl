@@ -70,3 +70,46 @@ test = rule(
     },
     test = True,
 )
+
+_REPORT_SCRIPT = read_text("scripts/coverage_report.sh")
+_MERGE_SCRIPT = read_text("scripts/lcov_merge.awk")
+
+def _coverage_report(ctx):
+    covered = {}
+    for number, dep in enumerate(ctx.attr.tests):
+        if not dep[TestInfo].coverage:
+            fail("the test {} measures no coverage: say coverage = True there".format(dep.label))
+        covered["{}.info".format(number)] = dep[TestInfo].coverage
+    [report] = ctx.actions.run(
+        arguments = ["/bin/sh", "/bld/report.sh"],
+        inputs = {
+            "/": ctx.attr.root[BuildRootInfo].tree,
+            "/bld": ctx.actions.tree({
+                "report.sh": ctx.actions.write(_REPORT_SCRIPT),
+                "lcov_merge.awk": ctx.actions.write(_MERGE_SCRIPT),
+            }),
+            "/src": ctx.actions.tree(covered),
+        },
+        outputs = [ctx.name + ".info"],
+        env = ENVIRONMENT | {"REPORT": ctx.name + ".info"},
+        role = "coverage",
+    )
+    return [DefaultInfo(outputs = {ctx.name + ".info": report})]
+
+# Merges what tests covered into one report, as lcov has it: counts of the same line, function or branch are added up.
+# It runs the tests, as far as they have not passed yet.
+#
+#     coverage_report(
+#         name = "coverage",
+#         tests = [":unit", ":end-to-end"],    # with coverage = True
+#         root = ":shell",
+#     )
+#
+# The root needs coreutils, dash, findutils and mawk, as `awk`.
+coverage_report = rule(
+    implementation = _coverage_report,
+    attrs = {
+        "tests": attr.label_list(mandatory = True, providers = [TestInfo], doc = "The tests."),
+        "root": attr.label(mandatory = True, providers = [BuildRootInfo], doc = "The build root with awk."),
+    },
+)

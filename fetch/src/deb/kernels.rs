@@ -90,7 +90,8 @@ fn kernel(universe: &Universe, uname: &str) -> Option<Kernel> {
 /// Debian signs kernels days after it has built them. Until then there is one of the same version that is not signed,
 /// or a signed one of another version, which loads the same modules: its name stands for them.
 fn image(universe: &Universe, uname: &str, headers: PackageId) -> Option<PackageId> {
-    let (signed, unsigned) = (format!("linux-image-{uname}"), format!("linux-image-{uname}-unsigned"));
+    let (signed, unsigned) =
+        (format!("linux-image-{uname}"), format!("linux-image-{uname}-unsigned"));
     let (signed, unsigned) = (universe.candidates(&signed), universe.candidates(&unsigned));
     let version = universe.package(headers).version();
     let is_same = |id: &&PackageId| universe.package(**id).version() == version;
