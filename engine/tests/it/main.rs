@@ -20,5 +20,6 @@ mod providers;
 mod rules;
 mod scale;
 mod selects;
+mod testing;
 mod vanished;
 mod workshop;

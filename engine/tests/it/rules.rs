@@ -128,7 +128,7 @@ fn what_it_asks_to_be_locked() {
     expect![[r#"
         //drivers:clang wants {"debian_packages":{"arch":"amd64","packages":["clang-14"]}}
         //drivers:gcc wants {"debian_packages":{"arch":"amd64","packages":["gcc-12"]}}
-        //drivers:kernels wants {"debian_kernels":{"arch":"amd64","patterns":["6.*-amd64"]}}
+        //drivers:kernels wants {"debian_kernels":{"arch":"amd64","images":false,"patterns":["6.*-amd64"]}}
     "#]]
     .assert_eq(&locked(&text).lock_requests());
 }
@@ -188,28 +188,28 @@ fn a_blocklist_excludes_cells() {
         5.10-amd64
         one two three four
             line 1 of the blocklist has more than three words: one two three four
-           --> @rules//kernel.bzl:220:13
+           --> @rules//kernel.bzl:223:13
             |
-        220 |             fail("line {} of the blocklist has more than three words: {}".format(number + 1, line))
+        223 |             fail("line {} of the blocklist has more than three words: {}".format(number + 1, line))
             |             ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
             = called at drivers/BUILD.bld:16
-            = called at @rules//kernel.bzl:281
+            = called at @rules//kernel.bzl:284
         6.12-amd64 1.0.0 2.0.0
             line 1 of the blocklist names two versions: 6.12-amd64 1.0.0 2.0.0
-           --> @rules//kernel.bzl:225:17
+           --> @rules//kernel.bzl:228:17
             |
-        225 |                 fail("line {} of the blocklist names two {}s: {}".format(number + 1, axis, line))
+        228 |                 fail("line {} of the blocklist names two {}s: {}".format(number + 1, axis, line))
             |                 ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
             = called at drivers/BUILD.bld:16
-            = called at @rules//kernel.bzl:281
+            = called at @rules//kernel.bzl:284
         6.12-amd64 mod bpf
             line 1 of the blocklist names two kinds: 6.12-amd64 mod bpf
-           --> @rules//kernel.bzl:225:17
+           --> @rules//kernel.bzl:228:17
             |
-        225 |                 fail("line {} of the blocklist names two {}s: {}".format(number + 1, axis, line))
+        228 |                 fail("line {} of the blocklist names two {}s: {}".format(number + 1, axis, line))
             |                 ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
             = called at drivers/BUILD.bld:16
-            = called at @rules//kernel.bzl:281
+            = called at @rules//kernel.bzl:284
         ~( mod
             `exclude`: `~(` is not a pattern: unclosed group
           --> drivers/BUILD.bld:16:1
@@ -227,18 +227,18 @@ fn a_driver_matrix_says_what_it_lacks() {
     };
     expect![[r#"
         `roots` names no build root for bpf
-           --> @rules//kernel.bzl:253:13
+           --> @rules//kernel.bzl:256:13
             |
-        253 |             fail("`roots` names no build root for {}".format(kind))
+        256 |             fail("`roots` names no build root for {}".format(kind))
             |             ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
             = called at drivers/BUILD.bld:16
     "#]]
     .assert_eq(&with(r#""bpf": ":clang""#, ""));
     expect![[r#"
         there is no file `drivers/BLOKLIST`, did you mean `BLOCKLIST`?
-           --> @rules//kernel.bzl:281:35
+           --> @rules//kernel.bzl:284:35
             |
-        281 |         exclude = parse_blocklist(read_file(blocklist)) if blocklist else [],
+        284 |         exclude = parse_blocklist(read_file(blocklist)) if blocklist else [],
             |                                   ^^^^^^^^^^^^^^^^^^^^
             = called at drivers/BUILD.bld:16
     "#]]
@@ -254,9 +254,9 @@ fn a_driver_matrix_says_what_it_lacks() {
     fixture.locked.get_mut("//drivers:kernels").unwrap().pop();
     expect![[r#"
         bld.lock pins no kbuild package for the kernel 6.12-amd64
-          --> @rules//kernel.bzl:40:13
+          --> @rules//kernel.bzl:42:13
            |
-        40 |             fail("bld.lock pins no {} package for the kernel {}".format(" and no ".join(lacking), release))
+        42 |             fail("bld.lock pins no {} package for the kernel {}".format(" and no ".join(lacking), release))
            |             ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
            = for //drivers:kernels at drivers/BUILD.bld:4
     "#]].assert_eq(&fixture.render(&["//drivers:echo"]));
