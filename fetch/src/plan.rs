@@ -184,44 +184,30 @@ impl<'a> Plan<'a> {
         let mut locked = locked_kernels(old, label, arch);
         locked.retain(|uname, _| is_wanted(uname));
         if !images {
-            locked.values_mut().for_each(|pins| pins.retain(|pin| !is_image(pin)));
+            for pins in locked.values_mut() {
+                pins.retain(|pin| !is_image(pin));
+            }
         }
         for kernel in all.iter().filter(|kernel| is_wanted(&kernel.uname)) {
             let earlier = locked.remove(&kernel.uname);
-            match earlier.filter(|pins| has_headers(pins, universe, kernel)) {
-                // A kernel that is as it was keeps its companions: a newer host program must not rebuild it.
-                Some(pins) => {
-                    self.keep_kernel(&pins, universe)?;
-                    if !pins.iter().any(|pin| is_image(pin)) {
-                        self.add_image(label, kernel, images, universe)?;
-                    }
+            let as_it_was = earlier.filter(|pins| has_headers(pins, universe, kernel));
+            // A kernel that is as it was keeps its companions: a newer host program must not rebuild it.
+            if let Some(pins) = &as_it_was {
+                self.keep_kernel(pins, universe)?;
+            } else {
+                for id in [kernel.headers, kernel.common, kernel.kbuild] {
+                    self.add_package(label, &kernel.uname, universe.package(id))?;
                 }
-                None => {
-                    for id in [kernel.headers, kernel.common, kernel.kbuild] {
-                        self.add_package(label, &kernel.uname, universe.package(id))?;
-                    }
-                    self.add_image(label, kernel, images, universe)?;
-                }
+            }
+            let has_image = as_it_was.is_some_and(|pins| pins.iter().any(|pin| is_image(pin)));
+            if let Some(image) = kernel.image.filter(|_| images && !has_image) {
+                self.add_package(label, &kernel.uname, universe.package(image))?;
             }
         }
         for pins in locked.values() {
             self.keep_kernel(pins, universe)?;
         }
         self.refuse_empty_patterns(label, patterns, arch, &all, offer)
-    }
-
-    /// Adds the kernel itself, where it is wanted and there is one.
-    fn add_image(
-        &mut self,
-        label: &str,
-        kernel: &Kernel,
-        images: bool,
-        universe: &Universe,
-    ) -> Result<(), FetchError> {
-        match kernel.image.filter(|_| images) {
-            Some(image) => self.add_package(label, &kernel.uname, universe.package(image)),
-            None => Ok(()),
-        }
     }
 
     fn keep_kernel(&mut self, pins: &[&Pin], universe: &Universe) -> Result<(), FetchError> {
