@@ -1,4 +1,4 @@
-//! JUnit XML: what continuous integration reads results from.
+//! `JUnit` XML: what continuous integration reads results from.
 
 use std::fmt::Write as _;
 

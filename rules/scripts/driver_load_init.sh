@@ -12,15 +12,16 @@ export PATH=/bin HOME=/tmp
 for line in /dev/ttyS1 /dev/ttyS2; do
 	stty -F "$line" raw -echo
 done
-# Read once and removed: the script that exercises the driver has no business with it.
-read -r marker </marker
+# Read once and removed: the script that exercises the driver has no business with the first. The second stands in the
+# kernel's log, where everybody can read it.
+read -r marker fence </marker
 rm /marker
 exec 3>/dev/ttyS1
 exec >/dev/ttyS2 2>&1 </dev/null
 tell() { echo "$marker $*" >&3; }
 
 # What the kernel says from here on is about the driver.
-echo "$marker begin" >/dev/kmsg
+echo "$fence begin" >/dev/kmsg
 tell booted "$(uname -r)"
 # Read whole: what lies in /proc/sys gives nothing more after the first byte.
 before=$(cat /proc/sys/kernel/tainted)
@@ -38,7 +39,7 @@ if [ "$status" = 0 ]; then
 	tell unload "$?"
 fi
 after=$(cat /proc/sys/kernel/tainted)
-echo "$marker end" >/dev/kmsg
+echo "$fence end" >/dev/kmsg
 tell taint "$before" "$after"
 tell end
 # Closing a line waits until it is empty.

@@ -12,13 +12,14 @@ fi
 
 # Nobody can guess it: the driver and its script say nothing that could be taken for a step.
 marker=$(cat /proc/sys/kernel/random/uuid)
+fence=$(cat /proc/sys/kernel/random/uuid)
 cd /work/root
 cp /bin/busybox bin/busybox
 cp /vm/init init
 chmod 755 init bin/busybox
 gzip -dc /vm/driver.ko.gz >driver.ko
 cp /vm/exercise exercise
-echo "$marker" >marker
+echo "$marker $fence" >marker
 printf '%s\n' "$PARAMETERS" >parameters
 if [ -d /data ]; then
 	cp -R /data/. data/
@@ -56,8 +57,8 @@ done <steps.log >"$results/steps"
 
 # What the kernel said of the driver; the end of all that it said, if it never came so far.
 since() {
-	if grep -qF "$marker begin" "$results/console.log"; then
-		sed -e "1,/$marker begin/d" -e "/$marker end/,\$d" "$results/console.log"
+	if grep -qF "$fence begin" "$results/console.log"; then
+		sed -e "1,/$fence begin/d" -e "/$fence end/,\$d" "$results/console.log"
 	else
 		tail -n 40 "$results/console.log"
 	fi

@@ -40,8 +40,7 @@ pub(crate) struct TestArgs {
     #[arg(long, value_name = "WHICH", value_enum, default_value_t = ShownOutput::Errors)]
     pub(crate) test_output: ShownOutput,
 
-    /// Write the results as JUnit XML
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help = "Write the results as JUnit XML")]
     pub(crate) junit: Option<PathBuf>,
 
     #[command(flatten)]

@@ -1,5 +1,7 @@
 //! What tests wrote, out of the store.
 
+use std::fmt::Write as _;
+
 use engine::{Attempt, Tested};
 use model::Digest;
 use store::LocalStore;
@@ -41,11 +43,12 @@ pub(crate) fn whole(store: &LocalStore, tested: &Tested) -> String {
     for (index, attempt) in tested.attempts.iter().enumerate() {
         let title = title(tested, index);
         let title = if title.is_empty() { String::new() } else { format!("{title}: ") };
-        whole += &format!("== {title}{}, {:.2} s\n", ending(attempt), attempt.wall.as_secs_f64());
+        let seconds = attempt.wall.as_secs_f64();
+        let _ = writeln!(whole, "== {title}{}, {seconds:.2} s", ending(attempt));
         for (stream, log) in [("stdout", attempt.stdout), ("stderr", attempt.stderr)] {
             let text = text(store, log);
             if !text.is_empty() {
-                whole += &format!("-- {stream}\n{}\n", text.trim_end_matches('\n'));
+                let _ = writeln!(whole, "-- {stream}\n{}", text.trim_end_matches('\n'));
             }
         }
     }

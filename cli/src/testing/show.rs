@@ -114,9 +114,15 @@ fn say_log(text: &str) {
 /// Prints the answer in JSON.
 pub(crate) fn json(workspace: &OpenWorkspace, store: &LocalStore, all: &[Judged<'_>]) {
     let tests: Vec<_> = all.iter().map(|judged| test_json(workspace, store, judged)).collect();
-    let summary: BTreeMap<_, _> =
-        counts(all).into_iter().map(|(word, number)| (word.as_str(), number)).collect();
+    let counts = counts(all);
+    let number = |word: &Word| (key(*word), counts.get(word).copied().unwrap_or_default());
+    let summary: BTreeMap<_, _> = Word::ALL.iter().map(number).collect();
     say_json(&json!({ "tests": tests, "summary": summary }));
+}
+
+/// Returns a word as programs read it.
+fn key(word: Word) -> String {
+    word.as_str().replace(' ', "_")
 }
 
 fn test_json(workspace: &OpenWorkspace, store: &LocalStore, judged: &Judged<'_>) -> Value {
@@ -136,7 +142,7 @@ fn test_json(workspace: &OpenWorkspace, store: &LocalStore, judged: &Judged<'_>)
     json!({
         "label": judged.goal.label.to_string(),
         "cell": judged.goal.cell.0,
-        "status": judged.word.as_str(),
+        "status": key(judged.word),
         "seconds": judged.wall().as_secs_f64(),
         "attempts": attempts,
         "results": results::place(workspace, judged),

@@ -1,6 +1,7 @@
-//! Tests as JUnit has them: a suite for each package, a case for each run of each cell.
+//! Tests as `JUnit` has them: a suite for each package, a case for each run of each cell.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use engine::{Attempt, Tested};
 use store::LocalStore;
@@ -81,7 +82,7 @@ fn earlier(store: &LocalStore, tested: &Tested, run: &[Attempt]) -> String {
     for (index, attempt) in earlier.iter().enumerate() {
         let log = logs::text(store, attempt.stdout) + &logs::text(store, attempt.stderr);
         let title = logs::title(tested, first + index);
-        text += &format!("== {title}: {}\n{}\n", logs::ending(attempt), end_of(&log));
+        let _ = writeln!(text, "== {title}: {}\n{}", logs::ending(attempt), end_of(&log));
     }
     text
 }
@@ -90,6 +91,9 @@ fn end_of(log: &str) -> String {
     if log.len() <= LOG_BYTES_MAX {
         return log.to_owned();
     }
-    let from = log.ceil_char_boundary(log.len() - LOG_BYTES_MAX);
+    let mut from = log.len() - LOG_BYTES_MAX;
+    while !log.is_char_boundary(from) {
+        from += 1;
+    }
     format!("(the first {from} bytes are left out)\n{}", &log[from..])
 }

@@ -31,6 +31,17 @@ pub(crate) enum Word {
 }
 
 impl Word {
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Passed,
+        Self::Cached,
+        Self::Flaky,
+        Self::Failed,
+        Self::TimedOut,
+        Self::NotBuilt,
+        Self::Skipped,
+        Self::Excluded,
+    ];
+
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Passed => "passed",
