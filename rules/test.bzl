@@ -79,7 +79,7 @@ def _coverage_report(ctx):
     for number, dep in enumerate(ctx.attr.tests):
         if not dep[TestInfo].coverage:
             fail("the test {} measures no coverage: say coverage = True there".format(dep.label))
-        covered["{}.info".format(number)] = dep[TestInfo].coverage
+        covered["{}-{}.info".format(number, dep.name.replace("/", "_"))] = dep[TestInfo].coverage
     [report] = ctx.actions.run(
         arguments = ["/bin/sh", "/bld/report.sh"],
         inputs = {

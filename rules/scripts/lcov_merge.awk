@@ -18,6 +18,19 @@ function number(text) {
 	return text + 0
 }
 
+function check_end() {
+	if (source == "")
+		return
+	printf "coverage_report: %s: the last record has no end\n", file >"/dev/stderr"
+	failed = 1
+	exit 1
+}
+
+FNR == 1 {
+	check_end()
+	file = FILENAME
+}
+
 { sub(/\r$/, "") }
 
 /^SF:/ {
@@ -97,8 +110,7 @@ function put(source, part, order, text) { printf "%s\t%d\t%s\t%s\n", source, par
 END {
 	if (failed)
 		exit 1
-	if (source != "")
-		fail("the last record has no end")
+	check_end()
 	for (source in sources)
 		put(source, 0, "", "SF:" source)
 	for (key in functions)

@@ -146,6 +146,97 @@ fn a_pattern_without_tests_and_numbers_that_make_no_sense_are_mistakes() {
     machine.run(&["test", "//both"]).expect(2).says(&["a test has a `program` or a `cmd`"]);
 }
 
+/// What one test covered: a line far more often than 32 bits can count, a branch whose line it never reached.
+const ONE: &str = "TN:one
+SF:x.c
+FN:3,main
+FN:10,20,f<a,b>
+FNDA:1,main
+FNDA:0,f<a,b>
+FNF:2
+FNH:1
+BRDA:4,0,0,-
+BRDA:4,0,1,2
+BRDA:12,0,0,-
+DA:3,3000000000
+DA:10,0
+LF:2
+LH:1
+end_of_record
+";
+
+const OTHER: &str = "SF:x.c
+FN:3,main
+FNDA:2,main
+FNDA:5,f<a,b>
+BRDA:4,0,0,1
+BRDA:4,0,1,-
+DA:3,3000000000
+DA:10,5
+DA:9,0
+end_of_record
+SF:a b.c
+DA:1,0,checksum=
+end_of_record
+";
+
+/// Both, as `coverage_report` has promised to write them since its first version.
+const BOTH: &str = "SF:a b.c
+DA:1,0
+LF:1
+LH:0
+end_of_record
+SF:x.c
+FN:3,main
+FN:10,20,f<a,b>
+FNDA:3,main
+FNDA:5,f<a,b>
+FNF:2
+FNH:2
+BRDA:4,0,0,1
+BRDA:4,0,1,2
+BRDA:12,0,0,-
+BRF:3
+BRH:2
+DA:3,6000000000
+DA:9,0
+DA:10,5
+LF:3
+LH:2
+end_of_record
+";
+
+#[test]
+fn counts_of_the_same_line_function_or_branch_are_added_up_whatever_the_order_of_the_tests() {
+    let machine = Machine::with_store_and(&base().tested());
+    let declare = |order: &str| {
+        machine.write("merged/BUILD.bld", &format!(
+            r#"
+load("@rules//test.bzl", "coverage_report", "test")
+[test(name = name, cmd = "cp /src/*.info $TEST_COVERAGE", data = [name + ".info"], coverage = True, root = "//roman:gcc") for name in ["one", "other"]]
+coverage_report(name = "merged", tests = [{order}], root = "//roman:gcc")
+"#
+        ));
+    };
+    machine.write("merged/one.info", ONE);
+    machine.write("merged/other.info", OTHER);
+    for order in ["':one', ':other'", "':other', ':one'"] {
+        declare(order);
+        machine.run(&["build", "//merged"]).expect(0);
+        assert_eq!(fs::read_to_string(machine.output("merged/merged.info")).unwrap(), BOTH);
+    }
+    for (wrong, why) in [
+        ("SF:x.c\nDA:1,many\nend_of_record\n", "2: a count is not a number: DA:1,many"),
+        ("DA:1,1\n", "1: not in the record of a source: DA:1,1"),
+        ("SF:x.c\nDA:1,1\n", "other.info: the last record has no end"),
+        ("SF:x.c\nMCDC:1\nend_of_record\n", "2: this kind of line is not known: MCDC:1"),
+    ] {
+        machine.write("merged/other.info", wrong);
+        let refused = machine.run(&["build", "//merged"]).expect(1);
+        refused.says(&["coverage_report: ", why]);
+    }
+}
+
 #[test]
 fn what_tests_cover_is_added_up_from_gcc_counters() {
     let machine = Machine::with_store_and(&base().tested());
