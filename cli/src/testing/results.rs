@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use engine::{Goal, Tested};
-use model::{Node, RelativePath};
+use model::{Digest, DigestFunction, Node, PathSegment, RelativePath};
 use store::LocalStore;
 
 use super::logs;
@@ -15,16 +15,35 @@ use crate::workspace::OpenWorkspace;
 /// What the log is called.
 const LOG: &str = "test.log";
 
+/// The longest name of a folder that says all that it stands for; file systems take 255 bytes.
+const NAME_BYTES_MAX: usize = 200;
+
 /// Returns the folder of a test, below `bld-out`.
 fn folder(goal: &Goal) -> RelativePath {
-    let mut path = format!("{}.test", goal.label.name);
+    let (above, name) = goal.label.name.rsplit_once('/').unwrap_or(("", &goal.label.name));
+    let above = RelativePath::new(above).expect("a target's name is a path");
+    let mut path = above.child(&folder_name(&format!("{name}.test")));
     if !goal.cell.0.is_empty() {
-        let axes: Vec<_> =
-            goal.cell.0.iter().map(|(axis, value)| format!("{axis}={value}")).collect();
-        // A value may have a slash in it; a cell is one folder.
-        path = format!("{path}/{}", axes.join(",").replace('/', "_"));
+        let axes = goal.cell.0.iter().map(|(axis, value)| format!("{axis}={value}"));
+        path = path.child(&folder_name(&axes.collect::<Vec<_>>().join(",")));
     }
-    goal.label.package.join(&RelativePath::new(path).expect("names and values are names of files"))
+    goal.label.package.join(&path)
+}
+
+/// Returns the name of the one folder that stands for a text: the text, or what is left of it and its digest.
+fn folder_name(text: &str) -> PathSegment {
+    let is_whole = text.len() <= NAME_BYTES_MAX && !text.contains('/');
+    let name = if is_whole {
+        text.to_owned()
+    } else {
+        let mut end = text.len().min(NAME_BYTES_MAX / 2);
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        let digest = Digest::of(DigestFunction::Blake3, text.as_bytes());
+        format!("{}-{}", text[..end].replace('/', "_"), digest.short())
+    };
+    PathSegment::new(name).expect("neither long nor dots, and without slashes")
 }
 
 /// Returns where the log of a test is, if it was run.
@@ -60,4 +79,23 @@ pub(crate) fn write(
         kept.push(output::Kept { owner: judged.name(), folder: folder(judged.goal), results, log });
     }
     output::write_kept(workspace, store, &kept)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_text_has_a_folder_of_its_own() {
+        assert_eq!(
+            folder_name("kernel=6.1.0-56-amd64,kind=mod").as_str(),
+            "kernel=6.1.0-56-amd64,kind=mod"
+        );
+        let long = format!("value={}", "ä".repeat(300));
+        let names = ["path=a/b", "path=a_b", "path=a/c", &long, &long[..long.len() - 2]];
+        let folders = names.map(|name| folder_name(name).to_string());
+        assert!(folders.iter().all(|name| name.len() <= NAME_BYTES_MAX), "{folders:?}");
+        let different: std::collections::BTreeSet<_> = folders.iter().collect();
+        assert_eq!(different.len(), names.len(), "{folders:?}");
+    }
 }
