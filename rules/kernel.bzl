@@ -5,7 +5,7 @@ load("@rules//files.bzl", "TreeInfo")
 load("@rules//sandbox.bzl", "ENVIRONMENT")
 
 KernelListInfo = provider(
-    doc = "The locked kernels: release to a struct of headers, common and kbuild, each with a package's tree.",
+    doc = "The locked kernels: release to a dict of headers, common, kbuild and maybe image, each with a package's tree.",
     fields = {"kernels": "dict"},
 )
 
@@ -22,6 +22,8 @@ DriverInfo = provider(
 def _role(package):
     if package.startswith("linux-kbuild-"):
         return "kbuild"
+    if package.startswith("linux-image-"):
+        return "image"
     if package.endswith("-common") or package.endswith("-common-rt"):
         return "common"
     return "headers"
@@ -62,8 +64,9 @@ kernel_list = rule(
         "patterns": attr.string_list(mandatory = True, doc = "Globs on the release, as `uname -r` says it."),
         "releases": attr.string_list(doc = "Kernels that are listed even if they have no headers."),
         "arch": attr.string(default = "amd64", doc = "The architecture."),
+        "images": attr.bool(doc = "Whether to lock the kernels themselves, too: what driver_load_test boots."),
     },
-    lock = {"debian_kernels": ["patterns", "releases", "arch"]},
+    lock = {"debian_kernels": ["patterns", "releases", "arch", "images"]},
 )
 
 # The markers below include/config tell make what to build again after a change of the configuration. A header tree

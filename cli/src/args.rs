@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use crate::command::{build, builds, cache, clean, completions, diff, failures, lock, log, why};
+use crate::command::{
+    build, builds, cache, clean, completions, diff, failures, lock, log, test, why,
+};
 use crate::size::ByteSize;
 
 /// Builds kernel drivers, packages and images; runs only what nobody ever ran.
@@ -47,6 +49,8 @@ pub(crate) enum Command {
     Diff(diff::DiffArgs),
     /// Say which targets are known to fail, without running anything
     Failures(failures::FailuresArgs),
+    /// Run the tests among what the patterns stand for
+    Test(test::TestArgs),
     /// Pin the outside world: resolve and download what the workspace asks for
     Lock(lock::LockArgs),
     /// Show what the last run of a target's actions wrote

@@ -55,6 +55,10 @@ pub(crate) enum CliError {
     NoBuild { text: String, known: String },
     #[error("--json and --events - both want standard output: give --events a file")]
     TwoAnswers,
+    #[error(
+        "there is no test in {0}: tests are targets of rules with `test = True`, such as `test` of @rules//test.bzl"
+    )]
+    NoTests(String),
     #[error("interrupted")]
     Interrupted,
 }
@@ -85,7 +89,8 @@ impl CliError {
             | Self::NoLog(_)
             | Self::NoHistory(_)
             | Self::NoBuild { .. }
-            | Self::TwoAnswers => exit::USER_ERROR,
+            | Self::TwoAnswers
+            | Self::NoTests(_) => exit::USER_ERROR,
             Self::Fetch(error) if !error.is_transient() => exit::USER_ERROR,
             Self::Build(error) if is_mistake(error) => exit::USER_ERROR,
             Self::Fetch(_)

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
 
-use engine::{Goal, Label};
+use engine::Label;
 use model::RelativePath;
 use serde::{Deserialize, Serialize};
 
@@ -23,16 +23,15 @@ impl Made {
         text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default()
     }
 
-    /// Notes what a goal makes now and returns what it made before and makes no more.
-    pub(crate) fn replace(&mut self, goal: &Goal, now: BTreeSet<String>) -> Vec<RelativePath> {
-        let key = format!("{}{}", goal.label, goal.cell);
+    /// Notes what `owner` makes now and returns what it made before and makes no more.
+    pub(crate) fn replace(&mut self, owner: String, now: BTreeSet<String>) -> Vec<RelativePath> {
         let gone = |before: BTreeSet<String>| -> Vec<RelativePath> {
             let gone = before.difference(&now);
             gone.filter_map(|path| RelativePath::new(path).ok()).collect()
         };
-        let gone = self.0.remove(&key).map(gone).unwrap_or_default();
+        let gone = self.0.remove(&owner).map(gone).unwrap_or_default();
         if !now.is_empty() {
-            self.0.insert(key, now);
+            self.0.insert(owner, now);
         }
         gone
     }
@@ -50,9 +49,9 @@ impl Made {
         cells: &BTreeSet<String>,
     ) -> Vec<RelativePath> {
         let label = label.to_string();
-        let of_label = |key: &String| {
-            key.strip_prefix(&label).is_some_and(|rest| rest.is_empty() || rest.starts_with('{'))
-        };
+        // What is kept of a test has an owner of its own, with words behind the cell.
+        let is_cell = |rest: &str| rest.is_empty() || rest.starts_with('{') && rest.ends_with('}');
+        let of_label = |key: &String| key.strip_prefix(&label).is_some_and(is_cell);
         let gone: Vec<String> =
             self.0.keys().filter(|key| of_label(key) && !cells.contains(*key)).cloned().collect();
         let paths = gone.iter().filter_map(|key| self.0.remove(key)).flatten();

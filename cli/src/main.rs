@@ -23,13 +23,16 @@ mod rules;
 mod settings;
 mod size;
 mod terminal;
+mod testing;
 mod unpack;
 mod workspace;
 
 use clap::Parser as _;
 
 use args::{Args, Command};
-use command::{build, builds, cache, clean, completions, diff, doctor, failures, lock, log, why};
+use command::{
+    build, builds, cache, clean, completions, diff, doctor, failures, lock, log, test, why,
+};
 use error::CliError;
 use settings::Settings;
 
@@ -56,6 +59,7 @@ fn run(args: Args) -> Result<std::process::ExitCode, CliError> {
         Command::Builds(args) => builds::run(&settings, &args),
         Command::Diff(args) => diff::run(&settings, &args),
         Command::Failures(args) => failures::run(&settings, &args),
+        Command::Test(args) => test::run(&settings, &args),
         Command::Lock(args) => lock::run(&settings, &args),
         Command::Log(args) => log::run(&settings, &args),
         Command::Cache(command) => cache::run(&settings, &command),

@@ -7,7 +7,7 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
 use engine::{Failure, Files as _, Goal, GoalOutcome, GoalStatus, Label, Pattern, Plan, Report};
-use model::{Digest, Directory, Hasher, Node, RelativePath, TreeDigest};
+use model::{Digest, Directory, Hasher, Node, PathSegment, RelativePath, TreeDigest};
 use store::LocalStore;
 
 use crate::error::CliError;
@@ -39,7 +39,8 @@ pub(crate) fn write(
         if matches!(outcome.status, GoalStatus::Skipped) {
             continue;
         }
-        for gone in made.replace(goal, made_by(goal, outcome)) {
+        let owner = format!("{}{}", goal.label, goal.cell);
+        for gone in made.replace(owner, made_by(goal, outcome)) {
             if !taken.contains_key(&gone) {
                 remove_below(&workspace.output(), &gone)?;
             }
@@ -126,6 +127,45 @@ fn made_by(goal: &Goal, outcome: &GoalOutcome) -> BTreeSet<String> {
     let log = goal.failure_log.as_ref().filter(|_| outcome.status.failure().is_some());
     let paths = outcome.outputs.iter().map(|(path, _)| path).chain(log);
     paths.map(|path| goal.label.package.join(path).to_string()).collect()
+}
+
+/// What is kept of a test.
+pub(crate) struct Kept {
+    /// Whose it is.
+    pub(crate) owner: String,
+    /// The folder below `bld-out` that holds nothing else.
+    pub(crate) folder: RelativePath,
+    /// What the test left, by name.
+    pub(crate) results: Option<(PathSegment, Node)>,
+    /// The log: name and text.
+    pub(crate) log: (String, String),
+}
+
+/// Puts what is kept of tests in its place; what lay there before goes.
+pub(crate) fn write_kept(
+    workspace: &OpenWorkspace,
+    store: &LocalStore,
+    all: &[Kept],
+) -> Result<(), CliError> {
+    let _alone = workspace.alone("writing")?;
+    let mut made = Made::read(workspace);
+    let copier = Copier { store, workspace, beside: workspace.notes().join("new") };
+    for kept in all {
+        let folder = workspace.output().join(&kept.folder);
+        // A build that makes the same target must not take this for something that it made.
+        made.replace(
+            format!("{} as a test", kept.owner),
+            BTreeSet::from([kept.folder.to_string()]),
+        );
+        remove(&folder)?;
+        fs::create_dir_all(&folder).map_err(CliError::disk("create", &folder))?;
+        if let Some((name, node)) = &kept.results {
+            copier.put(node, &kept.folder.child(name))?;
+        }
+        let log = folder.join(&kept.log.0);
+        fs::write(&log, &kept.log.1).map_err(CliError::disk("write", &log))?;
+    }
+    made.write(workspace)
 }
 
 fn write_failures(

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::ValueEnum;
-use engine::{Build, BuildOptions, LockRequest, LockedMember, Part, Pattern, Plan, Report};
+use engine::{
+    Build, BuildOptions, LockRequest, LockedMember, Part, Pattern, Plan, Report, TestOptions,
+};
 use executor::{Limits, LocalExecutor, Rung};
 use fetch::Lock;
 use store::LocalStore;
@@ -145,8 +147,21 @@ impl Planned {
         begun.planned(workspace, part.plan, part.requests, LockedTrees { outside, lock })
     }
 
+    /// Turns to the tests among the goals, and nothing else.
+    pub(crate) fn into_tests(mut self) -> Self {
+        let plan = std::mem::take(&mut self.plan);
+        // Nobody else has had the plan yet.
+        self.plan = Arc::new(Arc::into_inner(plan).unwrap_or_default().into_tests());
+        self
+    }
+
     /// Builds every goal of the plan. Ends in an orderly way when a signal comes.
     pub(crate) fn build(&self, args: &ExecuteArgs) -> Result<Report, CliError> {
+        self.test(args, TestOptions::default())
+    }
+
+    /// Like [`Planned::build`]; `tests` says how tests among what is built are run.
+    pub(crate) fn test(&self, args: &ExecuteArgs, tests: TestOptions) -> Result<Report, CliError> {
         let rung = choose_rung(&self.store, args.sandbox)?;
         if rung == Rung::Bare {
             tell("warning: without a sandbox nothing is isolated; results are not recorded");
@@ -161,7 +176,7 @@ impl Planned {
             Arc::clone(&self.trees) as Arc<dyn store::TreeSource>,
             self.workspace.files.clone(),
             Arc::clone(&self.plan),
-            options(args, rung),
+            options(args, tests, rung),
             Arc::new(FanOut(hearers)),
         );
         self.drive(build.run())?.map_err(CliError::Build)
@@ -170,7 +185,7 @@ impl Planned {
     /// Returns what the cache knows of every goal, and runs nothing: what would have to run has failed, and is not
     /// remembered.
     pub(crate) fn ask_cache(&self) -> Result<Report, CliError> {
-        let options = options(&ExecuteArgs::default(), Rung::UserNamespace);
+        let options = options(&ExecuteArgs::default(), TestOptions::default(), Rung::UserNamespace);
         let build = Build::new(
             Arc::clone(&self.store),
             Arc::new(Nobody),
@@ -254,7 +269,7 @@ impl Begun {
     }
 }
 
-fn options(args: &ExecuteArgs, rung: Rung) -> BuildOptions {
+fn options(args: &ExecuteArgs, tests: TestOptions, rung: Rung) -> BuildOptions {
     let limits = Limits {
         time: args.timeout.map_or(Limits::default().time, Duration::from_secs),
         ..Limits::default()
@@ -265,6 +280,7 @@ fn options(args: &ExecuteArgs, rung: Rung) -> BuildOptions {
         // How an action fails in a sandbox says nothing of how it does without.
         retry_failed: args.retry_failed || rung == Rung::Bare,
         limits,
+        tests,
     }
 }
 

@@ -15,8 +15,15 @@ const FILES: &[(&str, &str)] = embed![
     "files.bzl",
     "kernel.bzl",
     "sandbox.bzl",
+    "scripts/coverage_report.sh",
+    "scripts/driver_load_init.sh",
+    "scripts/driver_load_test.sh",
     "scripts/ebpf_probe.sh",
     "scripts/kernel_module.sh",
+    "scripts/lcov_merge.awk",
+    "scripts/test.sh",
+    "test.bzl",
+    "vm.bzl",
 ];
 
 /// Returns the library: file name to text.
@@ -37,7 +44,7 @@ mod tests {
             for entry in std::fs::read_dir(folder).unwrap() {
                 let path = entry.unwrap().path();
                 let name = path.file_name().unwrap().to_str().unwrap();
-                if path.extension().is_some_and(|it| it == "bzl" || it == "sh") {
+                if path.extension().is_some_and(|it| it == "awk" || it == "bzl" || it == "sh") {
                     found.insert(format!("{prefix}{name}"));
                 }
             }

@@ -15,13 +15,13 @@ use starlark::values::{Value, ValueLike as _};
 
 use crate::cell::{Cell, CellPattern};
 use crate::diagnostic::{Diagnostic, suggest};
-use crate::graph::{Artifact, Graph, Owner, first_nested};
+use crate::graph::{Artifact, Graph, Node, Owner, first_nested};
 use crate::label::{Label, Pattern, Targets, split_cell};
 use crate::lang::attr::{Attr, AttrKind, is_label};
 use crate::lang::context::Context;
 use crate::lang::data::{Data, Instance};
 use crate::lang::dep::Dep;
-use crate::lang::globals::{AXIS_INFO, DEFAULT_INFO, UNAVAILABLE_INFO, default_info};
+use crate::lang::globals::{AXIS_INFO, DEFAULT_INFO, TEST_INFO, UNAVAILABLE_INFO, default_info};
 use crate::lang::provider::{InstanceValue, ProviderId};
 use crate::lang::rule::{Axis, Target, check_values};
 use crate::lang::session::Session;
@@ -124,6 +124,19 @@ pub struct Goal {
     pub outputs: Vec<(RelativePath, Artifact)>,
     /// Where its log goes if it fails.
     pub failure_log: Option<RelativePath>,
+    /// Whether it is a test, excluded or not.
+    pub is_test: bool,
+    /// What the test leaves; `None` unless it is a test that is not excluded.
+    pub results: Option<TestResults>,
+}
+
+/// What a test leaves.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TestResults {
+    /// Its results, a file or folder: an output of the action that is the test.
+    pub results: Artifact,
+    /// What its coverage was measured to be, if it was.
+    pub coverage: Option<Artifact>,
 }
 
 /// What is to be built.
@@ -139,6 +152,21 @@ impl Goal {
     /// Returns whether there is something to build.
     pub fn is_wanted(&self) -> bool {
         !self.excluded && self.unavailable.is_none()
+    }
+}
+
+impl Plan {
+    /// Returns the plan for running the tests among the goals, and for nothing else. What a goal makes then is its
+    /// test's results.
+    #[must_use]
+    pub fn into_tests(self) -> Self {
+        let results = |mut goal: Goal| {
+            let results = goal.results.iter();
+            goal.outputs = results.map(|it| (RelativePath::root(), it.results.clone())).collect();
+            goal
+        };
+        let goals = self.goals.into_iter().filter(|goal| goal.is_test).map(results).collect();
+        Self { graph: self.graph, goals }
     }
 }
 
@@ -287,6 +315,8 @@ impl Analyzer<'_, '_> {
             unavailable: None,
             outputs: Vec::new(),
             failure_log: None,
+            is_test: target.rule.test,
+            results: None,
         };
         if excluded {
             return Ok(goal);
@@ -294,6 +324,9 @@ impl Analyzer<'_, '_> {
         let dep = self.analyze(target, cell)?;
         goal.unavailable = dep.unavailable().map(Arc::from);
         goal.outputs = outputs_of(&dep).map_err(|why| Diagnostic::at(&target.place, why))?;
+        if target.rule.test {
+            goal.results = Some(self.results_of(target, &dep)?);
+        }
         let info = dep.provider_named(DEFAULT_INFO);
         let log = info.and_then(|info| info.field("failure_log")?.as_str()).unwrap_or_default();
         if !log.is_empty() {
@@ -304,6 +337,33 @@ impl Analyzer<'_, '_> {
             })?);
         }
         Ok(goal)
+    }
+
+    /// Returns what a test leaves; its rule must have declared the action that is the test.
+    fn results_of(&self, target: &Target, dep: &Dep) -> Result<TestResults, Diagnostic> {
+        let refuse =
+            |why: &str| Diagnostic::at(&target.place, format!("the test {} {why}", target.label));
+        let info = dep.provider_named(TEST_INFO);
+        let info = info.ok_or_else(|| refuse("does not provide TestInfo"))?;
+        let artifact = |name: &str| match info.field(name) {
+            Some(Data::Artifact(artifact)) => Some(artifact.clone()),
+            _ => None,
+        };
+        let results = artifact("results").ok_or_else(|| refuse("has no results"))?;
+        let is_test = match self.graph.borrow().node(results.node) {
+            Node::Run(run) => run.test,
+            Node::Source(_)
+            | Node::Locked(_)
+            | Node::Write { .. }
+            | Node::Tree(_)
+            | Node::Builtin(_) => false,
+        };
+        if !is_test {
+            return Err(refuse(
+                "has results that no test makes: ctx.actions.run(…, test = True) does",
+            ));
+        }
+        Ok(TestResults { results, coverage: artifact("coverage") })
     }
 
     /// Returns the axes of a target with all their values.

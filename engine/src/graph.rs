@@ -112,6 +112,8 @@ pub struct RunNode {
     pub outputs: Vec<RelativePath>,
     /// A time-out that the rule declares, and that is part of the key.
     pub timeout: Option<Duration>,
+    /// Whether it is a test: its failures are never remembered, and it can be run again and again.
+    pub test: bool,
 }
 
 /// A built-in action.

@@ -30,10 +30,10 @@ mod source;
 mod timeline;
 mod why;
 
-pub use analyze::{Goal, LockRequest, LockedMember, Plan};
+pub use analyze::{Goal, LockRequest, LockedMember, Plan, TestResults};
 pub use build::{
-    Build, BuildError, BuildOptions, Counts, Events, Failure, FailureKind, GoalOutcome, GoalStatus,
-    Ran, Report, Span,
+    Attempt, Build, BuildError, BuildOptions, Counts, Events, Failure, FailureKind, GoalOutcome,
+    GoalStatus, Ran, Report, Span, TestOptions, Tested, Verdict,
 };
 pub use cell::{Cell, CellPattern, PatternError, ValuePattern};
 pub use config::{CONFIG_FILE, Config, ConfigError, Mirror};

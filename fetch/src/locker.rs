@@ -104,8 +104,8 @@ impl Locker<'_> {
             let label = &request.label;
             match wish {
                 Wish::Packages { roots, arch } => plan.add_packages(label, roots, arch, &offer)?,
-                Wish::Kernels { patterns, releases, arch } => {
-                    plan.add_kernels(label, patterns, releases, arch, &offer)?;
+                Wish::Kernels { patterns, releases, arch, images } => {
+                    plan.add_kernels(label, patterns, releases, arch, *images, &offer)?;
                 }
                 Wish::Archive { .. } | Wish::File { .. } | Wish::Git { .. } => {
                     if let Some((key, supply)) = Supply::wished(wish) {

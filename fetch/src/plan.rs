@@ -176,6 +176,7 @@ impl<'a> Plan<'a> {
         patterns: &[Pattern],
         releases: &BTreeSet<String>,
         arch: &str,
+        images: bool,
         offer: &Offer,
     ) -> Result<(), FetchError> {
         let old = self.old;
@@ -186,16 +187,25 @@ impl<'a> Plan<'a> {
         let all = kernels(universe);
         let mut locked = locked_kernels(old, label, arch);
         locked.retain(|uname, _| is_wanted(uname));
+        if !images {
+            for pins in locked.values_mut() {
+                pins.retain(|pin| !is_image(pin));
+            }
+        }
         for kernel in all.iter().filter(|kernel| is_wanted(&kernel.uname)) {
             let earlier = locked.remove(&kernel.uname);
-            match earlier.filter(|pins| has_headers(pins, universe, kernel)) {
-                // A kernel that is as it was keeps its companions: a newer host program must not rebuild it.
-                Some(pins) => self.keep_kernel(&pins, universe)?,
-                None => {
-                    for id in [kernel.headers, kernel.common, kernel.kbuild] {
-                        self.add_package(label, &kernel.uname, universe.package(id))?;
-                    }
+            let as_it_was = earlier.filter(|pins| has_headers(pins, universe, kernel));
+            // A kernel that is as it was keeps its companions: a newer host program must not rebuild it.
+            if let Some(pins) = &as_it_was {
+                self.keep_kernel(pins, universe)?;
+            } else {
+                for id in [kernel.headers, kernel.common, kernel.kbuild] {
+                    self.add_package(label, &kernel.uname, universe.package(id))?;
                 }
+            }
+            let has_image = as_it_was.is_some_and(|pins| pins.iter().any(|pin| is_image(pin)));
+            if let Some(image) = kernel.image.filter(|_| images && !has_image) {
+                self.add_package(label, &kernel.uname, universe.package(image))?;
             }
         }
         for pins in locked.values() {
@@ -280,6 +290,11 @@ fn locked_kernels<'b>(old: &'b Lock, label: &str, arch: &str) -> BTreeMap<String
         pins.iter().any(|pin| matches!(&pin.key, Key::Deb { name, arch: its, .. } if *name == headers && its == arch))
     });
     groups
+}
+
+/// Returns whether a kernel itself is pinned, not what modules are built against.
+fn is_image(pin: &Pin) -> bool {
+    matches!(&pin.key, Key::Deb { name, .. } if name.starts_with("linux-image-"))
 }
 
 /// Returns whether the pins of a kernel have the headers that the index has.

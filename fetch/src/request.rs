@@ -58,6 +58,10 @@ pub enum Wants {
         releases: Vec<String>,
         /// The architecture, as Debian calls it.
         arch: String,
+        /// Whether the kernels themselves are wanted, too. Not said where they are not: a request is known by its
+        /// hash, and older locks know none of this.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        images: bool,
     },
     /// An archive, unpacked.
     HttpArchive {
@@ -126,7 +130,7 @@ pub enum WantsError {
 /// What is wanted, understood.
 pub(crate) enum Wish {
     Packages { roots: Vec<Relation>, arch: String },
-    Kernels { patterns: Vec<Pattern>, releases: BTreeSet<String>, arch: String },
+    Kernels { patterns: Vec<Pattern>, releases: BTreeSet<String>, arch: String, images: bool },
     Archive { urls: Vec<Url>, sha256: Sha256, options: ArchiveOptions },
     File { urls: Vec<Url>, sha256: Sha256, name: PathSegment, executable: bool },
     Git { remote: String, commit: Commit },
@@ -139,12 +143,13 @@ impl Wants {
                 let roots = packages.iter().map(|text| Relation::parse_request(text));
                 Wish::Packages { roots: roots.collect::<Result<_, _>>()?, arch: arch.clone() }
             }
-            Self::DebianKernels { patterns, releases, arch } => {
+            Self::DebianKernels { patterns, releases, arch, images } => {
                 let patterns = patterns.iter().map(|text| Pattern::new(text));
                 Wish::Kernels {
                     patterns: patterns.collect::<Result<_, _>>()?,
                     releases: releases.iter().cloned().collect(),
                     arch: arch.clone(),
+                    images: *images,
                 }
             }
             Self::HttpArchive { urls, sha256, strip_prefix, root } => Wish::Archive {

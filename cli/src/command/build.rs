@@ -137,7 +137,7 @@ impl Earlier {
         let outcome = |it: Option<GoalOutcome>| it.expect("what is not known is worked on");
         let outcomes = outcomes.into_iter().map(outcome).collect();
         let plan = Plan { goals, ..Plan::default() };
-        (plan, Report { goals: outcomes, counts: part.counts, ran: Vec::new() })
+        (plan, Report { goals: outcomes, counts: part.counts, ..Report::default() })
     }
 }
 
@@ -197,7 +197,7 @@ fn nothing_to_do(
     let counts = Counts { hits: front.actions, cpu_saved: front.cpu, ..Counts::default() };
     let goal = |outcome: Option<GoalOutcome>| outcome.expect("all of it was built");
     let report =
-        Report { goals: outcomes.into_iter().map(goal).collect(), counts, ran: Vec::new() };
+        Report { goals: outcomes.into_iter().map(goal).collect(), counts, ..Report::default() };
     let plan = Plan { goals, ..Plan::default() };
     let (report, files) = (&report, front.files);
     Answer { settings, workspace, store: None, plan: &plan, report, files, because: &[] }.print();

@@ -10,4 +10,5 @@ pub(crate) mod doctor;
 pub(crate) mod failures;
 pub(crate) mod lock;
 pub(crate) mod log;
+pub(crate) mod test;
 pub(crate) mod why;

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use engine::{Events, GoalOutcome, GoalStatus, Owner, Plan, Ran};
+use engine::{Events, GoalOutcome, Owner, Plan, Ran};
 use serde_json::{Value, json};
 
 use super::journal::{Journal, outcome};
@@ -166,16 +166,13 @@ impl Events for EventLog {
 
     fn goal(&self, index: usize, outcome: &GoalOutcome) {
         let goal = &self.plan.goals[index];
-        let failure = match &outcome.status {
-            GoalStatus::Failed(failure) => json!({
+        let failure = outcome.status.failure().map(|failure| {
+            json!({
                 "action": failure.owner.to_string(),
                 "kind": failure.kind.to_string(),
                 "remembered": failure.remembered,
-            }),
-            GoalStatus::Built | GoalStatus::Cached | GoalStatus::Excluded | GoalStatus::Skipped => {
-                Value::Null
-            }
-        };
+            })
+        });
         self.write(json!({
             "event": "goal",
             "label": goal.label.to_string(),

@@ -12,6 +12,9 @@ use crate::machine::{Ran, copy, fixture};
 /// What the base's fixture asks for in place of every kernel there is.
 const ALL_KERNELS: &str = r#"patterns = ["6.*-amd64"],"#;
 
+/// The kernels that `fixtures/loadtest` names; distributions take kernels away.
+const LOADTEST_KERNELS: [&str; 2] = ["6.1.0-47-cloud-amd64", "6.1.0-56-cloud-amd64"];
+
 /// Names like those of kernels that no kernel has; the error shows those that are near.
 const NEARLY: [&str; 2] = ["6.1.0-00-cloud-amd64", "6.12.000+deb12-rt-amd64"];
 
@@ -53,6 +56,16 @@ impl Base {
     /// Returns a store in which that workspace was built.
     pub(crate) fn store(&self) -> PathBuf {
         self.0.join("store")
+    }
+
+    /// Returns the workspace `fixtures/loadtest`, for two of these kernels, locked.
+    pub(crate) fn loadtest(&self) -> PathBuf {
+        self.0.join("loadtest")
+    }
+
+    /// Returns the workspace `fixtures/tested`, locked.
+    pub(crate) fn tested(&self) -> PathBuf {
+        self.0.join("tested")
     }
 
     /// Returns a folder with every package that is locked, where a Debian mirror has it.
@@ -99,11 +112,30 @@ impl Base {
         fs::write(self.0.join("kernels"), kernels.join("\n")).unwrap();
         self.bld("drivers", &["lock"]).expect(0);
 
-        for workspace in ["hello", "drivers"] {
+        self.make_loadtest(&kernels[..2]);
+        copy(&fixture("tested"), &self.tested());
+        let _ = fs::remove_file(self.tested().join("bld.lock"));
+        self.bld("tested", &["lock"]).expect(0);
+
+        for workspace in ["hello", "drivers", "loadtest", "tested"] {
             let lock = fs::read_to_string(self.0.join(workspace).join("bld.lock")).unwrap();
             self.fill_mirror(&lock);
         }
         self.bld("drivers", &["build", "//drivers:all"]).expect(0);
+    }
+
+    /// Makes the workspace that boots kernels: for these two, whichever its own are.
+    fn make_loadtest(&self, kernels: &[String]) {
+        copy(&fixture("loadtest"), &self.loadtest());
+        let _ = fs::remove_file(self.loadtest().join("bld.lock"));
+        let build = self.loadtest().join("drivers/BUILD.bld");
+        let mut text = fs::read_to_string(&build).unwrap();
+        for (own, kernel) in LOADTEST_KERNELS.iter().zip(kernels) {
+            assert!(text.contains(own), "the fixture has changed");
+            text = text.replace(own, kernel);
+        }
+        fs::write(&build, text).unwrap();
+        self.bld("loadtest", &["lock"]).expect(0);
     }
 
     /// Runs `bld` with the machine's own package sources, proxies and certificates.

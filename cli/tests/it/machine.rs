@@ -92,6 +92,16 @@ impl Machine {
         machine
     }
 
+    /// Returns a machine with a fixture that the base locked, and with the base's store.
+    pub(crate) fn with_store_and(workspace: &Path) -> Self {
+        let machine = Self::new();
+        let base = crate::base::base();
+        copy(workspace, &machine.workspace());
+        machine.use_mirror(&base.mirror());
+        crate::base::link_store(&base.store(), &machine.store());
+        machine
+    }
+
     /// Makes a folder the only package source.
     pub(crate) fn use_mirror(&self, mirror: &Path) {
         let url = format!("file://{}", mirror.display());

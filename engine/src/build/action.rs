@@ -26,14 +26,17 @@ const WORKING_DIRECTORY: &str = "work";
 const BUILTIN_OUTPUT: &str = "out/tree";
 
 /// An action, its command, and what they are called.
-struct Keyed {
-    action: Action,
-    command: Command,
-    digest: ActionDigest,
+pub(super) struct Keyed {
+    pub(super) action: Action,
+    pub(super) command: Command,
+    pub(super) digest: ActionDigest,
 }
 
 impl Build {
     pub(super) async fn run_node(&self, id: NodeId, run: &RunNode) -> Outcome {
+        if run.test {
+            return self.test_node(id, run).await;
+        }
         let keyed = self.key_of_run(run).await?;
         self.obtain(id, &run.owner, &keyed).await
     }
@@ -44,7 +47,7 @@ impl Build {
     }
 
     /// Boxed, because inputs may have to be made again, which needs their keys.
-    fn key_of_run<'a>(&'a self, run: &'a RunNode) -> BoxFuture<'a, Result<Keyed, Stop>> {
+    pub(super) fn key_of_run<'a>(&'a self, run: &'a RunNode) -> BoxFuture<'a, Result<Keyed, Stop>> {
         self.key_of_run_now(run).boxed()
     }
 
@@ -127,19 +130,26 @@ impl Build {
         if self.is_stopping() {
             return Err(Stop::Skipped);
         }
-        // The slot first: locks are files, and of thousands of ready actions only those that run hold one.
-        let slot = self.slot().await;
-        let tried = tokio::task::block_in_place(|| self.store.try_lock_action(keyed.digest));
-        let (slot, _lock) = if let Some(lock) = tried.map_err(broken)? {
-            (slot, lock)
-        } else {
-            drop(slot);
-            self.wait_for_others(keyed.digest).await?
-        };
+        let (slot, _lock) = self.slot_and_lock(keyed.digest).await?;
         if let Some(outcome) = self.find(id, owner, keyed)? {
             return outcome;
         }
         self.execute(id, owner, keyed, slot).await
+    }
+
+    /// Returns when the action may run here, and nobody else runs it.
+    pub(super) async fn slot_and_lock(
+        &self,
+        digest: ActionDigest,
+    ) -> Result<(SemaphorePermit<'_>, ActionLock), Stop> {
+        // The slot first: locks are files, and of thousands of ready actions only those that run hold one.
+        let slot = self.slot().await;
+        let tried = tokio::task::block_in_place(|| self.store.try_lock_action(digest));
+        if let Some(lock) = tried.map_err(broken)? {
+            return Ok((slot, lock));
+        }
+        drop(slot);
+        self.wait_for_others(digest).await
     }
 
     async fn slot(&self) -> SemaphorePermit<'_> {
@@ -259,7 +269,7 @@ impl Build {
         Err(self.failed(id, owner, keyed.digest, kind, &result, false))
     }
 
-    fn failed(
+    pub(super) fn failed(
         &self,
         id: NodeId,
         owner: &Owner,
@@ -281,7 +291,7 @@ impl Build {
         }))
     }
 
-    fn count(
+    pub(super) fn count(
         &self,
         node: NodeId,
         owner: &Owner,
@@ -315,7 +325,7 @@ impl Build {
         ran
     }
 
-    fn note_outputs(&self, id: NodeId, outputs: &BTreeMap<RelativePath, TreeNode>) {
+    pub(super) fn note_outputs(&self, id: NodeId, outputs: &BTreeMap<RelativePath, TreeNode>) {
         for node in outputs.values() {
             if let TreeNode::Directory(tree) = node {
                 self.note_maker(tree.0, id);
@@ -336,6 +346,10 @@ impl Build {
 
     async fn remake_now(&self, id: NodeId) -> Result<(), Stop> {
         let (owner, keyed) = match self.plan.graph.node(id) {
+            Node::Run(run) if run.test => {
+                let keyed = self.key_of_run(run).await?;
+                return self.run_test(id, &run.owner, &keyed).await.map(|_| ());
+            }
             Node::Run(run) => (&run.owner, self.key_of_run(run).await?),
             Node::Builtin(it) => {
                 // It needs no more than listings; the bytes of what it makes are those of its inputs.
@@ -367,7 +381,7 @@ impl Build {
 }
 
 /// Returns each declared output of a result, or the first that is lacking.
-fn outputs_of(
+pub(super) fn outputs_of(
     command: &Command,
     result: &ActionResult,
 ) -> Result<BTreeMap<RelativePath, TreeNode>, RelativePath> {
@@ -392,7 +406,11 @@ fn outputs_of(
     Ok(outputs)
 }
 
-fn failure_of(command: &Command, result: &ActionResult, fate: Fate) -> Option<FailureKind> {
+pub(super) fn failure_of(
+    command: &Command,
+    result: &ActionResult,
+    fate: Fate,
+) -> Option<FailureKind> {
     match fate {
         Fate::TimedOut => return Some(FailureKind::TimedOut),
         Fate::OutOfMemory => return Some(FailureKind::OutOfMemory),

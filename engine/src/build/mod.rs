@@ -3,6 +3,7 @@
 mod action;
 mod inputs;
 mod report;
+mod testing;
 mod trees;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,6 +19,7 @@ use tokio::sync::{OnceCell, Semaphore};
 use tokio::task::JoinSet;
 
 pub use report::{Counts, Failure, FailureKind, GoalOutcome, GoalStatus, Ran, Report, Span};
+pub use testing::{Attempt, TestOptions, Tested, Verdict};
 
 use crate::analyze::Plan;
 use crate::disk::DiskFiles;
@@ -35,6 +37,8 @@ pub struct BuildOptions {
     pub retry_failed: bool,
     /// What an action may use.
     pub limits: Limits,
+    /// How tests are run.
+    pub tests: TestOptions,
 }
 
 /// Hears what a build does, as it does it.
@@ -164,6 +168,7 @@ pub struct Build {
     makers: Mutex<BTreeMap<Digest, BTreeSet<NodeId>>>,
     remade: Mutex<BTreeMap<NodeId, Remaking>>,
     ran: Mutex<Vec<Ran>>,
+    tested: Mutex<BTreeMap<NodeId, Tested>>,
     counts: Mutex<Counts>,
     failed: AtomicBool,
     tolerated: BTreeSet<NodeId>,
@@ -197,6 +202,7 @@ impl Build {
             makers: Mutex::default(),
             remade: Mutex::default(),
             ran: Mutex::default(),
+            tested: Mutex::default(),
             counts: Mutex::default(),
             failed: AtomicBool::new(false),
             tolerated,
@@ -238,7 +244,8 @@ impl Build {
         let counts = *self.counts.lock().expect("no holder panics");
         let mut ran = std::mem::take(&mut *self.ran.lock().expect("no holder panics"));
         ran.sort_by(|left, right| left.owner.cmp(&right.owner));
-        Ok(Report { goals, counts, ran })
+        let tested = std::mem::take(&mut *self.tested.lock().expect("no holder panics"));
+        Ok(Report { goals, counts, ran, tested })
     }
 
     async fn goal(&self, index: usize) -> Result<GoalOutcome, Arc<BuildError>> {

@@ -1,15 +1,17 @@
 //! What came of a build.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use model::{ActionDigest, Digest, Node, RelativePath};
 
+use super::Tested;
 use crate::analyze::Goal;
 use crate::graph::{NodeId, Owner};
 
 /// What came of a build.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Report {
     /// What came of each goal, in the plan's order.
     pub goals: Vec<GoalOutcome>,
@@ -17,6 +19,8 @@ pub struct Report {
     pub counts: Counts,
     /// What each action did, those found in the cache too, by owner.
     pub ran: Vec<Ran>,
+    /// What came of each test, by its node.
+    pub tested: BTreeMap<NodeId, Tested>,
 }
 
 impl Report {

@@ -161,6 +161,7 @@ fn action_methods(builder: &mut MethodsBuilder) {
         >,
         #[starlark(require = named, default = NoneOr::None)] timeout_seconds: NoneOr<i32>,
         #[starlark(require = named, default = "")] role: &str,
+        #[starlark(require = named, default = false)] test: bool,
         eval: &mut Evaluator<'v, '_, '_>,
     ) -> starlark::Result<Vec<ArtifactValue>> {
         let (graph, owner) = Session::of(eval)?.analysis()?;
@@ -186,6 +187,7 @@ fn action_methods(builder: &mut MethodsBuilder) {
             inputs: placed(inputs)?,
             outputs: sorted,
             timeout: timeout.map(Duration::from_secs),
+            test,
         });
         let whole = graph.borrow_mut().add(node);
         let output = |output| ArtifactValue(Artifact { output, ..whole.clone() });

@@ -33,6 +33,8 @@ pub(crate) const AXIS_INFO: &str = "AxisInfo";
 
 /// The provider of targets that cannot be had, for a reason that is nobody's mistake here.
 pub(crate) const UNAVAILABLE_INFO: &str = "UnavailableInfo";
+/// The provider of tests.
+pub(crate) const TEST_INFO: &str = "TestInfo";
 
 /// Returns everything that a file can name without loading it.
 pub(crate) fn globals() -> Globals {
@@ -52,6 +54,7 @@ pub(crate) fn globals() -> Globals {
         builder.set(DEFAULT_INFO, ProviderValue(default_info()));
         builder.set(AXIS_INFO, ProviderValue(axis_info()));
         builder.set(UNAVAILABLE_INFO, ProviderValue(unavailable_info()));
+        builder.set(TEST_INFO, ProviderValue(test_info()));
     })
     .with_namespace("attr", attributes)
     .build()
@@ -79,6 +82,18 @@ fn axis_info() -> ProviderId {
 fn unavailable_info() -> ProviderId {
     let reason = Field { name: "reason".to_owned(), kind: FieldKind::String, default: None };
     ProviderId::built_in(UNAVAILABLE_INFO, vec![reason])
+}
+
+/// `TestInfo(results = artifact, coverage = artifact or None)`.
+fn test_info() -> ProviderId {
+    let field = |name: &str, kind, default| Field { name: name.to_owned(), kind, default };
+    ProviderId::built_in(
+        TEST_INFO,
+        vec![
+            field("results", FieldKind::Artifact, None),
+            field("coverage", FieldKind::Artifact, Some(Data::None)),
+        ],
+    )
 }
 
 fn data(value: Value<'_>) -> starlark::Result<Data> {
@@ -116,6 +131,7 @@ fn declarations(builder: &mut GlobalsBuilder) {
         #[starlark(require = named, default = NoneOr::None)] lock: NoneOr<
             UnpackDictEntries<String, UnpackList<String>>,
         >,
+        #[starlark(require = named, default = false)] test: bool,
         #[starlark(require = named, default = "")] doc: &str,
         eval: &mut Evaluator<'v, '_, '_>,
     ) -> starlark::Result<RuleValue> {
@@ -155,7 +171,7 @@ fn declarations(builder: &mut GlobalsBuilder) {
                 Some((kind, attrs.items))
             }
         };
-        Ok(RuleValue(Arc::new(Rule::new(file.clone(), name, schema, lock))))
+        Ok(RuleValue(Arc::new(Rule::new(file.clone(), name, schema, lock, test))))
     }
 
     /// Makes a provider: `provider(fields = {"tree": "artifact"})`.

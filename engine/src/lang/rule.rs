@@ -25,6 +25,8 @@ pub(crate) struct Rule {
     pub(crate) schema: Schema,
     /// What its targets ask to be locked: a kind, and the attributes that say what.
     pub(crate) lock: Option<(String, Vec<String>)>,
+    /// Whether its targets are tests.
+    pub(crate) test: bool,
     name: OnceLock<String>,
 }
 
@@ -34,8 +36,9 @@ impl Rule {
         implementation: String,
         schema: Schema,
         lock: Option<(String, Vec<String>)>,
+        test: bool,
     ) -> Self {
-        Self { file, implementation, schema, lock, name: OnceLock::new() }
+        Self { file, implementation, schema, lock, test, name: OnceLock::new() }
     }
 
     pub(crate) fn name(&self) -> &str {

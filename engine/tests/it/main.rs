@@ -24,6 +24,7 @@ mod rules;
 mod scale;
 mod selects;
 mod snapshots;
+mod testing;
 mod timeline;
 mod vanished;
 mod why;

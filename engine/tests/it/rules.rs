@@ -280,9 +280,9 @@ fn a_driver_matrix_says_what_it_lacks() {
     fixture.locked.get_mut("//drivers:kernels").unwrap().pop();
     expect![[r#"
         bld.lock pins no kbuild package for the kernel 6.12-amd64
-          --> @rules//kernel.bzl:40:13
+          --> @rules//kernel.bzl:42:13
            |
-        40 |             fail("bld.lock pins no {} package for the kernel {}".format(" and no ".join(lacking), release))
+        42 |             fail("bld.lock pins no {} package for the kernel {}".format(" and no ".join(lacking), release))
            |             ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
            = for //drivers:kernels at drivers/BUILD.bld:4
     "#]].assert_eq(&fixture.render(&["//drivers:echo"]));

@@ -51,6 +51,27 @@ def _gather(ctx):
     tree = ctx.actions.tree({dep.name: dep[FileInfo].file for dep in ctx.attr.deps})
     return [DefaultInfo(outputs = {ctx.name: tree}), FileInfo(file = tree)]
 
+def _check(ctx):
+    inputs = {"/deps/" + dep.name: dep[FileInfo].file for dep in ctx.attr.deps}
+    [made] = ctx.actions.run(
+        arguments = [ctx.attr.verb] + ctx.attr.words,
+        inputs = inputs,
+        outputs = ["made"],
+        role = "test",
+        test = True,
+    )
+    return [TestInfo(results = made), FileInfo(file = made), DefaultInfo(outputs = {ctx.name: ctx.actions.write(ctx.name)})]
+
+check = rule(
+    implementation = _check,
+    attrs = {
+        "verb": attr.string(default = "join"),
+        "words": attr.string_list(),
+        "deps": attr.label_list(providers = [FileInfo]),
+    },
+    test = True,
+)
+
 gather = rule(implementation = _gather, attrs = {"deps": attr.label_list(providers = [FileInfo])})
 "#;
 
@@ -58,7 +79,7 @@ gather = rule(implementation = _gather, attrs = {"deps": attr.label_list(provide
 ///
 /// `join` puts all input files into one, `strip` leaves lines out that begin with `#`, `tree` makes a folder of two
 /// files, `copies` makes a folder that holds all inputs; `exit 3`, `kill 9`, `timeout`, `oom`, `nothing` and `device`
-/// go wrong; `hang` never ends.
+/// go wrong, `flaky 2` does until the second time that it is run since [`Workshop::ran`] was asked; `hang` never ends.
 pub(crate) struct Pretender {
     store: Arc<LocalStore>,
     log: Arc<Mutex<Vec<String>>>,
@@ -148,6 +169,7 @@ impl Pretender {
         };
         Ok(match words[0].as_str() {
             "join" => Some(self.file(&format!("{}{joined}", words[1..].join(" ")))?),
+            "flaky" => Some(self.file(&words.join(" "))?),
             "strip" => Some(self.file(&stripped(&joined))?),
             "tree" => Some(self.tree(&BTreeMap::from([
                 ("one".to_owned(), stripped(&joined)),
@@ -203,11 +225,14 @@ impl Executor for Pretender {
         }
         let inputs = self.inputs(job.action.input_root, trees).await?;
         let number = || words[1].parse::<i32>().unwrap();
+        let log = Arc::clone(&self.log);
+        let times = || log.lock().unwrap().iter().filter(|it| **it == said).count();
         let (exit_code, fate) = match words[0].as_str() {
             "exit" => (number(), Fate::Exited),
             "kill" => (128 + number(), Fate::Signalled(number())),
             "timeout" => (137, Fate::TimedOut),
             "oom" => (137, Fate::OutOfMemory),
+            "flaky" => (i32::from(times() < words[1].parse().unwrap()), Fate::Exited),
             _ => (0, Fate::Exited),
         };
         let mut result = ActionResult { exit_code, ..ActionResult::default() };
@@ -253,6 +278,7 @@ impl Workshop {
             fail_fast: false,
             retry_failed: false,
             limits: Limits::default(),
+            tests: engine::TestOptions::default(),
         };
         let workshop = Self { folder, store, log: Arc::default(), options };
         workshop.write("rules.bzl", RULES);
@@ -302,7 +328,22 @@ impl Workshop {
 
     /// Returns a build of everything.
     pub(crate) fn prepare(&self, store: &Arc<LocalStore>, pretender: Pretender) -> Arc<Build> {
-        let plan = self.plan(&["//..."]).unwrap();
+        self.prepare_plan(store, pretender, self.plan(&["//..."]).unwrap())
+    }
+
+    /// Runs every test, and builds nothing but what they need.
+    pub(crate) async fn test(&self) -> Report {
+        let plan = self.plan(&["//..."]).unwrap().into_tests();
+        let pretender = self.pretender(&self.store);
+        self.prepare_plan(&self.store, pretender, plan).run().await.unwrap()
+    }
+
+    fn prepare_plan(
+        &self,
+        store: &Arc<LocalStore>,
+        pretender: Pretender,
+        plan: Plan,
+    ) -> Arc<Build> {
         Build::new(
             Arc::clone(store),
             Arc::new(pretender),

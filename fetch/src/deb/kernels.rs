@@ -1,4 +1,5 @@
-//! Kernels: which headers packages match a list of patterns, and what each needs beside itself. Pure.
+//! Kernels: which headers packages match a list of patterns, what each needs beside itself, and the kernel that
+//! they are the headers of. Pure.
 
 use super::relation::Relation;
 use super::universe::{PackageId, Universe};
@@ -17,6 +18,8 @@ pub struct Kernel {
     pub common: PackageId,
     /// The host programs: modpost and its like.
     pub kbuild: PackageId,
+    /// The kernel itself: `linux-image-<uname>`, unless nobody offers one.
+    pub image: Option<PackageId>,
 }
 
 /// A pattern on the names of kernels: `*` stands for anything, `?` for one character.
@@ -77,8 +80,23 @@ fn kernel(universe: &Universe, uname: &str) -> Option<Kernel> {
         };
         let common = best(&|name| name.starts_with("linux-headers-") && name.contains("-common"))?;
         let kbuild = best(&|name| name.starts_with("linux-kbuild-"))?;
-        Some(Kernel { uname: uname.to_owned(), headers: *headers, common, kbuild })
+        let image = image(universe, uname, *headers);
+        Some(Kernel { uname: uname.to_owned(), headers: *headers, common, kbuild, image })
     })
+}
+
+/// Returns the kernel that belongs to a headers package.
+///
+/// Debian signs kernels days after it has built them. Until then there is one of the same version that is not signed,
+/// or a signed one of another version, which loads the same modules: its name stands for them.
+fn image(universe: &Universe, uname: &str, headers: PackageId) -> Option<PackageId> {
+    let (signed, unsigned) =
+        (format!("linux-image-{uname}"), format!("linux-image-{uname}-unsigned"));
+    let (signed, unsigned) = (universe.candidates(&signed), universe.candidates(&unsigned));
+    let version = universe.package(headers).version();
+    let is_same = |id: &&PackageId| universe.package(**id).version() == version;
+    let same = signed.iter().find(is_same).or_else(|| unsigned.iter().find(is_same));
+    same.or(signed.first()).copied()
 }
 
 /// Returns the names most like a pattern that matches nothing.

@@ -54,6 +54,10 @@ deb xz linux-kbuild-6.1 6.1.3-1 amd64 usr/lib/linux-kbuild-6.1/modpost
 kernel 1 6.1.1-1
 kernel 2 6.1.2-1
 kernel 3 6.1.3-1
+# The kernels themselves; the first is not signed yet.
+deb xz linux-image-6.1.0-1-amd64-unsigned 6.1.1-1 amd64 boot/vmlinuz-6.1.0-1-amd64
+deb xz linux-image-6.1.0-2-amd64 6.1.2-1 amd64 boot/vmlinuz-6.1.0-2-amd64
+deb xz linux-image-6.1.0-3-amd64 6.1.3-1 amd64 boot/vmlinuz-6.1.0-3-amd64
 
 # suite <name> <key> <forms of the index> <Release field> <archive>…
 suite() {
@@ -97,10 +101,12 @@ suite() {
 common='base-data_3_all.deb mawk_1.3-1_amd64.deb gawk_5-1_amd64.deb hello_1.0-1_amd64.deb linux-headers-amd64_6.1.2-1_amd64.deb'
 stable="$common libhello1_1.0-1_amd64.deb linux-kbuild-6.1_6.1.2-1_amd64.deb
   linux-headers-6.1.0-1-amd64_6.1.1-1_amd64.deb linux-headers-6.1.0-1-common_6.1.1-1_all.deb
-  linux-headers-6.1.0-2-amd64_6.1.2-1_amd64.deb linux-headers-6.1.0-2-common_6.1.2-1_all.deb"
+  linux-headers-6.1.0-2-amd64_6.1.2-1_amd64.deb linux-headers-6.1.0-2-common_6.1.2-1_all.deb
+  linux-image-6.1.0-1-amd64-unsigned_6.1.1-1_amd64.deb linux-image-6.1.0-2-amd64_6.1.2-1_amd64.deb"
 later="$common libhello1_1.0-2_amd64.deb linux-kbuild-6.1_6.1.3-1_amd64.deb
   linux-headers-6.1.0-2-amd64_6.1.2-1_amd64.deb linux-headers-6.1.0-2-common_6.1.2-1_all.deb
-  linux-headers-6.1.0-3-amd64_6.1.3-1_amd64.deb linux-headers-6.1.0-3-common_6.1.3-1_all.deb"
+  linux-headers-6.1.0-3-amd64_6.1.3-1_amd64.deb linux-headers-6.1.0-3-common_6.1.3-1_all.deb
+  linux-image-6.1.0-2-amd64_6.1.2-1_amd64.deb linux-image-6.1.0-3-amd64_6.1.3-1_amd64.deb"
 suite stable bld@example.invalid by-hash 'Acquire-By-Hash: yes' $stable
 suite later bld@example.invalid 'gz xz' '' $later
 suite expired bld@example.invalid zst 'Valid-Until: Mon, 10 Sep 2001 01:46:40 UTC' $stable

@@ -203,8 +203,18 @@ pub(crate) fn packages(names: &[&str]) -> Request {
 }
 
 pub(crate) fn kernel_request(patterns: &[&str]) -> Request {
+    kernels(patterns, false)
+}
+
+/// Like [`kernel_request`], and the kernels themselves.
+pub(crate) fn image_request(patterns: &[&str]) -> Request {
+    kernels(patterns, true)
+}
+
+fn kernels(patterns: &[&str], images: bool) -> Request {
     let patterns = patterns.iter().map(|&pattern| pattern.to_owned()).collect();
-    let wants = Wants::DebianKernels { patterns, releases: Vec::new(), arch: "amd64".to_owned() };
+    let arch = "amd64".to_owned();
+    let wants = Wants::DebianKernels { patterns, releases: Vec::new(), arch, images };
     Request { label: "//drivers:kernels".to_owned(), wants }
 }
 

@@ -2,7 +2,7 @@
 
 use fetch::{Lock, Mode, Wants};
 
-use crate::bench::{Bench, kernel_request};
+use crate::bench::{Bench, image_request, kernel_request};
 
 fn shown(lock: &Lock) -> Vec<String> {
     let members = lock.members("//drivers:kernels");
@@ -123,4 +123,54 @@ fn a_kernel_that_is_named_is_locked_if_it_has_headers_and_is_no_mistake_if_it_ha
     let (later, report) = bench.lock("later", &requests, Some(&lock), Mode::All).unwrap();
     assert_eq!(shown(&later), STABLE);
     assert!(report.kept_vanished.iter().any(|change| change.group == "6.1.0-1-amd64"));
+}
+
+/// Returns the images among what is locked.
+fn images(lock: &Lock) -> Vec<String> {
+    shown(lock).into_iter().filter(|line| line.contains(" linux-image-")).collect()
+}
+
+#[test]
+fn kernels_themselves_are_locked_where_they_are_wanted_signed_or_not_yet() {
+    let bench = Bench::new();
+    let wanted = image_request(&["6.1.0-*-amd64"]);
+    let (lock, _) = bench.lock("stable", &[wanted], None, Mode::Missing).unwrap();
+    assert_eq!(
+        images(&lock),
+        [
+            "6.1.0-1-amd64 linux-image-6.1.0-1-amd64-unsigned 6.1.1-1",
+            "6.1.0-2-amd64 linux-image-6.1.0-2-amd64 6.1.2-1",
+        ]
+    );
+    assert_eq!(shown(&lock).len(), STABLE.len() + 2);
+}
+
+#[test]
+fn images_come_and_go_without_touching_what_is_locked_of_their_kernels() {
+    let bench = Bench::new();
+    let (bare, images) = (kernel_request(&["6.1.0-2-*"]), image_request(&["6.1.0-2-*"]));
+    let lock = |suite: &str, request: &fetch::Request, old: Option<&Lock>| {
+        bench.lock(suite, std::slice::from_ref(request), old, Mode::Missing).unwrap()
+    };
+    let (without, _) = lock("stable", &bare, None);
+    // By now there is a newer host program, which nobody asked for.
+    let (with, report) = lock("later", &images, Some(&without));
+    assert_eq!(report.added.len(), 1, "{report:?}");
+    let mut expected = STABLE[3..].to_vec();
+    expected.insert(2, "6.1.0-2-amd64 linux-image-6.1.0-2-amd64 6.1.2-1");
+    assert_eq!(shown(&with), expected);
+    let (again, _) = lock("later", &bare, Some(&with));
+    assert_eq!(again.to_string(), without.to_string());
+}
+
+#[test]
+fn a_request_without_images_is_what_it_was_before_there_were_any() {
+    let text = r#"{"debian_kernels":{"patterns":["6.1.0-*"],"arch":"amd64"}}"#;
+    let said: fetch::Wants = serde_json::from_str(text).unwrap();
+    assert_eq!(serde_json::to_string(&said).unwrap(), text);
+    let off = text.replace("\"amd64\"", "\"amd64\",\"images\":false");
+    assert_eq!(serde_json::from_str::<fetch::Wants>(&off).unwrap(), said);
+    let on = text.replace("\"amd64\"", "\"amd64\",\"images\":true");
+    let on: fetch::Wants = serde_json::from_str(&on).unwrap();
+    assert_ne!(serde_json::to_string(&on).unwrap(), text);
 }
