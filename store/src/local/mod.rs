@@ -16,6 +16,7 @@ mod blobs;
 mod gc;
 mod lease;
 mod lock;
+mod peek;
 mod stat;
 mod trees;
 mod verify;
