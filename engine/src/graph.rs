@@ -45,6 +45,27 @@ pub enum Node {
     Builtin(BuiltinNode),
 }
 
+impl Node {
+    /// Returns what the node is made from, in order; what is used twice is there twice.
+    pub fn inputs(&self) -> Box<dyn Iterator<Item = &Artifact> + '_> {
+        match self {
+            Self::Source(_) | Self::Locked(_) | Self::Write { .. } => Box::new(std::iter::empty()),
+            Self::Tree(tree) => Box::new(tree.entries.iter().map(|(_, artifact)| artifact)),
+            Self::Run(run) => Box::new(run.inputs.iter().map(|(_, artifact)| artifact)),
+            Self::Builtin(builtin) => Box::new(builtin.inputs.iter()),
+        }
+    }
+
+    /// Returns whose action this is; `None` if it is not an action.
+    pub fn action_owner(&self) -> Option<&Owner> {
+        match self {
+            Self::Source(_) | Self::Locked(_) | Self::Write { .. } | Self::Tree(_) => None,
+            Self::Run(run) => Some(&run.owner),
+            Self::Builtin(builtin) => Some(&builtin.owner),
+        }
+    }
+}
+
 /// A tree put together from artifacts.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TreeNode {
@@ -132,6 +153,26 @@ impl Graph {
     /// Returns whether there are no nodes.
     pub fn is_empty(&self) -> bool {
         self.nodes.is_empty()
+    }
+
+    /// Returns the nodes that these artifacts come from when trees are seen through: actions, sources, locked trees
+    /// and written files.
+    pub fn makers<'a>(
+        &self,
+        artifacts: impl IntoIterator<Item = &'a Artifact>,
+    ) -> BTreeSet<NodeId> {
+        let mut found = BTreeSet::new();
+        let mut seen = BTreeSet::new();
+        let mut pending: Vec<NodeId> = artifacts.into_iter().map(|it| it.node).collect();
+        while let Some(id) = pending.pop() {
+            let node = self.node(id);
+            if !matches!(node, Node::Tree(_)) {
+                found.insert(id);
+            } else if seen.insert(id) {
+                pending.extend(node.inputs().map(|it| it.node));
+            }
+        }
+        found
     }
 
     pub(crate) fn add(&mut self, node: Node) -> Artifact {

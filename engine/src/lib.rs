@@ -25,8 +25,8 @@ mod source;
 
 pub use analyze::{Goal, LockRequest, LockedMember, Plan};
 pub use build::{
-    Build, BuildError, BuildOptions, Counts, Events, Failure, FailureKind, GoalOutcome, GoalStatus,
-    Ran, Report, Span,
+    ActionFate, Build, BuildError, BuildOptions, Counts, Events, Failure, FailureKind, GoalFate,
+    GoalOutcome, GoalStatus, Ran, Report, Span, Survey, SurveyedAction, survey,
 };
 pub use cell::{Cell, CellPattern, PatternError, ValuePattern};
 pub use config::{CONFIG_FILE, Config, ConfigError, Mirror};

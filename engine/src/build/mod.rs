@@ -3,6 +3,7 @@
 mod action;
 mod inputs;
 mod report;
+mod survey;
 mod trees;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,6 +19,7 @@ use tokio::sync::{OnceCell, Semaphore};
 use tokio::task::JoinSet;
 
 pub use report::{Counts, Failure, FailureKind, GoalOutcome, GoalStatus, Ran, Report, Span};
+pub use survey::{ActionFate, GoalFate, Survey, SurveyedAction, survey};
 
 use crate::analyze::Plan;
 use crate::graph::{Artifact, Node, NodeId, Owner};
