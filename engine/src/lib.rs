@@ -8,6 +8,7 @@ mod build;
 mod cell;
 mod config;
 mod diagnostic;
+mod estimate;
 mod files;
 mod glob;
 mod graph;
@@ -21,16 +22,18 @@ mod label;
 )]
 mod lang;
 mod load;
+pub mod signature;
 mod source;
 
 pub use analyze::{Goal, LockRequest, LockedMember, Plan};
 pub use build::{
-    ActionFate, Build, BuildError, BuildOptions, Counts, Events, Failure, FailureKind, GoalFate,
-    GoalOutcome, GoalStatus, Ran, Report, Span, Survey, SurveyedAction, survey,
+    ActionFate, Asked, Build, BuildError, BuildOptions, Counts, Events, Failure, FailureKind,
+    GoalFate, GoalOutcome, GoalStatus, Ran, Report, Span, Survey, SurveyedAction, survey,
 };
 pub use cell::{Cell, CellPattern, PatternError, ValuePattern};
 pub use config::{CONFIG_FILE, Config, ConfigError, Mirror};
 pub use diagnostic::{Diagnostic, Place, suggest};
+pub use estimate::{Estimate, estimate};
 pub use files::{FileKind, Files, FilesError};
 pub use graph::{Artifact, BuiltinNode, Graph, Node, NodeId, Owner, RunNode, TreeNode};
 pub use label::{BUILD_FILE, Label, LabelError, Pattern, Targets};

@@ -353,11 +353,7 @@ pub(super) fn builtin_key(
         name: builtin.name.clone(),
     })?;
     let command = Command {
-        arguments: vec![
-            BUILTIN_PROGRAM.to_owned(),
-            builtin.name.clone(),
-            builtin.options.clone(),
-        ],
+        arguments: vec![BUILTIN_PROGRAM.to_owned(), builtin.name.clone(), builtin.options.clone()],
         output_paths: vec![RelativePath::new(BUILTIN_OUTPUT).expect("a constant")],
         ..Command::default()
     };

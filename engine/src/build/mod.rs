@@ -19,7 +19,7 @@ use tokio::sync::{OnceCell, Semaphore};
 use tokio::task::JoinSet;
 
 pub use report::{Counts, Failure, FailureKind, GoalOutcome, GoalStatus, Ran, Report, Span};
-pub use survey::{ActionFate, GoalFate, Survey, SurveyedAction, survey};
+pub use survey::{ActionFate, Asked, GoalFate, Survey, SurveyedAction, survey};
 
 use crate::analyze::Plan;
 use crate::graph::{Artifact, Node, NodeId, Owner};

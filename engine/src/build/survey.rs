@@ -32,6 +32,19 @@ pub struct Survey {
     pub downloads: BTreeSet<TreeDigest>,
     /// What each source that a goal needs holds now.
     pub sources: BTreeMap<RelativePath, TreeNode>,
+    /// What the store was asked for.
+    pub asked: Asked,
+}
+
+/// How often the store was asked, and for what: once for each different thing, however many cells need it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// Results of actions.
+    pub results: usize,
+    /// Listings of trees.
+    pub listings: usize,
+    /// Bytes of outputs, whether they are here.
+    pub outputs: usize,
 }
 
 impl Survey {
@@ -114,6 +127,7 @@ pub fn survey(
         actions: Vec::new(),
         sources: BTreeMap::new(),
         needed: vec![false; plan.graph.len()],
+        asked: Asked::default(),
     };
     let wanted = wanted(plan);
     for (id, wanted) in wanted.into_iter().enumerate() {
@@ -122,8 +136,8 @@ pub fn survey(
     }
     let downloads = surveyor.look_for_bytes()?;
     let goals = plan.goals.iter().map(|goal| surveyor.goal(goal)).collect();
-    let Surveyor { actions, sources, .. } = surveyor;
-    Ok(Survey { goals, actions, downloads, sources })
+    let Surveyor { actions, sources, asked, .. } = surveyor;
+    Ok(Survey { goals, actions, downloads, sources, asked })
 }
 
 /// Returns which nodes goals need.
@@ -188,6 +202,7 @@ struct Surveyor<'a> {
     sources: BTreeMap<RelativePath, TreeNode>,
     /// Of which nodes bytes are needed, not only names.
     needed: Vec<bool>,
+    asked: Asked,
 }
 
 impl Surveyor<'_> {
@@ -202,7 +217,11 @@ impl Surveyor<'_> {
                     };
                     self.note(id, None, fate, Duration::ZERO);
                     // That one of its inputs runs for certain does not mean that it does.
-                    return Ok(State::Stuck(if stuck == Stuck::Runs { Stuck::Waits } else { stuck }));
+                    return Ok(State::Stuck(if stuck == Stuck::Runs {
+                        Stuck::Waits
+                    } else {
+                        stuck
+                    }));
                 }
                 Ok(State::Stuck(stuck))
             }
@@ -248,6 +267,7 @@ impl Surveyor<'_> {
     /// Looks an action up as a build would: among successes, then among remembered failures.
     fn look_up(&mut self, id: NodeId, keyed: &Keyed) -> State {
         let key = Some(keyed.digest);
+        self.asked.results += 1;
         if let Some(result) = self.store.peek_entry(Remembered::Success, keyed.digest)
             && let Ok(outputs) = outputs_of(&keyed.command, &result)
         {
@@ -336,6 +356,7 @@ impl Surveyor<'_> {
         if let Some(known) = self.listings.get(&tree) {
             return Ok(Arc::clone(known));
         }
+        self.asked.listings += 1;
         let Some(directory) = self.store.peek_directory(tree) else {
             self.needed[maker] = true;
             return Err(Lack::Stuck(Stuck::Waits));
@@ -358,6 +379,7 @@ impl Surveyor<'_> {
             }
         }
         let mut downloads = BTreeSet::new();
+        // Actions stand in the order of their nodes.
         let mut index = self.actions.len();
         for id in (0..self.states.len()).rev() {
             let node = self.plan.graph.node(id);
@@ -389,6 +411,7 @@ impl Surveyor<'_> {
     /// Returns whether what was asked for is here; what is not known yet will be.
     fn is_here(&mut self, artifact: &Artifact) -> Result<bool, Arc<BuildError>> {
         let owner = || "what was asked for".to_owned();
+        self.asked.outputs += 1;
         match self.resolve(artifact, &owner) {
             Ok(TreeNode::File { digest, .. }) => Ok(self.store.peek_blob(digest)),
             Ok(TreeNode::Directory(tree)) => Ok(self.store.peek_tree(tree)),

@@ -20,5 +20,7 @@ mod providers;
 mod rules;
 mod scale;
 mod selects;
+mod signatures;
+mod surveys;
 mod vanished;
 mod workshop;

@@ -37,7 +37,8 @@ fn looking_at_a_tree_finds_what_is_here_and_leaves_no_trace() {
     let other = place.open();
     assert!(other.peek_tree(tree) && other.peek_blob(digest(b"text of one")));
     assert_eq!(other.peek_directory(tree), store.directory(tree).unwrap());
-    let leases = || place.names("leases").into_iter().map(|name| place.root().join("leases").join(name));
+    let leases =
+        || place.names("leases").into_iter().map(|name| place.root().join("leases").join(name));
     let pins = |path: std::path::PathBuf| fs::read_to_string(path).unwrap_or_default();
     let text: Vec<_> = leases().map(pins).collect();
     assert!(text.iter().any(String::is_empty), "whoever only looks pins nothing: {text:?}");
