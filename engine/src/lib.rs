@@ -22,6 +22,7 @@ mod label;
 )]
 mod lang;
 mod load;
+mod shard;
 pub mod signature;
 mod source;
 
@@ -38,4 +39,5 @@ pub use files::{FileKind, Files, FilesError};
 pub use graph::{Artifact, BuiltinNode, Graph, Node, NodeId, Owner, RunNode, TreeNode};
 pub use label::{BUILD_FILE, Label, LabelError, Pattern, Targets};
 pub use load::Workspace;
+pub use shard::{Shard, ShardRule, shards};
 pub use source::{DiskFiles, OUTPUT_FOLDER};

@@ -20,6 +20,7 @@ mod providers;
 mod rules;
 mod scale;
 mod selects;
+mod shards;
 mod signatures;
 mod surveys;
 mod vanished;
