@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use crate::command::{build, cache, clean, completions, lock, log};
+use crate::command::{build, cache, clean, completions, lock, log, plan};
 use crate::size::ByteSize;
 
 /// Builds kernel drivers, packages and images; runs only what nobody ever ran.
@@ -43,6 +43,8 @@ pub(crate) enum Command {
     Build(build::BuildArgs),
     /// Pin the outside world: resolve and download what the workspace asks for
     Lock(lock::LockArgs),
+    /// Say what a build would run, before anything runs; or divide it among CI runners
+    Plan(plan::PlanArgs),
     /// Show what the last run of a target's actions wrote
     Log(log::LogArgs),
     /// Look at the store, shrink it, verify it

@@ -47,6 +47,8 @@ pub(crate) enum CliError {
     Collision(String),
     #[error("no log of {0} is known: it was never built here, or its record was pruned")]
     NoLog(String),
+    #[error("no target among these has the axis `{axis}`, whose values --by divides{suggestion}")]
+    NoAxis { axis: String, suggestion: String },
     #[error("interrupted")]
     Interrupted,
 }
@@ -74,6 +76,7 @@ impl CliError {
             | Self::Lock(_)
             | Self::Locked(_)
             | Self::Collision(_)
+            | Self::NoAxis { .. }
             | Self::NoLog(_) => exit::USER_ERROR,
             Self::Fetch(error) if !error.is_transient() => exit::USER_ERROR,
             Self::Build(error) if is_mistake(error) => exit::USER_ERROR,

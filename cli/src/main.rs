@@ -2,6 +2,7 @@
 
 mod args;
 mod command;
+mod costs;
 mod error;
 mod exit;
 mod grid;
@@ -23,7 +24,7 @@ mod workspace;
 use clap::Parser as _;
 
 use args::{Args, Command};
-use command::{build, cache, clean, completions, doctor, lock, log};
+use command::{build, cache, clean, completions, doctor, lock, log, plan};
 use error::CliError;
 use settings::Settings;
 
@@ -49,6 +50,7 @@ fn run(args: Args) -> Result<std::process::ExitCode, CliError> {
         Command::Build(args) => build::run(&settings, &args),
         Command::Lock(args) => lock::run(&settings, &args),
         Command::Log(args) => log::run(&settings, &args),
+        Command::Plan(args) => plan::run(&settings, &args),
         Command::Cache(command) => cache::run(&settings, &command),
         Command::Doctor => doctor::run(&settings),
         Command::Clean(args) => clean::run(&settings, &args),

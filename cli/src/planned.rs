@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::ValueEnum;
-use engine::{Build, BuildOptions, LockedMember, Pattern, Plan, Report};
+use engine::{Build, BuildOptions, LockedMember, Pattern, Plan, Report, Survey};
 use executor::{Limits, LocalExecutor, Rung};
 use fetch::Lock;
 use store::LocalStore;
@@ -150,6 +150,12 @@ impl Planned {
         self.drive(build.run())?.map_err(CliError::Build)
     }
 
+    /// Says what a build of the plan would find, run and wait for. Nothing is run.
+    pub(crate) fn survey(&self, retry_failed: bool) -> Result<Survey, CliError> {
+        engine::survey(&self.store, &self.workspace.files, &self.plan, retry_failed)
+            .map_err(CliError::Build)
+    }
+
     /// Returns what the work comes to, unless a signal comes first.
     fn drive<T>(&self, work: impl Future<Output = T>) -> Result<T, CliError> {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
@@ -179,7 +185,7 @@ fn options(args: &ExecuteArgs, rung: Rung) -> BuildOptions {
         ..Limits::default()
     };
     BuildOptions {
-        jobs: args.jobs.map_or_else(cores, usize::from),
+        jobs: jobs(args.jobs),
         fail_fast: args.fail_fast && !args.keep_going,
         // How an action fails in a sandbox says nothing of how it does without.
         retry_failed: args.retry_failed || rung == Rung::Bare,
@@ -198,6 +204,11 @@ fn chosen_settings(
         chosen.push((name.to_owned(), value.to_owned()));
     }
     Ok(workspace.config.choose(&chosen)?)
+}
+
+/// Returns how many actions run at once.
+pub(crate) fn jobs(asked: Option<u16>) -> usize {
+    asked.map_or_else(cores, usize::from)
 }
 
 fn cores() -> usize {

@@ -10,6 +10,7 @@
 
 mod archives;
 mod base;
+mod boxes;
 mod cache;
 mod cells;
 mod crashes;
@@ -18,6 +19,7 @@ mod hermetic;
 mod locks;
 mod machine;
 mod machines;
+mod plans;
 mod tampering;
 mod terminal;
 mod words;
