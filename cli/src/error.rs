@@ -49,6 +49,8 @@ pub(crate) enum CliError {
     NoLog(String),
     #[error("no target among these has the axis `{axis}`, whose values --by divides{suggestion}")]
     NoAxis { axis: String, suggestion: String },
+    #[error("cannot tell what has changed")]
+    Git(#[from] crate::git::GitError),
     #[error("interrupted")]
     Interrupted,
 }
@@ -77,6 +79,7 @@ impl CliError {
             | Self::Locked(_)
             | Self::Collision(_)
             | Self::NoAxis { .. }
+            | Self::Git(_)
             | Self::NoLog(_) => exit::USER_ERROR,
             Self::Fetch(error) if !error.is_transient() => exit::USER_ERROR,
             Self::Build(error) if is_mistake(error) => exit::USER_ERROR,

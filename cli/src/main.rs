@@ -5,6 +5,7 @@ mod command;
 mod costs;
 mod error;
 mod exit;
+mod git;
 mod grid;
 mod interrupt;
 mod lockfile;
@@ -24,7 +25,7 @@ mod workspace;
 use clap::Parser as _;
 
 use args::{Args, Command};
-use command::{build, cache, clean, completions, doctor, lock, log, plan};
+use command::{affected, build, cache, clean, completions, doctor, lock, log, plan};
 use error::CliError;
 use settings::Settings;
 
@@ -49,6 +50,7 @@ fn run(args: Args) -> Result<std::process::ExitCode, CliError> {
     match args.command {
         Command::Build(args) => build::run(&settings, &args),
         Command::Lock(args) => lock::run(&settings, &args),
+        Command::Affected(args) => affected::run(&settings, &args),
         Command::Log(args) => log::run(&settings, &args),
         Command::Plan(args) => plan::run(&settings, &args),
         Command::Cache(command) => cache::run(&settings, &command),

@@ -193,7 +193,7 @@ fn options(args: &ExecuteArgs, rung: Rung) -> BuildOptions {
     }
 }
 
-fn chosen_settings(
+pub(crate) fn chosen_settings(
     workspace: &OpenWorkspace,
     args: &SelectArgs,
 ) -> Result<BTreeMap<String, String>, CliError> {
@@ -226,7 +226,7 @@ fn choose_rung(store: &LocalStore, wanted: SandboxArg) -> Result<Rung, CliError>
 }
 
 /// To the engine a locked tree is only a digest.
-fn locked_members(lock: &Lock) -> BTreeMap<String, Vec<LockedMember>> {
+pub(crate) fn locked_members(lock: &Lock) -> BTreeMap<String, Vec<LockedMember>> {
     let member = |member: fetch::Member| LockedMember {
         group: member.group,
         name: member.name,

@@ -168,7 +168,7 @@ impl Workspace<'_> {
 }
 
 /// Calls `work` where the stack is large enough, whoever asks for it.
-fn with_stack<T: Send>(
+pub(crate) fn with_stack<T: Send>(
     work: impl FnOnce() -> Result<T, Diagnostic> + Send,
 ) -> Result<T, Diagnostic> {
     std::thread::scope(|scope| {

@@ -25,6 +25,7 @@ mod load;
 mod shard;
 pub mod signature;
 mod source;
+mod targets;
 
 pub use analyze::{Goal, LockRequest, LockedMember, Plan};
 pub use build::{
@@ -41,3 +42,4 @@ pub use label::{BUILD_FILE, Label, LabelError, Pattern, Targets};
 pub use load::Workspace;
 pub use shard::{Shard, ShardRule, shards};
 pub use source::{DiskFiles, OUTPUT_FOLDER};
+pub use targets::TargetInfo;

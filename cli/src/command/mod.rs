@@ -1,5 +1,6 @@
 //! The commands, one file each: what can be typed after its name, and what it does.
 
+pub(crate) mod affected;
 pub(crate) mod build;
 pub(crate) mod cache;
 pub(crate) mod clean;

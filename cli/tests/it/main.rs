@@ -8,6 +8,7 @@
     reason = "a helper that cannot go on has failed the test"
 )]
 
+mod affected;
 mod archives;
 mod base;
 mod boxes;
