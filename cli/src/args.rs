@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use crate::command::{affected, build, cache, clean, completions, lock, log, plan};
+use crate::command::{affected, build, cache, clean, completions, lock, log, plan, query};
 use crate::size::ByteSize;
 
 /// Builds kernel drivers, packages and images; runs only what nobody ever ran.
@@ -45,6 +45,8 @@ pub(crate) enum Command {
     Lock(lock::LockArgs),
     /// Say what a build would run, before anything runs; or divide it among CI runners
     Plan(plan::PlanArgs),
+    /// Ask what depends on what
+    Query(query::QueryArgs),
     /// List what a git change affects
     Affected(affected::AffectedArgs),
     /// Show what the last run of a target's actions wrote

@@ -79,11 +79,12 @@ impl CliError {
             | Self::Locked(_)
             | Self::Collision(_)
             | Self::NoAxis { .. }
-            | Self::Git(_)
             | Self::NoLog(_) => exit::USER_ERROR,
             Self::Fetch(error) if !error.is_transient() => exit::USER_ERROR,
             Self::Build(error) if is_mistake(error) => exit::USER_ERROR,
-            Self::Fetch(_)
+            Self::Git(error) if error.is_mistake() => exit::USER_ERROR,
+            Self::Git(_)
+            | Self::Fetch(_)
             | Self::Build(_)
             | Self::Disk { .. }
             | Self::Store(_)

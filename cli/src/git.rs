@@ -48,6 +48,16 @@ pub(crate) enum GitError {
     Disk { verb: &'static str, path: PathBuf, source: std::io::Error },
 }
 
+impl GitError {
+    /// Returns whether what was asked for makes no sense, rather than something being broken.
+    pub(crate) fn is_mistake(&self) -> bool {
+        match self {
+            Self::NoRepository { .. } | Self::NoRevision { .. } => true,
+            Self::NoGit | Self::Run { .. } | Self::Disk { .. } => false,
+        }
+    }
+}
+
 /// A repository, seen from a workspace in it.
 pub(crate) struct Repository {
     top: PathBuf,
@@ -71,12 +81,12 @@ impl Repository {
         let ask = |what: &str| {
             let mut command = git(root);
             command.args(["rev-parse", what]);
-            run("rev-parse", command).map_err(|error| match error {
-                GitError::Run { reason, .. } => {
-                    GitError::NoRepository { folder: root.to_owned(), reason }
+            match run("rev-parse", command) {
+                Err(GitError::Run { reason, .. }) => {
+                    Err(GitError::NoRepository { folder: root.to_owned(), reason })
                 }
                 other => other,
-            })
+            }
         };
         let top = line(ask("--show-toplevel")?);
         let prefix = line(ask("--show-prefix")?);
@@ -175,9 +185,11 @@ fn git(folder: &Path) -> Command {
 }
 
 fn run(verb: &'static str, mut command: Command) -> Result<Vec<u8>, GitError> {
-    let output = command.output().map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => GitError::NoGit,
-        _ => GitError::Run { verb, reason: error.to_string() },
+    let output = command.output().map_err(|error| {
+        if error.kind() == std::io::ErrorKind::NotFound {
+            return GitError::NoGit;
+        }
+        GitError::Run { verb, reason: error.to_string() }
     })?;
     if output.status.success() {
         return Ok(output.stdout);
@@ -225,7 +237,7 @@ mod tests {
     #[test]
     fn names_with_any_byte_in_them_are_taken_as_they_are() {
         let listed =
-            b"100644 aa 0\ta\nb\0100755 bb 0\t\"q\"\tc\0160000 cc 0\tsub\0120000 dd 0\t\xff\0";
+            b"100644 aa 0\ta\nb\x00100755 bb 0\t\"q\"\tc\x00160000 cc 0\tsub\x00120000 dd 0\t\xff\x00";
         let (names, submodules) = files_and_submodules(listed);
         assert_eq!(names, b"a\nb\0\"q\"\tc\0\xff\0");
         assert_eq!(submodules, ["sub"]);

@@ -25,7 +25,7 @@ mod workspace;
 use clap::Parser as _;
 
 use args::{Args, Command};
-use command::{affected, build, cache, clean, completions, doctor, lock, log, plan};
+use command::{affected, build, cache, clean, completions, doctor, lock, log, plan, query};
 use error::CliError;
 use settings::Settings;
 
@@ -52,6 +52,7 @@ fn run(args: Args) -> Result<std::process::ExitCode, CliError> {
         Command::Lock(args) => lock::run(&settings, &args),
         Command::Affected(args) => affected::run(&settings, &args),
         Command::Log(args) => log::run(&settings, &args),
+        Command::Query(args) => query::run(&settings, &args),
         Command::Plan(args) => plan::run(&settings, &args),
         Command::Cache(command) => cache::run(&settings, &command),
         Command::Doctor => doctor::run(&settings),

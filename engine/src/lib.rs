@@ -22,6 +22,7 @@ mod label;
 )]
 mod lang;
 mod load;
+pub mod query;
 mod shard;
 pub mod signature;
 mod source;

@@ -96,7 +96,7 @@ fn patterns_of(unit: &Unit<'_>, goals: &[&Goal], asked: &[Pattern], by: &str) ->
         }
         match (unit, cells.as_slice()) {
             (Unit::Value(value), [cells]) => {
-                found.push(format!("{label}{}", cells.with(by, value)))
+                found.push(format!("{label}{}", cells.with(by, value)));
             }
             (Unit::Target(_), [cells]) => found.push(format!("{label}{cells}")),
             // Which of several patterns found which cell is not worth knowing: each by itself.

@@ -137,7 +137,9 @@ impl Sum {
     fn texts<'a>(&mut self, texts: impl IntoIterator<Item = &'a str>) {
         let texts: Vec<_> = texts.into_iter().collect();
         self.number(texts.len() as u64);
-        texts.into_iter().for_each(|text| self.text(text));
+        for text in texts {
+            self.text(text);
+        }
     }
 
     fn digest(&mut self, digest: Digest) -> &mut Self {

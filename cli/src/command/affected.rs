@@ -43,7 +43,7 @@ pub(crate) fn run(settings: &Settings, args: &AffectedArgs) -> Result<ExitCode, 
     let patterns = planned.workspace.patterns(texts)?;
     let scratch = planned.store.scratch()?;
     let revision = repository.files(&args.base, scratch.path())?;
-    let head = Side::new(Arc::clone(&planned.plan), planned.survey(false)?);
+    let head = Side::new(Arc::clone(&planned.plan), &planned.survey(false)?);
     let change = match base(settings, args, &planned, &patterns, &revision) {
         Ok(base) => Change::between(base.as_ref(), &head, &patterns),
         Err(reason) => Change::unknown(&head, reason),
@@ -62,7 +62,7 @@ struct Side {
 }
 
 impl Side {
-    fn new(plan: Arc<Plan>, survey: Survey) -> Self {
+    fn new(plan: Arc<Plan>, survey: &Survey) -> Self {
         let source = |path: &RelativePath| content(survey.sources.get(path));
         let signatures = signature::signatures(&plan, source);
         let key = |node| survey.action(node)?.key;
@@ -143,7 +143,7 @@ fn base(
     let plan = plan.map_err(|error| said(error.into()))?;
     let survey = engine::survey(&head.store, &workspace.files, &plan, false);
     let survey = survey.map_err(|error| said(CliError::Build(error)))?;
-    Ok(Some(Side::new(Arc::new(plan), survey)))
+    Ok(Some(Side::new(Arc::new(plan), &survey)))
 }
 
 /// What differs.
@@ -308,7 +308,9 @@ fn say_patterns(plan: &Plan, patterns: &[Pattern], change: &Change) {
         if whole && cells.get(label) == Some(&its) {
             say(&label.to_string());
         } else {
-            its.into_iter().for_each(|cell| say(&format!("{label}{cell}")));
+            for cell in its {
+                say(&format!("{label}{cell}"));
+            }
         }
     }
 }

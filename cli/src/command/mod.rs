@@ -9,3 +9,4 @@ pub(crate) mod doctor;
 pub(crate) mod lock;
 pub(crate) mod log;
 pub(crate) mod plan;
+pub(crate) mod query;

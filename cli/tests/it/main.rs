@@ -21,6 +21,7 @@ mod locks;
 mod machine;
 mod machines;
 mod plans;
+mod queries;
 mod tampering;
 mod terminal;
 mod words;

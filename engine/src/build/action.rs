@@ -51,7 +51,7 @@ impl Build {
     async fn key_of_run_now(&self, run: &RunNode) -> Result<Keyed, Stop> {
         let owner = || run.owner.to_string();
         let (input_root, _) = self.place(&run.inputs, &owner).await?;
-        run_key(run, input_root, |bytes| self.store.ingest_bytes(bytes, false)).map_err(broken)
+        run_key(run, input_root, |bytes| self.store.ingest_bytes(bytes, false))
     }
 
     fn key_of_builtin<'a>(
@@ -71,7 +71,6 @@ impl Build {
         }
         let (input_root, _) = self.place(&builtin_entries(builtin), &owner).await?;
         builtin_key(builtin, input_root, |bytes| self.store.ingest_bytes(bytes, false))
-            .map_err(broken)
     }
 
     /// Returns the action's result: found, waited for, or made.
@@ -319,7 +318,7 @@ pub(super) fn run_key(
     run: &RunNode,
     input_root: TreeDigest,
     keep: impl Fn(&[u8]) -> Result<Digest, StoreError>,
-) -> Result<Keyed, BuildError> {
+) -> Result<Keyed, Stop> {
     let command = Command {
         arguments: run.arguments.clone(),
         environment: run.environment.clone(),
@@ -333,7 +332,7 @@ pub(super) fn run_key(
         property("bld-root", "input"),
     ]));
     let action = Action {
-        command: keep(&encode::command(&command))?,
+        command: keep(&encode::command(&command)).map_err(broken)?,
         input_root,
         timeout: run.timeout,
         salt: SANDBOX_SALT.to_owned(),
@@ -347,10 +346,10 @@ pub(super) fn builtin_key(
     builtin: &BuiltinNode,
     input_root: TreeDigest,
     keep: impl Fn(&[u8]) -> Result<Digest, StoreError>,
-) -> Result<Keyed, BuildError> {
-    let salt = builtin_salt(&builtin.name).ok_or_else(|| BuildError::UnknownBuiltin {
-        owner: builtin.owner.to_string(),
-        name: builtin.name.clone(),
+) -> Result<Keyed, Stop> {
+    let salt = builtin_salt(&builtin.name).ok_or_else(|| {
+        let owner = builtin.owner.to_string();
+        broken(BuildError::UnknownBuiltin { owner, name: builtin.name.clone() })
     })?;
     let command = Command {
         arguments: vec![BUILTIN_PROGRAM.to_owned(), builtin.name.clone(), builtin.options.clone()],
@@ -358,7 +357,7 @@ pub(super) fn builtin_key(
         ..Command::default()
     };
     let action = Action {
-        command: keep(&encode::command(&command))?,
+        command: keep(&encode::command(&command)).map_err(broken)?,
         input_root,
         timeout: None,
         salt,
@@ -372,8 +371,8 @@ fn keyed(
     action: Action,
     command: Command,
     keep: impl Fn(&[u8]) -> Result<Digest, StoreError>,
-) -> Result<Keyed, BuildError> {
-    let digest = ActionDigest(keep(&encode::action(&action))?);
+) -> Result<Keyed, Stop> {
+    let digest = ActionDigest(keep(&encode::action(&action)).map_err(broken)?);
     Ok(Keyed { action, command, digest })
 }
 

@@ -185,6 +185,16 @@ enum Lack {
     Broken(Arc<BuildError>),
 }
 
+impl Lack {
+    fn of(stop: Stop) -> Self {
+        match stop {
+            Stop::Broken(error) => Self::Broken(error),
+            // Only what runs fails or is skipped.
+            Stop::Failed(_) | Stop::Skipped => Self::Stuck(Stuck::Waits),
+        }
+    }
+}
+
 impl<E: Into<BuildError>> From<E> for Lack {
     fn from(error: E) -> Self {
         Self::Broken(Arc::new(error.into()))
@@ -249,7 +259,8 @@ impl Surveyor<'_> {
             }
             Node::Run(run) => {
                 let draft = self.place(&run.inputs, &|| run.owner.to_string())?;
-                Ok(self.look_up(id, &run_key(run, draft.digest(function), name)?))
+                let keyed = run_key(run, draft.digest(function), name).map_err(Lack::of)?;
+                Ok(self.look_up(id, &keyed))
             }
             Node::Builtin(builtin) => {
                 let owner = || builtin.owner.to_string();
@@ -259,7 +270,8 @@ impl Surveyor<'_> {
                     };
                 }
                 let draft = self.place(&builtin_entries(builtin), &owner)?;
-                Ok(self.look_up(id, &builtin_key(builtin, draft.digest(function), name)?))
+                let keyed = builtin_key(builtin, draft.digest(function), name);
+                Ok(self.look_up(id, &keyed.map_err(Lack::of)?))
             }
         }
     }
@@ -319,11 +331,12 @@ impl Surveyor<'_> {
         placed.map_err(|unplaced| match unplaced {
             // Something lies below a tree whose listing is not here.
             Unplaced::Missing => {
-                entries.iter().for_each(|(_, artifact)| self.needed[artifact.node] = true);
+                for (_, artifact) in entries {
+                    self.needed[artifact.node] = true;
+                }
                 Lack::Stuck(Stuck::Waits)
             }
-            Unplaced::Stop(Stop::Broken(error)) => Lack::Broken(error),
-            Unplaced::Stop(Stop::Failed(_) | Stop::Skipped) => Lack::Stuck(Stuck::Waits),
+            Unplaced::Stop(stop) => Lack::of(stop),
         })
     }
 
@@ -415,8 +428,7 @@ impl Surveyor<'_> {
         match self.resolve(artifact, &owner) {
             Ok(TreeNode::File { digest, .. }) => Ok(self.store.peek_blob(digest)),
             Ok(TreeNode::Directory(tree)) => Ok(self.store.peek_tree(tree)),
-            Ok(TreeNode::Symlink(_)) => Ok(true),
-            Err(Lack::Stuck(_)) => Ok(true),
+            Ok(TreeNode::Symlink(_)) | Err(Lack::Stuck(_)) => Ok(true),
             Err(Lack::Broken(error)) => Err(error),
         }
     }

@@ -17,6 +17,7 @@ mod loading;
 mod locks;
 mod matrix;
 mod providers;
+mod queries;
 mod rules;
 mod scale;
 mod selects;

@@ -40,7 +40,9 @@ fn render((plan, survey): &(Plan, Survey)) -> String {
             GoalFate::Fails(node) => {
                 format!("fails: {}", plan.graph.node(*node).action_owner().unwrap())
             }
-            other => format!("{other:?}"),
+            known @ (GoalFate::Cached | GoalFate::Runs | GoalFate::MayRun | GoalFate::Excluded) => {
+                format!("{known:?}")
+            }
         };
         writeln!(text, "{}{} {fate}", goal.label, goal.cell).unwrap();
     }
