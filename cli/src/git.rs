@@ -93,9 +93,8 @@ impl Repository {
         Ok(Self { top: PathBuf::from(std::ffi::OsString::from_vec(top)), prefix })
     }
 
-    /// Writes the files that the workspace has in a revision below `scratch`.
-    pub(crate) fn files(&self, revision: &str, scratch: &Path) -> Result<Revision, GitError> {
-        let commit = self.commit(revision)?;
+    /// Writes the files that the workspace has in a commit below `scratch`.
+    pub(crate) fn files(&self, commit: &str, scratch: &Path) -> Result<Revision, GitError> {
         let index = scratch.join("index");
         let with_index = || {
             let mut command = git(&self.top);
@@ -103,7 +102,7 @@ impl Repository {
             command
         };
         let mut read = with_index();
-        read.args(["read-tree", &commit]);
+        read.args(["read-tree", commit]);
         run("read-tree", read)?;
 
         let mut list = with_index();
@@ -126,11 +125,11 @@ impl Repository {
         checkout.stdin(File::open(&wanted).map_err(disk("open", &wanted))?);
         run("checkout-index", checkout)?;
         let workspace = target.join(OsStr::from_bytes(&self.prefix));
-        Ok(Revision { commit, workspace, submodules })
+        Ok(Revision { commit: commit.to_owned(), workspace, submodules })
     }
 
     /// Returns the name of the commit that a revision stands for.
-    fn commit(&self, revision: &str) -> Result<String, GitError> {
+    pub(crate) fn commit(&self, revision: &str) -> Result<String, GitError> {
         let unknown = || {
             let hint = self.hint();
             GitError::NoRevision { revision: revision.to_owned(), hint }

@@ -39,10 +39,11 @@ pub(crate) fn run(settings: &Settings, args: &AffectedArgs) -> Result<ExitCode, 
     let workspace = OpenWorkspace::find(settings)?;
     // Before anything else is looked at: without a base there is no question.
     let repository = Repository::of(&workspace.root)?;
+    let commit = repository.commit(&args.base)?;
     let planned = Planned::new(settings, texts, &args.select)?;
     let patterns = planned.workspace.patterns(texts)?;
     let scratch = planned.store.scratch()?;
-    let revision = repository.files(&args.base, scratch.path())?;
+    let revision = repository.files(&commit, scratch.path())?;
     let head = Side::new(Arc::clone(&planned.plan), &planned.survey(false)?);
     let change = match base(settings, args, &planned, &patterns, &revision) {
         Ok(base) => Change::between(base.as_ref(), &head, &patterns),
@@ -120,8 +121,12 @@ fn base(
     if workspace.config.function != head.workspace.config.function {
         return Err("bld.toml had another digest function".to_owned());
     }
-    let lock = lockfile::read(&workspace.lock_path()).map_err(said)?;
     let requests = workspace.requests().map_err(said)?;
+    // A lock that is not kept in git is the same on both sides.
+    let lock = match lockfile::read(&workspace.lock_path()).map_err(said)? {
+        None => lockfile::read(&head.workspace.lock_path()).map_err(said)?,
+        lock => lock,
+    };
     let lock = lock.unwrap_or_else(|| fetch::Lock::new(workspace.config.function));
     lock.is_current(&requests, workspace.config.function)
         .map_err(|stale| format!("its bld.lock does not meet what it asks for: {stale}"))?;

@@ -130,6 +130,34 @@ fn only_kernels_with_something_to_run_make_shards_if_that_is_asked_for() {
 }
 
 #[test]
+fn real_drivers_are_planned_as_they_are_then_built() {
+    let machine = Machine::drivers_built();
+    let plan = machine.run(&["plan", "//drivers:all"]).expect(0).stdout;
+    assert!(plan.contains("nothing to do"), "{plan}");
+    let shards =
+        machine.run(&["plan", "--shards", "--per", "1", "//drivers:echo"]).expect(0).json();
+    assert_eq!(shards["include"].as_array().unwrap().len(), 3, "one for each kernel");
+
+    let question = "kind('source file', deps(//drivers:echo))";
+    let sources = machine.run(&["query", question]).expect(0).stdout;
+    let source = sources
+        .lines()
+        .find(|path| path.ends_with("/ops.c"))
+        .unwrap_or_else(|| panic!("{sources}"));
+    let text = machine.read(source);
+    machine.write(source, &format!("{text}\n/* another byte */\n"));
+    let plan = machine.run(&["plan", "//drivers:all", "--json"]).expect(0).json();
+    let will_run = plan["summary"]["will_run"].as_u64().unwrap();
+    assert!(will_run > 0 && plan["summary"]["may_run"] == 0, "{plan:#}");
+    assert_eq!(plan["estimate"]["at_least"]["unknown"], 0);
+    assert!(plan["estimate"]["at_least"]["cpu_seconds"].as_f64().unwrap() > 0.0);
+    let keys: BTreeSet<_> =
+        plan["actions"].as_array().unwrap().iter().map(|it| it["key"].to_string()).collect();
+    let built = machine.run(&["build", "//drivers:all", "--json"]).expect(0).json();
+    assert_eq!(summary(&built, "misses"), keys.len() as u64, "equal cells are one action");
+}
+
+#[test]
 fn an_axis_that_nothing_has_is_refused() {
     let machine = boxes();
     let refused = machine.run(&["plan", "--shards", "--by", "kernels", "//..."]).expect(2);
