@@ -40,6 +40,9 @@ fn ask(here: &str, question: &str) -> Result<String, String> {
     let query = Query::parse(question).map_err(|error| error.to_string())?;
     let answer = query.answer(&graph, &|text| atoms.targets(&graph, text));
     let answer = answer.map_err(|error| error.to_string())?;
+    if answer.is_empty() {
+        return Ok("(nothing)".to_owned());
+    }
     Ok(answer.iter().map(|node| graph.node(*node).name.as_str()).collect::<Vec<_>>().join(" "))
 }
 
@@ -84,7 +87,7 @@ fn words_stand_for_targets_and_files() {
             set(//:app :direct)
                 //:app //:direct
             set()
-    
+                (nothing)
         "#]],
     );
     assert_eq!(
@@ -136,11 +139,11 @@ fn functions_walk_the_graph() {
             somepath(//:app, lib/new.c)
                 //:app //:direct //lib:base lib/new.c
             somepath(//lib:base, //:app)
-    
+                (nothing)
             allpaths(//:app, //lib:base)
                 //:app //:direct //lib:base //lib:lib
             allpaths(//:app, //:alone)
-    
+                (nothing)
         "#]],
     );
 }
@@ -167,7 +170,7 @@ fn functions_choose_by_kind_attribute_and_name() {
             kind("source file", deps(//lib:lib))
                 lib/headers lib/lib.c lib/new.c lib/old.c
             kind(^joi$, //...)
-    
+                (nothing)
             filter("/lib:", //...)
                 //lib:base //lib:lib
             filter("[.](c|h)$", deps(//...))
