@@ -5,6 +5,7 @@ mod command;
 mod costs;
 mod error;
 mod exit;
+mod forecast;
 mod git;
 mod grid;
 mod interrupt;

@@ -48,6 +48,9 @@ pub fn estimate(
         estimate.cpu += known.unwrap_or_default();
         costs.insert(action.node, known.unwrap_or_default());
     }
+    if costs.is_empty() {
+        return estimate;
+    }
     let waiting = Waiting::new(plan, &costs);
     estimate.critical = costs.keys().map(|id| waiting.rest[*id]).max().unwrap_or_default();
     estimate.wall = waiting.run(&costs, jobs.max(1));

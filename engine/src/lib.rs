@@ -6,6 +6,7 @@
 mod analyze;
 mod build;
 mod cell;
+mod change;
 mod config;
 mod diagnostic;
 mod estimate;
@@ -34,6 +35,7 @@ pub use build::{
     GoalFate, GoalOutcome, GoalStatus, Ran, Report, Span, Survey, SurveyedAction, survey,
 };
 pub use cell::{Cell, CellPattern, PatternError, ValuePattern};
+pub use change::{Affected, Change, ChangeKind, Side};
 pub use config::{CONFIG_FILE, Config, ConfigError, Mirror};
 pub use diagnostic::{Diagnostic, Place, suggest};
 pub use estimate::{Estimate, estimate};

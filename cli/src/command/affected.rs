@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use engine::{CONFIG_FILE, Cell, Goal, Label, Pattern, Plan, Survey, Targets, signature};
-use model::{Digest, DigestFunction, Node, RelativePath};
+use engine::{
+    Affected, CONFIG_FILE, Cell, Change, ChangeKind, Label, Pattern, Plan, Side, Targets,
+};
 use serde::Serialize;
 
 use crate::error::CliError;
@@ -53,47 +54,6 @@ pub(crate) fn run(settings: &Settings, args: &AffectedArgs) -> Result<ExitCode, 
     drop(scratch);
     planned.close(settings)?;
     Ok(exit::SUCCESS)
-}
-
-/// One of the two states that are compared.
-struct Side {
-    plan: Arc<Plan>,
-    signatures: Vec<Digest>,
-    identities: Vec<Option<Digest>>,
-}
-
-impl Side {
-    fn new(plan: Arc<Plan>, survey: &Survey) -> Self {
-        let source = |path: &RelativePath| content(survey.sources.get(path));
-        let signatures = signature::signatures(&plan, source);
-        let key = |node| survey.action(node)?.key;
-        let identities = signature::identities(&plan, key, source);
-        Self { plan, signatures, identities }
-    }
-
-    fn goals(&self) -> BTreeMap<(&Label, &Cell), &Goal> {
-        let built = self.plan.goals.iter().filter(|goal| !goal.excluded);
-        built.map(|goal| ((&goal.label, &goal.cell), goal)).collect()
-    }
-
-    fn signature(&self, goal: &Goal) -> Option<Digest> {
-        signature::of_goal(goal, |node| Some(self.signatures[node]))
-    }
-
-    fn identity(&self, goal: &Goal) -> Option<Digest> {
-        signature::of_goal(goal, |node| self.identities[node])
-    }
-}
-
-/// Returns a digest of what a source holds; one that no goal needs holds nothing.
-fn content(node: Option<&Node>) -> Digest {
-    let text = match node {
-        Some(Node::File { digest, executable }) => format!("file {digest} {executable}"),
-        Some(Node::Directory(tree)) => format!("folder {}", tree.0),
-        Some(Node::Symlink(target)) => format!("link {target}"),
-        None => String::new(),
-    };
-    Digest::of(DigestFunction::Blake3, text.as_bytes())
 }
 
 /// Plans the base. `None` if there was no workspace; an error says why it cannot be planned.
@@ -151,76 +111,6 @@ fn base(
     Ok(Some(Side::new(Arc::new(plan), &survey)))
 }
 
-/// What differs.
-struct Change {
-    affected: Vec<Affected>,
-    removed: Vec<(Label, Cell)>,
-    /// Why the base cannot be planned, if so: then everything counts as affected.
-    unknown: Option<String>,
-}
-
-/// Something that differs.
-struct Affected {
-    label: Label,
-    cell: Cell,
-    kind: Kind,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Added,
-    Changed,
-    /// Something that it is made from differs; whether that changes what it reads is not known before that is built.
-    Perhaps,
-}
-
-impl Change {
-    /// Everything, because nothing is known.
-    fn unknown(head: &Side, reason: String) -> Self {
-        let all = head.goals().into_keys().map(|(label, cell)| Affected {
-            label: label.clone(),
-            cell: cell.clone(),
-            kind: Kind::Perhaps,
-        });
-        Self { affected: all.collect(), removed: Vec::new(), unknown: Some(reason) }
-    }
-
-    fn between(base: Option<&Side>, head: &Side, patterns: &[Pattern]) -> Self {
-        let before = base.map(Side::goals).unwrap_or_default();
-        let after = head.goals();
-        let mut affected = Vec::new();
-        for (name @ (label, cell), goal) in &after {
-            let kind = match (base, before.get(name)) {
-                (Some(base), Some(old)) => compare(base, old, head, goal),
-                _ => Some(Kind::Added),
-            };
-            if let Some(kind) = kind {
-                affected.push(Affected { label: (*label).clone(), cell: (*cell).clone(), kind });
-            }
-        }
-        let asked = |(label, cell): &(&Label, &Cell)| {
-            patterns.iter().any(|it| it.targets.covers(label) && it.cells.matches(cell))
-        };
-        let removed = before.keys().filter(|name| !after.contains_key(*name) && asked(name));
-        let removed = removed.map(|(label, cell)| ((*label).clone(), (*cell).clone()));
-        Self { affected, removed: removed.collect(), unknown: None }
-    }
-
-    fn count(&self, kind: Kind) -> u64 {
-        self.affected.iter().filter(|it| it.kind == kind).count() as u64
-    }
-}
-
-fn compare(base: &Side, old: &Goal, head: &Side, new: &Goal) -> Option<Kind> {
-    if base.signature(old) == head.signature(new) {
-        return None;
-    }
-    match (base.identity(old), head.identity(new)) {
-        (Some(old), Some(new)) => (old != new).then_some(Kind::Changed),
-        _ => Some(Kind::Perhaps),
-    }
-}
-
 #[derive(Serialize)]
 struct Answer<'a> {
     base: &'a str,
@@ -256,12 +146,12 @@ fn answer(
     });
     if settings.json {
         let affected = |it: &'_ Affected| -> (String, &'static str, bool) {
-            let change = if it.kind == Kind::Added { "added" } else { "changed" };
-            (it.label.to_string(), change, it.kind == Kind::Perhaps)
+            let change = if it.kind == ChangeKind::Added { "added" } else { "changed" };
+            (it.label.to_string(), change, it.kind == ChangeKind::Perhaps)
         };
         say_serialized(&Answer {
             base: &revision.commit,
-            superset: change.count(Kind::Perhaps) > 0,
+            superset: change.count(ChangeKind::Perhaps) > 0,
             affected: change
                 .affected
                 .iter()
@@ -289,8 +179,8 @@ fn answer(
     if change.removed.len() > REMOVED_SHOWN {
         tell(&format!("and {} more removed", change.removed.len() - REMOVED_SHOWN));
     }
-    let (added, changed) = (change.count(Kind::Added), change.count(Kind::Changed));
-    let perhaps = change.count(Kind::Perhaps);
+    let (added, changed) = (change.count(ChangeKind::Added), change.count(ChangeKind::Changed));
+    let perhaps = change.count(ChangeKind::Perhaps);
     tell(&format!(
         "{} affected: {added} added, {changed} changed, {perhaps} perhaps; {} removed",
         count(change.affected.len() as u64, "cell"),

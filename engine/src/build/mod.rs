@@ -1,6 +1,7 @@
 //! Building: each node once, as soon as what it reads is there; only what nobody ever ran is run.
 
 mod action;
+mod fate;
 mod inputs;
 mod report;
 mod survey;
@@ -18,8 +19,9 @@ use store::{DraftError, LocalStore, StoreError, TreeSource};
 use tokio::sync::{OnceCell, Semaphore};
 use tokio::task::JoinSet;
 
+pub use fate::{ActionFate, Asked, GoalFate, Survey, SurveyedAction};
 pub use report::{Counts, Failure, FailureKind, GoalOutcome, GoalStatus, Ran, Report, Span};
-pub use survey::{ActionFate, Asked, GoalFate, Survey, SurveyedAction, survey};
+pub use survey::survey;
 
 use crate::analyze::Plan;
 use crate::graph::{Artifact, Node, NodeId, Owner};

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use regex::Regex;
 use serde_json::Value as Json;
 
+use super::expression::{Atom, Expression, Operation};
 use super::graph::QueryGraph;
-use super::parse::{Atom, Expression, Operation, mistake};
+use super::token::mistake;
 use crate::diagnostic::{Diagnostic, suggest};
 
 type Set = BTreeSet<usize>;

@@ -4,8 +4,10 @@
 
 mod atoms;
 mod eval;
+mod expression;
 mod graph;
 mod parse;
+mod token;
 
 use std::collections::BTreeSet;
 
@@ -13,7 +15,7 @@ pub use atoms::Atoms;
 pub use graph::{QueryGraph, QueryNode};
 
 use crate::diagnostic::Diagnostic;
-use parse::Expression;
+use expression::Expression;
 
 /// A question, parsed.
 #[derive(Debug)]

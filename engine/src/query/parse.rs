@@ -2,7 +2,9 @@
 
 use regex::Regex;
 
-use crate::diagnostic::{Diagnostic, Place, suggest};
+use super::expression::{Atom, Expression, Operation};
+use super::token::{Span, Spanned, Token, mistake, tokens};
+use crate::diagnostic::{Diagnostic, suggest};
 
 /// How long a question may be: lists of labels that programs put together, not data.
 const TEXT_BYTES_MAX: usize = 1 << 20;
@@ -21,118 +23,6 @@ const FUNCTIONS: [(&str, &str); 8] = [
     ("filter", "filter(regex, x)"),
     ("set", "set(label label …)"),
 ];
-
-/// Where in the text something stands: bytes from, to.
-pub(super) type Span = (usize, usize);
-
-/// A label, pattern or path.
-#[derive(Debug)]
-pub(super) struct Atom {
-    pub(super) text: String,
-    pub(super) span: Span,
-}
-
-/// What is asked.
-#[derive(Debug)]
-pub(super) enum Expression {
-    Atom(Atom),
-    Set(Vec<Atom>),
-    Deps {
-        of: Box<Expression>,
-        depth: Option<usize>,
-    },
-    ReverseDeps {
-        universe: Box<Expression>,
-        of: Box<Expression>,
-        depth: Option<usize>,
-    },
-    SomePath {
-        from: Box<Expression>,
-        to: Box<Expression>,
-    },
-    AllPaths {
-        from: Box<Expression>,
-        to: Box<Expression>,
-    },
-    Kind {
-        regex: Regex,
-        of: Box<Expression>,
-    },
-    Attr {
-        name: String,
-        span: Span,
-        regex: Regex,
-        of: Box<Expression>,
-    },
-    Filter {
-        regex: Regex,
-        of: Box<Expression>,
-    },
-    /// Operations from left to right: none binds tighter.
-    Chain {
-        first: Box<Expression>,
-        rest: Vec<(Operation, Expression)>,
-    },
-}
-
-/// What is done with two sets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Operation {
-    Union,
-    Intersect,
-    Except,
-}
-
-impl Operation {
-    fn of(word: &str) -> Option<Self> {
-        match word {
-            "union" | "+" => Some(Self::Union),
-            "intersect" | "^" => Some(Self::Intersect),
-            "except" | "-" => Some(Self::Except),
-            _ => None,
-        }
-    }
-}
-
-impl Expression {
-    pub(super) fn atoms<'a>(&'a self, found: &mut Vec<&'a str>) {
-        match self {
-            Self::Atom(atom) => found.push(&atom.text),
-            Self::Set(atoms) => found.extend(atoms.iter().map(|atom| atom.text.as_str())),
-            Self::Deps { of, .. }
-            | Self::Kind { of, .. }
-            | Self::Attr { of, .. }
-            | Self::Filter { of, .. } => of.atoms(found),
-            Self::ReverseDeps { universe: left, of: right, .. }
-            | Self::SomePath { from: left, to: right }
-            | Self::AllPaths { from: left, to: right } => {
-                left.atoms(found);
-                right.atoms(found);
-            }
-            Self::Chain { first, rest } => {
-                first.atoms(found);
-                for (_, expression) in rest {
-                    expression.atoms(found);
-                }
-            }
-        }
-    }
-}
-
-/// Returns a mistake at a place in a question.
-pub(super) fn mistake(text: &str, span: Span, why: impl Into<String>) -> Diagnostic {
-    let (from, to) = (span.0.min(text.len()), span.1.min(text.len()));
-    let begin = text[..from].rfind('\n').map_or(0, |at| at + 1);
-    let end = text[from..].find('\n').map_or(text.len(), |at| from + at);
-    let place = Place {
-        file: "query".to_owned(),
-        line: text[..from].matches('\n').count() + 1,
-        column: text[begin..from].chars().count() + 1,
-        text: text[begin..end].to_owned(),
-        width: text[from..to.min(end).max(from)].chars().count().max(1),
-    };
-    Diagnostic::at(&place, why)
-}
 
 /// Parses a question.
 pub(super) fn parse(text: &str) -> Result<Expression, Diagnostic> {
@@ -153,71 +43,6 @@ pub(super) fn parse(text: &str) -> Result<Expression, Diagnostic> {
             Err(mistake(text, span, why))
         }
     }
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Token {
-    Open,
-    Close,
-    Comma,
-    Word(String),
-    /// A word in quotes: never a function or an operation.
-    Quoted(String),
-}
-
-struct Spanned {
-    token: Token,
-    span: Span,
-}
-
-impl Spanned {
-    fn shown(&self) -> &str {
-        match &self.token {
-            Token::Open => "(",
-            Token::Close => ")",
-            Token::Comma => ",",
-            Token::Word(word) | Token::Quoted(word) => word,
-        }
-    }
-}
-
-fn tokens(text: &str) -> Result<Vec<Spanned>, Diagnostic> {
-    let mut tokens = Vec::new();
-    let mut rest = text.char_indices().peekable();
-    while let Some((from, character)) = rest.next() {
-        let token = match character {
-            ' ' | '\t' | '\n' | '\r' => continue,
-            '(' => Token::Open,
-            ')' => Token::Close,
-            ',' => Token::Comma,
-            '"' | '\'' => {
-                let end = text[from + 1..].find(character);
-                let Some(end) = end.map(|end| from + 1 + end) else {
-                    return Err(mistake(text, (from, from + 1), "this quotation has no end"));
-                };
-                while rest.next_if(|(at, _)| *at <= end).is_some() {}
-                Token::Quoted(text[from + 1..end].to_owned())
-            }
-            _ => {
-                // Between braces, anything up to their end is part of the word: `{axis=a,axis=~(b|c)}`.
-                let mut braces = character == '{';
-                let mut end = from + character.len_utf8();
-                while let Some((at, character)) = rest.next_if(|(_, it)| braces || !ends_word(*it))
-                {
-                    braces = if braces { character != '}' } else { character == '{' };
-                    end = at + character.len_utf8();
-                }
-                Token::Word(text[from..end].to_owned())
-            }
-        };
-        let to = rest.peek().map_or(text.len(), |(at, _)| *at);
-        tokens.push(Spanned { token, span: (from, to) });
-    }
-    Ok(tokens)
-}
-
-fn ends_word(character: char) -> bool {
-    character.is_whitespace() || "(),\"'".contains(character)
 }
 
 struct Parser<'a> {
