@@ -59,7 +59,7 @@ mod tests {
     fn owner(name: &str, cell: &str) -> Owner {
         let label = Label::parse(name, &model::RelativePath::root()).unwrap();
         let cell = Cell(BTreeMap::from([("n".to_owned(), cell.to_owned())]));
-        Owner { label, cell, role: "role".to_owned() }
+        Owner { label, cell: cell.into(), role: "role".to_owned() }
     }
 
     #[test]

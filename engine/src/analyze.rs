@@ -112,7 +112,7 @@ pub struct Goal {
     /// The target.
     pub label: Label,
     /// The cell.
-    pub cell: Cell,
+    pub cell: Arc<Cell>,
     /// Whether the target's `exclude` names this cell: then it is not built.
     pub excluded: bool,
     /// What it makes: path below its package's folder in `bld-out`, and artifact.
@@ -210,7 +210,7 @@ impl Analyzer<'_, '_> {
     fn add_goals(
         &self,
         pattern: &Pattern,
-        goals: &mut BTreeMap<Label, BTreeMap<Cell, Goal>>,
+        goals: &mut BTreeMap<Label, BTreeMap<Arc<Cell>, Goal>>,
     ) -> Result<(), Diagnostic> {
         let mut targets = self.loader.targets(&pattern.targets)?;
         let chosen_axes: Vec<&String> = pattern.cells.axes().collect();
@@ -230,7 +230,7 @@ impl Analyzer<'_, '_> {
             let goals = goals.entry(target.label.clone()).or_default();
             for cell in cells_among(&axes, |_| Wanted::Matching(&pattern.cells)) {
                 matched = true;
-                if let Entry::Vacant(vacant) = goals.entry(cell) {
+                if let Entry::Vacant(vacant) = goals.entry(Arc::new(cell)) {
                     let goal = self.goal(&target, vacant.key())?;
                     vacant.insert(goal);
                 }
@@ -242,11 +242,11 @@ impl Analyzer<'_, '_> {
         Err(Diagnostic::new(format!("no cell of {} matches {}", pattern.targets, pattern.cells)))
     }
 
-    fn goal(&self, target: &Target, cell: &Cell) -> Result<Goal, Diagnostic> {
+    fn goal(&self, target: &Target, cell: &Arc<Cell>) -> Result<Goal, Diagnostic> {
         let excluded = is_excluded(target, cell);
         let mut goal = Goal {
             label: target.label.clone(),
-            cell: cell.clone(),
+            cell: Arc::clone(cell),
             excluded,
             outputs: Vec::new(),
             failure_log: None,
@@ -308,7 +308,7 @@ impl Analyzer<'_, '_> {
         if !source.matrix.is_empty() {
             return Err(refuse(format!("{label} has a matrix itself")));
         }
-        let dep = self.analyze(&source, &Cell::default())?;
+        let dep = self.analyze(&source, &Arc::default())?;
         let info = dep.provider_named(AXIS_INFO);
         let info = info.ok_or_else(|| refuse(format!("{label} does not provide {AXIS_INFO}")))?;
         let Some(Data::List(values)) = info.field("values") else {
@@ -323,7 +323,7 @@ impl Analyzer<'_, '_> {
     }
 
     /// Returns a target analysed in a cell; each pair only once.
-    fn analyze(&self, target: &Target, cell: &Cell) -> Result<Arc<Dep>, Diagnostic> {
+    fn analyze(&self, target: &Target, cell: &Arc<Cell>) -> Result<Arc<Dep>, Diagnostic> {
         let key = format!("{}{cell}", target.label);
         if let Some(known) = self.done.borrow().get(&key) {
             return Ok(Arc::clone(known));
@@ -354,7 +354,7 @@ impl Analyzer<'_, '_> {
         Ok(())
     }
 
-    fn analyze_new(&self, target: &Target, cell: &Cell) -> Result<Dep, Diagnostic> {
+    fn analyze_new(&self, target: &Target, cell: &Arc<Cell>) -> Result<Dep, Diagnostic> {
         let mut attrs = Vec::new();
         for (name, attr) in &target.rule.schema {
             let value = self
@@ -364,14 +364,15 @@ impl Analyzer<'_, '_> {
         }
         let context = Context {
             label: target.label.clone(),
-            cell: cell.clone(),
+            cell: Arc::clone(cell),
             attrs,
             locked: self.locked_members(target)?,
             settings: self.settings.clone(),
         };
-        let owner = Owner { label: target.label.clone(), cell: cell.clone(), role: String::new() };
+        let owner =
+            Owner { label: target.label.clone(), cell: Arc::clone(cell), role: String::new() };
         let instances = self.call(target, &context, owner)?;
-        let dep = Dep { label: target.label.clone(), cell: cell.clone(), instances };
+        let dep = Dep { label: target.label.clone(), cell: Arc::clone(cell), instances };
         outputs_of(&dep).map_err(|why| {
             Diagnostic::at(&target.place, format!("what {} makes: {why}", target.label))
         })?;
@@ -604,7 +605,7 @@ impl Analyzer<'_, '_> {
         }
         let mut deps = Vec::new();
         for cell in cells {
-            let dep = self.analyze(&target, &cell)?;
+            let dep = self.analyze(&target, &Arc::new(cell))?;
             if let Some(lacking) =
                 providers.iter().find(|provider| dep.provider(provider).is_none())
             {

@@ -30,7 +30,7 @@ impl Side {
 
     fn goals(&self) -> BTreeMap<(&Label, &Cell), &Goal> {
         let built = self.plan.goals.iter().filter(|goal| !goal.excluded);
-        built.map(|goal| ((&goal.label, &goal.cell), goal)).collect()
+        built.map(|goal| ((&goal.label, &*goal.cell), goal)).collect()
     }
 
     fn signature(&self, goal: &Goal) -> Option<Digest> {

@@ -80,8 +80,8 @@ pub struct TreeNode {
 pub struct Owner {
     /// The target.
     pub label: Label,
-    /// Its cell.
-    pub cell: Cell,
+    /// Its cell; shared by all of its actions and the goal, for there may be forty thousand.
+    pub cell: Arc<Cell>,
     /// Which of its actions.
     pub role: String,
 }
