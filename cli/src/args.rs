@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use crate::command::{
-    build, builds, cache, clean, completions, diff, failures, lock, log, test, why,
+    affected, build, builds, cache, clean, completions, diff, failures, lock, log, plan, query,
+    test, why,
 };
 use crate::size::ByteSize;
 
@@ -53,6 +54,12 @@ pub(crate) enum Command {
     Test(test::TestArgs),
     /// Pin the outside world: resolve and download what the workspace asks for
     Lock(lock::LockArgs),
+    /// Say what a build would run, before anything runs; or divide it among CI runners
+    Plan(plan::PlanArgs),
+    /// Ask what depends on what
+    Query(query::QueryArgs),
+    /// List what a git change affects
+    Affected(affected::AffectedArgs),
     /// Show what the last run of a target's actions wrote
     Log(log::LogArgs),
     /// Say why a target's actions ran

@@ -59,6 +59,10 @@ pub(crate) enum CliError {
         "there is no test in {0}: tests are targets of rules with `test = True`, such as `test` of @rules//test.bzl"
     )]
     NoTests(String),
+    #[error("no target among these has the axis `{axis}`, whose values --by divides{suggestion}")]
+    NoAxis { axis: String, suggestion: String },
+    #[error("cannot tell what has changed")]
+    Git(#[from] crate::git::GitError),
     #[error("interrupted")]
     Interrupted,
 }
@@ -90,10 +94,13 @@ impl CliError {
             | Self::NoHistory(_)
             | Self::NoBuild { .. }
             | Self::TwoAnswers
-            | Self::NoTests(_) => exit::USER_ERROR,
+            | Self::NoTests(_)
+            | Self::NoAxis { .. } => exit::USER_ERROR,
             Self::Fetch(error) if !error.is_transient() => exit::USER_ERROR,
             Self::Build(error) if is_mistake(error) => exit::USER_ERROR,
-            Self::Fetch(_)
+            Self::Git(error) if error.is_mistake() => exit::USER_ERROR,
+            Self::Git(_)
+            | Self::Fetch(_)
             | Self::Build(_)
             | Self::Disk { .. }
             | Self::Files(_)

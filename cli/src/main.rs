@@ -4,8 +4,11 @@ mod answer;
 mod args;
 mod clock;
 mod command;
+mod costs;
 mod error;
 mod exit;
+mod forecast;
+mod git;
 mod grid;
 mod history;
 mod interrupt;
@@ -31,7 +34,8 @@ use clap::Parser as _;
 
 use args::{Args, Command};
 use command::{
-    build, builds, cache, clean, completions, diff, doctor, failures, lock, log, test, why,
+    affected, build, builds, cache, clean, completions, diff, doctor, failures, lock, log, plan,
+    query, test, why,
 };
 use error::CliError;
 use settings::Settings;
@@ -61,7 +65,10 @@ fn run(args: Args) -> Result<std::process::ExitCode, CliError> {
         Command::Failures(args) => failures::run(&settings, &args),
         Command::Test(args) => test::run(&settings, &args),
         Command::Lock(args) => lock::run(&settings, &args),
+        Command::Affected(args) => affected::run(&settings, &args),
         Command::Log(args) => log::run(&settings, &args),
+        Command::Query(args) => query::run(&settings, &args),
+        Command::Plan(args) => plan::run(&settings, &args),
         Command::Cache(command) => cache::run(&settings, &command),
         Command::Doctor => doctor::run(&settings),
         Command::Clean(args) => clean::run(&settings, &args),

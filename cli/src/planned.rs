@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use engine::{
-    Build, BuildOptions, LockRequest, LockedMember, Part, Pattern, Plan, Report, TestOptions,
+    Build, BuildOptions, LockRequest, LockedMember, Part, Pattern, Plan, Report, Survey,
+    TestOptions,
 };
 use executor::{Limits, LocalExecutor, Rung};
 use fetch::Lock;
@@ -198,6 +199,12 @@ impl Planned {
         self.drive(build.run())?.map_err(CliError::Build)
     }
 
+    /// Says what a build of the plan would find, run and wait for. Nothing is run.
+    pub(crate) fn survey(&self, retry_failed: bool) -> Result<Survey, CliError> {
+        engine::survey(&self.store, &self.workspace.files, &self.plan, retry_failed)
+            .map_err(CliError::Build)
+    }
+
     /// Returns what the work comes to, unless a signal comes first.
     fn drive<T>(&self, work: impl Future<Output = T>) -> Result<T, CliError> {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
@@ -275,7 +282,7 @@ fn options(args: &ExecuteArgs, tests: TestOptions, rung: Rung) -> BuildOptions {
         ..Limits::default()
     };
     BuildOptions {
-        jobs: args.jobs.map_or_else(cores, usize::from),
+        jobs: jobs(args.jobs),
         fail_fast: args.fail_fast && !args.keep_going,
         // How an action fails in a sandbox says nothing of how it does without.
         retry_failed: args.retry_failed || rung == Rung::Bare,
@@ -284,7 +291,7 @@ fn options(args: &ExecuteArgs, tests: TestOptions, rung: Rung) -> BuildOptions {
     }
 }
 
-fn chosen_settings(
+pub(crate) fn chosen_settings(
     workspace: &OpenWorkspace,
     args: &SelectArgs,
 ) -> Result<BTreeMap<String, String>, CliError> {
@@ -295,6 +302,11 @@ fn chosen_settings(
         chosen.push((name.to_owned(), value.to_owned()));
     }
     Ok(workspace.config.choose(&chosen)?)
+}
+
+/// Returns how many actions run at once.
+pub(crate) fn jobs(asked: Option<u16>) -> usize {
+    asked.map_or_else(cores, usize::from)
 }
 
 fn cores() -> usize {

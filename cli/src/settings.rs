@@ -10,7 +10,7 @@ use crate::args::Args;
 use crate::error::CliError;
 
 /// What every command needs to know.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Settings {
     /// Where to work: absolute.
     pub(crate) directory: PathBuf,

@@ -22,6 +22,19 @@ pub(crate) fn say_json(value: &serde_json::Value) {
     say(&format!("{value:#}"));
 }
 
+/// Prints an answer in JSON, part by part: it may be long.
+pub(crate) fn say_serialized(value: &impl serde::Serialize) {
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    // As with `say`: who has seen enough stops reading.
+    let _ = serde_json::to_writer_pretty(&mut out, value);
+    let _ = writeln!(out);
+}
+
+/// Prints an answer in JSON in one line.
+pub(crate) fn say_line_json(value: &impl serde::Serialize) {
+    say(&serde_json::to_string(value).expect("an answer has only texts as keys"));
+}
+
 /// Prints what stopped a command: the error, and what is behind it.
 pub(crate) fn report(error: &CliError, json: bool) {
     if json {

@@ -113,7 +113,7 @@ pub struct Goal {
     /// The target.
     pub label: Label,
     /// The cell.
-    pub cell: Cell,
+    pub cell: Arc<Cell>,
     /// Whether the target's `exclude` names this cell: then it is not built.
     pub excluded: bool,
     /// Whether the target's `xfail` names this cell: then it must fail.
@@ -231,7 +231,7 @@ fn plan(
 }
 
 /// Calls `work` where the stack is large enough, whoever asks for it.
-fn with_stack<T: Send, E: From<Diagnostic> + Send>(
+pub(crate) fn with_stack<T: Send, E: From<Diagnostic> + Send>(
     work: impl FnOnce() -> Result<T, E> + Send,
 ) -> Result<T, E> {
     std::thread::scope(|scope| {
@@ -273,7 +273,7 @@ impl Analyzer<'_, '_> {
     fn add_goals(
         &self,
         pattern: &Pattern,
-        goals: &mut BTreeMap<Label, BTreeMap<Cell, Goal>>,
+        goals: &mut BTreeMap<Label, BTreeMap<Arc<Cell>, Goal>>,
     ) -> Result<(), Diagnostic> {
         let mut targets = self.loader.targets(&pattern.targets)?;
         let chosen_axes: Vec<&String> = pattern.cells.axes().collect();
@@ -293,7 +293,7 @@ impl Analyzer<'_, '_> {
             let goals = goals.entry(target.label.clone()).or_default();
             for cell in cells_among(&axes, |_| Wanted::Matching(&pattern.cells)) {
                 matched = true;
-                if let Entry::Vacant(vacant) = goals.entry(cell) {
+                if let Entry::Vacant(vacant) = goals.entry(Arc::new(cell)) {
                     let goal = self.goal(&target, vacant.key())?;
                     vacant.insert(goal);
                 }
@@ -305,11 +305,11 @@ impl Analyzer<'_, '_> {
         Err(Diagnostic::new(format!("no cell of {} matches {}", pattern.targets, pattern.cells)))
     }
 
-    fn goal(&self, target: &Target, cell: &Cell) -> Result<Goal, Diagnostic> {
+    fn goal(&self, target: &Target, cell: &Arc<Cell>) -> Result<Goal, Diagnostic> {
         let excluded = is_excluded(target, cell);
         let mut goal = Goal {
             label: target.label.clone(),
-            cell: cell.clone(),
+            cell: Arc::clone(cell),
             excluded,
             xfail: target.xfail.iter().any(|pattern| pattern.matches(cell)),
             unavailable: None,
@@ -406,7 +406,7 @@ impl Analyzer<'_, '_> {
         if !source.matrix.is_empty() {
             return Err(refuse(format!("{label} has a matrix itself")));
         }
-        let dep = self.analyze(&source, &Cell::default())?;
+        let dep = self.analyze(&source, &Arc::default())?;
         if let Some(reason) = dep.unavailable() {
             return Err(refuse(format!("{label} is unavailable: {reason}")));
         }
@@ -424,7 +424,7 @@ impl Analyzer<'_, '_> {
     }
 
     /// Returns a target analysed in a cell; each pair only once.
-    fn analyze(&self, target: &Target, cell: &Cell) -> Result<Arc<Dep>, Diagnostic> {
+    fn analyze(&self, target: &Target, cell: &Arc<Cell>) -> Result<Arc<Dep>, Diagnostic> {
         let key = format!("{}{cell}", target.label);
         if let Some(known) = self.done.borrow().get(&key) {
             return Ok(Arc::clone(known));
@@ -455,7 +455,7 @@ impl Analyzer<'_, '_> {
         Ok(())
     }
 
-    fn analyze_new(&self, target: &Target, cell: &Cell) -> Result<Dep, Diagnostic> {
+    fn analyze_new(&self, target: &Target, cell: &Arc<Cell>) -> Result<Dep, Diagnostic> {
         let mut attrs = Vec::new();
         for (name, attr) in &target.rule.schema {
             let value = self
@@ -468,14 +468,15 @@ impl Analyzer<'_, '_> {
         }
         let context = Context {
             label: target.label.clone(),
-            cell: cell.clone(),
+            cell: Arc::clone(cell),
             attrs,
             locked: self.locked_members(target)?,
             settings: self.settings.clone(),
         };
-        let owner = Owner { label: target.label.clone(), cell: cell.clone(), role: String::new() };
+        let owner =
+            Owner { label: target.label.clone(), cell: Arc::clone(cell), role: String::new() };
         let instances = self.call(target, &context, owner)?;
-        let dep = Dep { label: target.label.clone(), cell: cell.clone(), instances };
+        let dep = Dep { label: target.label.clone(), cell: Arc::clone(cell), instances };
         outputs_of(&dep).map_err(|why| {
             Diagnostic::at(&target.place, format!("what {} makes: {why}", target.label))
         })?;
@@ -716,7 +717,7 @@ impl Analyzer<'_, '_> {
         let mut deps = Vec::new();
         let mut lacking = Vec::new();
         for cell in cells {
-            let dep = self.analyze(&target, &cell)?;
+            let dep = self.analyze(&target, &Arc::new(cell))?;
             if dep.unavailable().is_some() {
                 lacking.push(dep);
                 continue;
@@ -779,8 +780,12 @@ fn unavailable_in(value: &Data) -> Option<&Arc<Dep>> {
 }
 
 /// Returns a target that cannot be had because one that it needs cannot.
-fn unavailable_like(lacking: &Dep, target: &Target, cell: &Cell) -> Dep {
-    Dep { label: target.label.clone(), cell: cell.clone(), instances: lacking.instances.clone() }
+fn unavailable_like(lacking: &Dep, target: &Target, cell: &Arc<Cell>) -> Dep {
+    Dep {
+        label: target.label.clone(),
+        cell: Arc::clone(cell),
+        instances: lacking.instances.clone(),
+    }
 }
 
 fn is_excluded(target: &Target, cell: &Cell) -> bool {

@@ -74,6 +74,15 @@ impl CellPattern {
         self.0.contains_key(axis)
     }
 
+    /// Returns this choice with one value on an axis, whatever it said about that axis.
+    #[must_use]
+    pub fn with(&self, axis: &str, value: &str) -> Self {
+        let mut chosen = self.0.clone();
+        let only = ValuePattern { text: value.to_owned(), regex: None };
+        chosen.insert(axis.to_owned(), only);
+        Self(chosen)
+    }
+
     /// Returns the axes that this says something about.
     pub fn axes(&self) -> impl Iterator<Item = &String> {
         self.0.keys()

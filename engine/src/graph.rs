@@ -47,7 +47,7 @@ pub enum Node {
 }
 
 impl Node {
-    /// Returns what this is made of.
+    /// Returns what this is made of, in order; what is used twice is there twice.
     pub fn needs(&self) -> Box<dyn Iterator<Item = &Artifact> + '_> {
         match self {
             Self::Source(_) | Self::Locked(_) | Self::Write { .. } => Box::new(std::iter::empty()),
@@ -56,9 +56,7 @@ impl Node {
             Self::Builtin(builtin) => Box::new(builtin.inputs.iter()),
         }
     }
-}
 
-impl Node {
     /// Like [`Node::needs`], to number nodes anew.
     pub(crate) fn needs_mut(&mut self) -> Box<dyn Iterator<Item = &mut Artifact> + '_> {
         match self {
@@ -66,6 +64,15 @@ impl Node {
             Self::Tree(tree) => Box::new(tree.entries.iter_mut().map(|(_, artifact)| artifact)),
             Self::Run(run) => Box::new(run.inputs.iter_mut().map(|(_, artifact)| artifact)),
             Self::Builtin(builtin) => Box::new(builtin.inputs.iter_mut()),
+        }
+    }
+
+    /// Returns whose action this is; `None` if it is not an action.
+    pub fn action_owner(&self) -> Option<&Owner> {
+        match self {
+            Self::Source(_) | Self::Locked(_) | Self::Write { .. } | Self::Tree(_) => None,
+            Self::Run(run) => Some(&run.owner),
+            Self::Builtin(builtin) => Some(&builtin.owner),
         }
     }
 }
@@ -84,8 +91,8 @@ pub struct TreeNode {
 pub struct Owner {
     /// The target.
     pub label: Label,
-    /// Its cell.
-    pub cell: Cell,
+    /// Its cell; shared by all of its actions and the goal, for there may be forty thousand.
+    pub cell: Arc<Cell>,
     /// Which of its actions.
     pub role: String,
 }
@@ -216,6 +223,26 @@ impl Graph {
         if !self.rules.contains_key(label) {
             self.rules.insert(label.clone(), rule.to_owned());
         }
+    }
+
+    /// Returns the nodes that these artifacts come from when trees are seen through: actions, sources, locked trees
+    /// and written files.
+    pub fn makers<'a>(
+        &self,
+        artifacts: impl IntoIterator<Item = &'a Artifact>,
+    ) -> BTreeSet<NodeId> {
+        let mut found = BTreeSet::new();
+        let mut seen = BTreeSet::new();
+        let mut pending: Vec<NodeId> = artifacts.into_iter().map(|it| it.node).collect();
+        while let Some(id) = pending.pop() {
+            let node = self.node(id);
+            if !matches!(node, Node::Tree(_)) {
+                found.insert(id);
+            } else if seen.insert(id) {
+                pending.extend(node.needs().map(|it| it.node));
+            }
+        }
+        found
     }
 
     pub(crate) fn add(&mut self, node: Node) -> Artifact {

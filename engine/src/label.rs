@@ -114,6 +114,21 @@ pub enum Targets {
     Below(RelativePath),
 }
 
+impl Targets {
+    /// Returns whether the target of that label is among these, unless it is tagged `manual`.
+    pub fn covers(&self, label: &Label) -> bool {
+        match self {
+            Self::One(one) => one == label,
+            Self::Package(package) => *package == label.package,
+            Self::Below(folder) => {
+                folder.is_root()
+                    || *folder == label.package
+                    || label.package.strip_prefix(folder).is_some()
+            }
+        }
+    }
+}
+
 impl fmt::Display for Targets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

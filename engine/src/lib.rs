@@ -9,9 +9,11 @@ mod cell;
 mod config;
 mod diagnostic;
 mod disk;
+mod estimate;
 mod files;
 mod glob;
 mod graph;
+mod impact;
 mod label;
 #[expect(
     unsafe_code,
@@ -23,28 +25,37 @@ mod label;
 mod lang;
 mod load;
 mod origin;
+pub mod query;
 mod receipt;
+mod shard;
 mod shelf;
+pub mod signature;
 mod snapshot;
 mod source;
+mod targets;
 mod timeline;
 mod why;
 
 pub use analyze::{Goal, LockRequest, LockedMember, Plan, TestResults};
 pub use build::{
-    Attempt, Build, BuildError, BuildOptions, Counts, Events, Failure, FailureKind, GoalOutcome,
-    GoalStatus, Ran, Report, Span, TestOptions, Tested, Verdict,
+    ActionFate, Asked, Attempt, Build, BuildError, BuildOptions, Counts, Events, Failure,
+    FailureKind, GoalFate, GoalOutcome, GoalStatus, Ran, Report, Span, Survey, SurveyedAction,
+    TestOptions, Tested, Verdict, survey,
 };
 pub use cell::{Cell, CellPattern, PatternError, ValuePattern};
 pub use config::{CONFIG_FILE, Config, ConfigError, Mirror};
 pub use diagnostic::{Diagnostic, Place, suggest};
 pub use disk::{DiskFiles, OUTPUT_FOLDER};
+pub use estimate::{Estimate, estimate};
 pub use files::{FileKind, Files, FilesError};
 pub use graph::{Artifact, BuiltinNode, Graph, Node, NodeId, Owner, RunNode, TreeNode};
+pub use impact::{Affected, ChangeKind, Impact, Side};
 pub use label::{BUILD_FILE, Label, LabelError, Pattern, Targets};
 pub use load::Workspace;
 pub use origin::Origin;
 pub use receipt::{Front, Part, Receipt};
+pub use shard::{Shard, ShardRule, shards};
 pub use snapshot::{Changes, Snapshot};
+pub use targets::TargetInfo;
 pub use timeline::{critical_path, lanes};
 pub use why::{Change, DIFFERENCES_MAX, Difference, Explanation, Message, explain};

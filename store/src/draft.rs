@@ -1,8 +1,12 @@
 //! A tree that is being made: changed by path, then written as directories.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 
-use model::{Directory, Node, PathSegment, RelativePath, SymlinkTarget, TreeDigest};
+use model::{
+    Digest, DigestFunction, Directory, Node, PathSegment, RelativePath, SymlinkTarget, TreeDigest,
+};
+use wire::encode;
 
 use crate::{LocalStore, StoreError};
 
@@ -161,14 +165,29 @@ impl Draft {
 
     /// Writes the directories to the store and returns the digest of the root.
     pub fn finish(self, store: &LocalStore) -> Result<TreeDigest, StoreError> {
+        self.fold(&mut |directory| store.write_directory(directory))
+    }
+
+    /// Returns the digest of the root; nothing is written.
+    pub fn digest(self, function: DigestFunction) -> TreeDigest {
+        let named = self.fold::<Infallible>(&mut |directory| {
+            Ok(TreeDigest(Digest::of(function, &encode::directory(directory))))
+        });
+        named.unwrap_or_else(|never| match never {})
+    }
+
+    fn fold<E>(
+        self,
+        name: &mut dyn FnMut(&Directory) -> Result<TreeDigest, E>,
+    ) -> Result<TreeDigest, E> {
         let mut directory = Directory::new();
-        for (name, entry) in self.children {
+        for (segment, entry) in self.children {
             let node = match entry {
                 Entry::Node(node) => node,
-                Entry::Draft(draft) => Node::Directory(draft.finish(store)?),
+                Entry::Draft(draft) => Node::Directory(draft.fold(name)?),
             };
-            directory.replace(name, node);
+            directory.replace(segment, node);
         }
-        store.write_directory(&directory)
+        name(&directory)
     }
 }

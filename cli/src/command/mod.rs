@@ -1,5 +1,6 @@
 //! The commands, one file each: what can be typed after its name, and what it does.
 
+pub(crate) mod affected;
 pub(crate) mod build;
 pub(crate) mod builds;
 pub(crate) mod cache;
@@ -10,5 +11,7 @@ pub(crate) mod doctor;
 pub(crate) mod failures;
 pub(crate) mod lock;
 pub(crate) mod log;
+pub(crate) mod plan;
+pub(crate) mod query;
 pub(crate) mod test;
 pub(crate) mod why;

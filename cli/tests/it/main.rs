@@ -8,8 +8,10 @@
     reason = "a helper that cannot go on has failed the test"
 )]
 
+mod affected;
 mod archives;
 mod base;
+mod boxes;
 mod browser;
 mod cache;
 mod cells;
@@ -23,6 +25,8 @@ mod locks;
 mod machine;
 mod machines;
 mod pages;
+mod plans;
+mod queries;
 mod receipts;
 mod tampering;
 mod terminal;

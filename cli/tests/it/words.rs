@@ -80,6 +80,44 @@ fn a_label_that_is_wrong() {
 }
 
 #[test]
+fn a_question_that_is_wrong() {
+    let machine = small();
+    check(
+        &machine,
+        &["query", "deps(//t:things) - //t:thing"],
+        &expect![[r#"
+            error: there is no target `//t:thing`, did you mean `//t:things`?
+             --> query:1:20
+              |
+            1 | deps(//t:things) - //t:thing
+              |                    ^^^^^^^^^
+        "#]],
+    );
+    check(
+        &machine,
+        &["query", "--actions", "kinds(x, //...)"],
+        &expect![[r#"
+            error: there is no function `kinds`, did you mean `kind`?
+             --> query:1:1
+              |
+            1 | kinds(x, //...)
+              | ^^^^^
+        "#]],
+    );
+    check(
+        &machine,
+        &["query", "--actions", "//t:thing"],
+        &expect![[r#"
+            error: there is no target `//t:thing`, did you mean `//t:things`?
+             --> query:1:1
+              |
+            1 | //t:thing
+              | ^^^^^^^^^
+        "#]],
+    );
+}
+
+#[test]
 fn a_word_that_is_wrong() {
     let machine = small();
     check(

@@ -9,15 +9,15 @@ use executor::{
 };
 use futures::future::{BoxFuture, FutureExt as _};
 use model::{
-    Action, ActionDigest, ActionResult, Command, Node as TreeNode, Platform, RelativePath,
+    Action, ActionDigest, ActionResult, Command, Digest, Node as TreeNode, Platform, RelativePath,
     TreeDigest,
 };
-use store::ActionLock;
+use store::{ActionLock, StoreError};
 use tokio::sync::{OnceCell, SemaphorePermit};
 use wire::encode;
 
 use super::{Build, BuildError, Failure, FailureKind, Made, Outcome, Ran, Span, Stop, broken};
-use crate::graph::{BuiltinNode, Node, NodeId, Owner, RunNode};
+use crate::graph::{Artifact, BuiltinNode, Node, NodeId, Owner, RunNode};
 
 /// Where every command starts.
 const WORKING_DIRECTORY: &str = "work";
@@ -54,19 +54,7 @@ impl Build {
     async fn key_of_run_now(&self, run: &RunNode) -> Result<Keyed, Stop> {
         let owner = || run.owner.to_string();
         let (input_root, _) = self.place(&run.inputs, &owner).await?;
-        let command = Command {
-            arguments: run.arguments.clone(),
-            environment: run.environment.clone(),
-            output_paths: run.outputs.clone(),
-            working_directory: RelativePath::new(WORKING_DIRECTORY).expect("a constant"),
-        };
-        let property = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-        let platform = Platform(BTreeMap::from([
-            property("ISA", "x86-64"),
-            property("OSFamily", "linux"),
-            property("bld-root", "input"),
-        ]));
-        self.keyed(command, input_root, run.timeout, SANDBOX_SALT.to_owned(), platform)
+        run_key(run, input_root, |bytes| self.store.ingest_bytes(bytes, false))
     }
 
     fn key_of_builtin<'a>(
@@ -78,48 +66,14 @@ impl Build {
 
     async fn key_of_builtin_now(&self, builtin: &BuiltinNode) -> Result<Keyed, Stop> {
         let owner = || builtin.owner.to_string();
-        let salt = builtin_salt(&builtin.name).ok_or_else(|| {
-            broken(BuildError::UnknownBuiltin { owner: owner(), name: builtin.name.clone() })
-        })?;
-        let place = |(number, artifact): (usize, &crate::graph::Artifact)| {
-            let place = RelativePath::new(number.to_string()).expect("a number is a name");
-            (place, artifact.clone())
-        };
         for artifact in &builtin.inputs {
             let (node, _) = self.resolve(artifact, &owner).await?;
             let TreeNode::Directory(_) = node else {
                 return Err(broken(BuildError::NotATree { owner: owner() }));
             };
         }
-        let entries: Vec<_> = builtin.inputs.iter().enumerate().map(place).collect();
-        let (input_root, _) = self.place(&entries, &owner).await?;
-        let command = Command {
-            arguments: vec![
-                BUILTIN_PROGRAM.to_owned(),
-                builtin.name.clone(),
-                builtin.options.clone(),
-            ],
-            output_paths: vec![RelativePath::new(BUILTIN_OUTPUT).expect("a constant")],
-            ..Command::default()
-        };
-        self.keyed(command, input_root, None, salt, Platform::default())
-    }
-
-    fn keyed(
-        &self,
-        command: Command,
-        input_root: TreeDigest,
-        timeout: Option<std::time::Duration>,
-        salt: String,
-        platform: Platform,
-    ) -> Result<Keyed, Stop> {
-        // Both messages are kept: a later build explains itself by comparing them.
-        let encoded = encode::command(&command);
-        let command_digest = self.store.ingest_bytes(&encoded, false).map_err(broken)?;
-        let action = Action { command: command_digest, input_root, timeout, salt, platform };
-        let encoded = encode::action(&action);
-        let digest = ActionDigest(self.store.ingest_bytes(&encoded, false).map_err(broken)?);
-        Ok(Keyed { action, command, digest })
+        let (input_root, _) = self.place(&builtin_entries(builtin), &owner).await?;
+        builtin_key(builtin, input_root, |bytes| self.store.ingest_bytes(bytes, false))
     }
 
     /// Returns the action's result: found, waited for, or made.
@@ -378,6 +332,78 @@ impl Build {
             }
         }
     }
+}
+
+/// Returns the key of a command whose inputs are known; `keep` names the messages that it is made of.
+pub(super) fn run_key(
+    run: &RunNode,
+    input_root: TreeDigest,
+    keep: impl Fn(&[u8]) -> Result<Digest, StoreError>,
+) -> Result<Keyed, Stop> {
+    let command = Command {
+        arguments: run.arguments.clone(),
+        environment: run.environment.clone(),
+        output_paths: run.outputs.clone(),
+        working_directory: RelativePath::new(WORKING_DIRECTORY).expect("a constant"),
+    };
+    let property = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let platform = Platform(BTreeMap::from([
+        property("ISA", "x86-64"),
+        property("OSFamily", "linux"),
+        property("bld-root", "input"),
+    ]));
+    let action = Action {
+        command: keep(&encode::command(&command)).map_err(broken)?,
+        input_root,
+        timeout: run.timeout,
+        salt: SANDBOX_SALT.to_owned(),
+        platform,
+    };
+    keyed(action, command, keep)
+}
+
+/// Returns the key of a built-in whose inputs are known; `keep` names the messages that it is made of.
+pub(super) fn builtin_key(
+    builtin: &BuiltinNode,
+    input_root: TreeDigest,
+    keep: impl Fn(&[u8]) -> Result<Digest, StoreError>,
+) -> Result<Keyed, Stop> {
+    let salt = builtin_salt(&builtin.name).ok_or_else(|| {
+        let owner = builtin.owner.to_string();
+        broken(BuildError::UnknownBuiltin { owner, name: builtin.name.clone() })
+    })?;
+    let command = Command {
+        arguments: vec![BUILTIN_PROGRAM.to_owned(), builtin.name.clone(), builtin.options.clone()],
+        output_paths: vec![RelativePath::new(BUILTIN_OUTPUT).expect("a constant")],
+        ..Command::default()
+    };
+    let action = Action {
+        command: keep(&encode::command(&command)).map_err(broken)?,
+        input_root,
+        timeout: None,
+        salt,
+        platform: Platform::default(),
+    };
+    keyed(action, command, keep)
+}
+
+/// Both messages are kept: a later build explains itself by comparing them.
+fn keyed(
+    action: Action,
+    command: Command,
+    keep: impl Fn(&[u8]) -> Result<Digest, StoreError>,
+) -> Result<Keyed, Stop> {
+    let digest = ActionDigest(keep(&encode::action(&action)).map_err(broken)?);
+    Ok(Keyed { action, command, digest })
+}
+
+/// Returns what a built-in sees: its inputs, numbered.
+pub(super) fn builtin_entries(builtin: &BuiltinNode) -> Vec<(RelativePath, Artifact)> {
+    let place = |(number, artifact): (usize, &Artifact)| {
+        let place = RelativePath::new(number.to_string()).expect("a number is a name");
+        (place, artifact.clone())
+    };
+    builtin.inputs.iter().enumerate().map(place).collect()
 }
 
 /// Returns each declared output of a result, or the first that is lacking.

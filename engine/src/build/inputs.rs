@@ -1,13 +1,14 @@
 //! Putting input trees together from artifacts.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use futures::future::try_join_all;
 use model::{Directory, Node as TreeNode, PathSegment, RelativePath, TreeDigest};
-use store::{Draft, DraftError, Entry, StoreError};
+use store::{Draft, DraftError, Entry, LocalStore, StoreError};
 
 use super::{Build, BuildError, Stop, broken};
-use crate::graph::{Artifact, Node, NodeId};
+use crate::graph::{Artifact, Graph, Node, NodeId};
 use crate::source::{SourceError, resolve};
 
 impl Build {
@@ -44,57 +45,19 @@ impl Build {
         nodes: &[TreeNode],
         owner: &(dyn Fn() -> String + Sync),
     ) -> Result<Draft, Unplaced> {
-        let mut draft = Draft::new();
+        let mut roots = Vec::new();
         for ((place, artifact), node) in entries.iter().zip(nodes) {
-            if let TreeNode::Directory(tree) = node {
-                self.note_maker(tree.0, artifact.node);
-            }
-            if !place.is_root() {
-                let added = draft.add(&self.store, place, node.clone());
-                added.map_err(|error| unplaced(error, owner))?;
-                continue;
-            }
-            let TreeNode::Directory(tree) = node else {
-                let error = BuildError::NotATree { owner: owner() };
-                return Err(Unplaced::Stop(broken(error)));
-            };
-            let directory = self.listing(*tree, artifact.node).await.map_err(Unplaced::Stop)?;
-            for (name, child) in directory.children() {
-                if let TreeNode::Directory(tree) = child {
-                    self.note_maker(tree.0, artifact.node);
+            let TreeNode::Directory(tree) = node else { continue };
+            self.note_maker(tree.0, artifact.node);
+            if place.is_root() {
+                let listed = self.listing(*tree, artifact.node).await.map_err(Unplaced::Stop)?;
+                for (_, child) in listed.directories() {
+                    self.note_maker(child.0, artifact.node);
                 }
-                draft.replace(name.clone(), Entry::Node(child.clone()));
+                roots.push(Arc::new(listed));
             }
         }
-        self.check_links(entries, &mut draft, owner)?;
-        Ok(draft)
-    }
-
-    /// A link of the workspace stays a link; what it leads to must then be an input too.
-    fn check_links(
-        &self,
-        entries: &[(RelativePath, Artifact)],
-        draft: &mut Draft,
-        owner: &(dyn Fn() -> String + Sync),
-    ) -> Result<(), Unplaced> {
-        for (place, artifact) in entries {
-            let Node::Source(path) = self.plan.graph.node(artifact.node) else { continue };
-            let found = draft.get(&self.store, place).map_err(|error| unplaced(error, owner))?;
-            let Some(Entry::Node(TreeNode::Symlink(target))) = found.cloned() else { continue };
-            let folder = place.split_last().map(|(folder, _)| folder).unwrap_or_default();
-            let there = match resolve(&folder, target.as_str()) {
-                Some(path) => {
-                    let found = draft.get(&self.store, &path);
-                    found.map_err(|error| unplaced(error, owner))?.is_some()
-                }
-                None => false,
-            };
-            if !there {
-                let (path, target) = (path.clone(), target.to_string());
-                return Err(Unplaced::Stop(broken(SourceError::Dangling { path, target })));
-            }
-        }
-        Ok(())
+        put_together(&self.store, &self.plan.graph, entries, nodes, &roots, owner)
     }
 
     /// Trees inside a tree that was put together may be asked for by themselves: remember what is in them.
@@ -141,8 +104,65 @@ impl Build {
     }
 }
 
+/// Returns the tree with each artifact at its place. `roots` are the listings of those that stand at the root.
+pub(super) fn put_together(
+    store: &LocalStore,
+    graph: &Graph,
+    entries: &[(RelativePath, Artifact)],
+    nodes: &[TreeNode],
+    roots: &[Arc<Directory>],
+    owner: &(dyn Fn() -> String + Sync),
+) -> Result<Draft, Unplaced> {
+    let mut draft = Draft::new();
+    let mut roots = roots.iter();
+    for ((place, _), node) in entries.iter().zip(nodes) {
+        if !place.is_root() {
+            let added = draft.add(store, place, node.clone());
+            added.map_err(|error| unplaced(error, owner))?;
+            continue;
+        }
+        let (TreeNode::Directory(_), Some(directory)) = (node, roots.next()) else {
+            let error = BuildError::NotATree { owner: owner() };
+            return Err(Unplaced::Stop(broken(error)));
+        };
+        for (name, child) in directory.children() {
+            draft.replace(name.clone(), Entry::Node(child.clone()));
+        }
+    }
+    check_links(store, graph, entries, &mut draft, owner)?;
+    Ok(draft)
+}
+
+/// A link of the workspace stays a link; what it leads to must then be an input too.
+fn check_links(
+    store: &LocalStore,
+    graph: &Graph,
+    entries: &[(RelativePath, Artifact)],
+    draft: &mut Draft,
+    owner: &(dyn Fn() -> String + Sync),
+) -> Result<(), Unplaced> {
+    for (place, artifact) in entries {
+        let Node::Source(path) = graph.node(artifact.node) else { continue };
+        let found = draft.get(store, place).map_err(|error| unplaced(error, owner))?;
+        let Some(Entry::Node(TreeNode::Symlink(target))) = found.cloned() else { continue };
+        let folder = place.split_last().map(|(folder, _)| folder).unwrap_or_default();
+        let there = match resolve(&folder, target.as_str()) {
+            Some(path) => {
+                let found = draft.get(store, &path);
+                found.map_err(|error| unplaced(error, owner))?.is_some()
+            }
+            None => false,
+        };
+        if !there {
+            let (path, target) = (path.clone(), target.to_string());
+            return Err(Unplaced::Stop(broken(SourceError::Dangling { path, target })));
+        }
+    }
+    Ok(())
+}
+
 /// Why inputs are not in their places.
-enum Unplaced {
+pub(super) enum Unplaced {
     /// A listing is not in the store.
     Missing,
     /// The build cannot go on.

@@ -1,8 +1,10 @@
 //! Building: each node once, as soon as what it reads is there; only what nobody ever ran is run.
 
 mod action;
+mod fate;
 mod inputs;
 mod report;
+mod survey;
 mod testing;
 mod trees;
 
@@ -18,7 +20,9 @@ use store::{DraftError, LocalStore, StoreError, TreeSource};
 use tokio::sync::{OnceCell, Semaphore};
 use tokio::task::JoinSet;
 
+pub use fate::{ActionFate, Asked, GoalFate, Survey, SurveyedAction};
 pub use report::{Counts, Failure, FailureKind, GoalOutcome, GoalStatus, Ran, Report, Span};
+pub use survey::survey;
 pub use testing::{Attempt, TestOptions, Tested, Verdict};
 
 use crate::analyze::Plan;

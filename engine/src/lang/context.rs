@@ -1,6 +1,7 @@
 //! `ctx`: what a rule's implementation is given, and the actions that it may declare.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use allocative::Allocative;
@@ -32,7 +33,7 @@ const OUTPUT_FOLDER: &str = "out";
 #[derive(Debug)]
 pub(crate) struct Context {
     pub(crate) label: Label,
-    pub(crate) cell: Cell,
+    pub(crate) cell: Arc<Cell>,
     pub(crate) attrs: Vec<(String, Data)>,
     pub(crate) locked: Vec<Data>,
     pub(crate) settings: BTreeMap<String, String>,

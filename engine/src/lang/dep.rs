@@ -18,7 +18,7 @@ use crate::label::Label;
 #[derive(Debug, PartialEq)]
 pub(crate) struct Dep {
     pub(crate) label: Label,
-    pub(crate) cell: Cell,
+    pub(crate) cell: Arc<Cell>,
     pub(crate) instances: Vec<Arc<Instance>>,
 }
 

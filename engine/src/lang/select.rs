@@ -40,6 +40,11 @@ impl Select {
         self.0.iter().map(|(_, _, value)| value)
     }
 
+    /// Returns the conditions and their values.
+    pub(crate) fn branches(&self) -> impl Iterator<Item = (&str, &Data)> {
+        self.0.iter().map(|(text, _, value)| (text.as_str(), value))
+    }
+
     /// Returns the value for a cell, given the settings.
     pub(crate) fn choose(
         &self,

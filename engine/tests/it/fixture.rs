@@ -171,6 +171,11 @@ impl Fixture {
         Workspace { files: &self.files, rules: &self.rules, rules_folder: config.rules.as_ref() }
     }
 
+    /// Returns the targets as loading sees them.
+    pub(crate) fn targets(&self) -> Vec<engine::TargetInfo> {
+        self.workspace(&Config::parse(&self.config).unwrap()).targets().unwrap()
+    }
+
     /// Returns what the workspace asks to be locked, or what is wrong.
     pub(crate) fn lock_requests(&self) -> String {
         let config = Config::parse(&self.config).unwrap();

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use engine::{
     Build, BuildError, BuildOptions, Config, DiskFiles, Events, GoalStatus, Owner, Pattern, Plan,
-    Ran, Report, Workspace,
+    Ran, Report, Survey, Workspace,
 };
 use executor::{ExecuteError, Execution, Executor, Fate, Job, Limits, Rung};
 use model::{
@@ -320,6 +320,15 @@ impl Workshop {
         let settings = Config::parse("").unwrap().choose(&[]).unwrap();
         let plan = workspace.plan(&patterns, &settings, &BTreeMap::new());
         plan.map_err(|error| error.to_string())
+    }
+
+    /// Says what a build of everything would do: with a store of its own, as another process.
+    pub(crate) fn survey(&self) -> (Plan, Survey) {
+        let plan = self.plan(&["//..."]).unwrap();
+        let files = DiskFiles::new(self.path(""));
+        let survey =
+            engine::survey(&self.neighbour(), &files, &plan, self.options.retry_failed).unwrap();
+        (plan, survey)
     }
 
     pub(crate) fn pretender(&self, store: &Arc<LocalStore>) -> Pretender {

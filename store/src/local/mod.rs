@@ -17,6 +17,7 @@ mod gc;
 mod lease;
 mod lock;
 mod messages;
+mod peek;
 mod stat;
 mod trees;
 mod usage;

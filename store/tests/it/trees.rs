@@ -3,7 +3,8 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 
-use model::{Directory, Node, TreeDigest};
+use model::{Directory, Node, RelativePath, TreeDigest};
+use store::Draft;
 
 use crate::children::{Job, Running, say};
 use crate::support::{Place, assert_is_tree, corrupt, digest, make_tree, name, open};
@@ -26,6 +27,40 @@ fn a_tree_is_made_exactly_as_its_digest_says() {
     assert_eq!(store.present_tree(tree).unwrap(), Some(path.clone()));
     assert_eq!(store.materialise(tree).unwrap(), Some(path));
     assert_eq!(place.names("tmp"), Vec::<String>::new());
+}
+
+#[test]
+fn looking_at_a_tree_finds_what_is_here_and_leaves_no_trace() {
+    let place = Place::new();
+    let store = place.open();
+    let tree = make_tree(&store, "one");
+    let other = place.open();
+    assert!(other.peek_tree(tree) && other.peek_blob(digest(b"text of one")));
+    assert_eq!(other.peek_directory(tree), store.directory(tree).unwrap());
+    let leases =
+        || place.names("leases").into_iter().map(|name| place.root().join("leases").join(name));
+    let pins = |path: std::path::PathBuf| fs::read_to_string(path).unwrap_or_default();
+    let text: Vec<_> = leases().map(pins).collect();
+    assert!(text.iter().any(String::is_empty), "whoever only looks pins nothing: {text:?}");
+
+    fs::remove_file(place.blob_path(digest(b"text of one"), false)).unwrap();
+    assert!(!other.peek_tree(tree) && !other.peek_blob(digest(b"text of one")));
+    assert_eq!(place.names("trees"), Vec::<String>::new());
+}
+
+#[test]
+fn a_draft_has_the_digest_that_writing_it_gives() {
+    let place = Place::new();
+    let store = place.open();
+    let mut draft = Draft::new();
+    let file = |text: &[u8]| Node::File { digest: digest(text), executable: false };
+    for path in ["a", "sub/b", "sub/deeper/c"] {
+        draft.add(&store, &RelativePath::new(path).unwrap(), file(path.as_bytes())).unwrap();
+    }
+    let named = draft.clone().digest(store.function());
+    assert_eq!(store.peek_directory(named), None);
+    assert_eq!(draft.finish(&store).unwrap(), named);
+    assert!(store.peek_directory(named).is_some());
 }
 
 #[test]
