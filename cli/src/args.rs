@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use crate::command::{build, cache, clean, completions, lock, log};
+use crate::command::{build, cache, clean, completions, lock, log, run};
 use crate::size::ByteSize;
 
 /// Builds kernel drivers, packages and images; runs only what nobody ever ran.
@@ -41,6 +41,8 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     /// Build what the patterns stand for
     Build(build::BuildArgs),
+    /// Build a program and become it
+    Run(run::RunArgs),
     /// Pin the outside world: resolve and download what the workspace asks for
     Lock(lock::LockArgs),
     /// Show what the last run of a target's actions wrote

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use crate::command::run::Choices;
 use crate::exit;
 
 /// What stops a command.
@@ -47,6 +48,18 @@ pub(crate) enum CliError {
     Collision(String),
     #[error("no log of {0} is known: it was never built here, or its record was pruned")]
     NoLog(String),
+    #[error("`{0}` stands for no cell that is built")]
+    NoCell(String),
+    #[error("`{pattern}` stands for several {what}, and one is wanted:{choices}")]
+    Choice { pattern: String, what: &'static str, choices: Choices },
+    #[error("{target} makes nothing that can be run; it makes:{made}")]
+    NoProgram { target: String, made: Choices },
+    #[error("{target} makes several programs; choose one with --output:{choices}")]
+    Programs { target: String, choices: Choices },
+    #[error("{target} makes no program `{output}`; it makes:{choices}")]
+    NoSuchProgram { target: String, output: String, choices: Choices },
+    #[error("cannot run {}", path.display())]
+    Run { path: PathBuf, source: std::io::Error },
     #[error("interrupted")]
     Interrupted,
 }
@@ -74,12 +87,18 @@ impl CliError {
             | Self::Lock(_)
             | Self::Locked(_)
             | Self::Collision(_)
-            | Self::NoLog(_) => exit::USER_ERROR,
+            | Self::NoLog(_)
+            | Self::NoCell(_)
+            | Self::Choice { .. }
+            | Self::NoProgram { .. }
+            | Self::Programs { .. }
+            | Self::NoSuchProgram { .. } => exit::USER_ERROR,
             Self::Fetch(error) if !error.is_transient() => exit::USER_ERROR,
             Self::Build(error) if is_mistake(error) => exit::USER_ERROR,
             Self::Fetch(_)
             | Self::Build(_)
             | Self::Disk { .. }
+            | Self::Run { .. }
             | Self::Store(_)
             | Self::Damaged { .. }
             | Self::Execute(_) => exit::INFRASTRUCTURE,

@@ -23,7 +23,7 @@ mod workspace;
 use clap::Parser as _;
 
 use args::{Args, Command};
-use command::{build, cache, clean, completions, doctor, lock, log};
+use command::{build, cache, clean, completions, doctor, lock, log, run as run_command};
 use error::CliError;
 use settings::Settings;
 
@@ -47,6 +47,7 @@ fn run(args: Args) -> Result<std::process::ExitCode, CliError> {
     let settings = Settings::from_args(&args)?;
     match args.command {
         Command::Build(args) => build::run(&settings, &args),
+        Command::Run(args) => run_command::run(&settings, &args),
         Command::Lock(args) => lock::run(&settings, &args),
         Command::Log(args) => log::run(&settings, &args),
         Command::Cache(command) => cache::run(&settings, &command),

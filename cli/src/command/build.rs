@@ -109,7 +109,13 @@ fn failure_json(workspace: &OpenWorkspace, goal: &Goal, status: &GoalStatus) -> 
     })
 }
 
-fn show_failures(workspace: &OpenWorkspace, store: &LocalStore, plan: &Plan, report: &Report) {
+/// Tells what failed, with the first lines of the logs.
+pub(crate) fn show_failures(
+    workspace: &OpenWorkspace,
+    store: &LocalStore,
+    plan: &Plan,
+    report: &Report,
+) {
     let paint = Paint::for_stderr();
     let mut shown = Vec::new();
     for (goal, outcome) in plan.goals.iter().zip(&report.goals) {

@@ -7,3 +7,4 @@ pub(crate) mod completions;
 pub(crate) mod doctor;
 pub(crate) mod lock;
 pub(crate) mod log;
+pub(crate) mod run;

@@ -18,6 +18,7 @@ mod hermetic;
 mod locks;
 mod machine;
 mod machines;
+mod running;
 mod tampering;
 mod terminal;
 mod words;
