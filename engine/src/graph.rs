@@ -134,6 +134,18 @@ impl Graph {
         self.nodes.is_empty()
     }
 
+    /// Returns what a node reads.
+    pub fn inputs(&self, id: NodeId) -> impl Iterator<Item = NodeId> {
+        let (placed, ordered): (&[(RelativePath, Artifact)], &[Artifact]) = match self.node(id) {
+            Node::Source(_) | Node::Locked(_) | Node::Write { .. } => (&[], &[]),
+            Node::Tree(tree) => (&tree.entries, &[]),
+            Node::Run(run) => (&run.inputs, &[]),
+            Node::Builtin(builtin) => (&[], &builtin.inputs),
+        };
+        let placed = placed.iter().map(|(_, artifact)| artifact.node);
+        placed.chain(ordered.iter().map(|artifact| artifact.node))
+    }
+
     pub(crate) fn add(&mut self, node: Node) -> Artifact {
         self.nodes.push(node);
         Artifact {

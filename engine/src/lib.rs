@@ -26,7 +26,7 @@ mod source;
 pub use analyze::{Goal, LockRequest, LockedMember, Plan};
 pub use build::{
     Build, BuildError, BuildOptions, Counts, Events, Failure, FailureKind, GoalOutcome, GoalStatus,
-    Ran, Report, Span,
+    OutputDifference, Prepared, Ran, Report, Span, Unprepared, Verdict, Verified,
 };
 pub use cell::{Cell, CellPattern, PatternError, ValuePattern};
 pub use config::{CONFIG_FILE, Config, ConfigError, Mirror};

@@ -8,7 +8,9 @@ mod inputs;
 mod limits;
 mod local;
 mod outputs;
+mod perturbation;
 pub mod sandbox;
+mod session;
 
 use async_trait::async_trait;
 use model::{Action, ActionResult, Command};
@@ -18,7 +20,9 @@ pub use builtin::{BUILTIN_PROGRAM, builtin_salt};
 pub use error::ExecuteError;
 pub use limits::Limits;
 pub use local::LocalExecutor;
+pub use perturbation::{Perturbation, Variation};
 pub use sandbox::{Rung, SANDBOX_SALT};
+pub use session::{Session, SessionStreams};
 
 /// One action to run.
 #[derive(Clone, Copy, Debug)]

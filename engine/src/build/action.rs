@@ -26,10 +26,10 @@ const WORKING_DIRECTORY: &str = "work";
 const BUILTIN_OUTPUT: &str = "out/tree";
 
 /// An action, its command, and what they are called.
-struct Keyed {
-    action: Action,
-    command: Command,
-    digest: ActionDigest,
+pub(super) struct Keyed {
+    pub(super) action: Action,
+    pub(super) command: Command,
+    pub(super) digest: ActionDigest,
 }
 
 impl Build {
@@ -44,7 +44,7 @@ impl Build {
     }
 
     /// Boxed, because inputs may have to be made again, which needs their keys.
-    fn key_of_run<'a>(&'a self, run: &'a RunNode) -> BoxFuture<'a, Result<Keyed, Stop>> {
+    pub(super) fn key_of_run<'a>(&'a self, run: &'a RunNode) -> BoxFuture<'a, Result<Keyed, Stop>> {
         self.key_of_run_now(run).boxed()
     }
 
@@ -66,7 +66,7 @@ impl Build {
         self.keyed(command, input_root, run.timeout, SANDBOX_SALT.to_owned(), platform)
     }
 
-    fn key_of_builtin<'a>(
+    pub(super) fn key_of_builtin<'a>(
         &'a self,
         builtin: &'a BuiltinNode,
     ) -> BoxFuture<'a, Result<Keyed, Stop>> {
@@ -142,7 +142,7 @@ impl Build {
         self.execute(id, owner, keyed, slot).await
     }
 
-    async fn slot(&self) -> SemaphorePermit<'_> {
+    pub(super) async fn slot(&self) -> SemaphorePermit<'_> {
         self.slots.acquire().await.expect("the slots are never closed")
     }
 
@@ -360,7 +360,7 @@ impl Build {
 }
 
 /// Returns each declared output of a result, or the first that is lacking.
-fn outputs_of(
+pub(super) fn outputs_of(
     command: &Command,
     result: &ActionResult,
 ) -> Result<BTreeMap<RelativePath, TreeNode>, RelativePath> {
@@ -385,7 +385,12 @@ fn outputs_of(
     Ok(outputs)
 }
 
-fn failure_of(command: &Command, result: &ActionResult, fate: Fate) -> Option<FailureKind> {
+/// Returns how a command failed, if it did.
+pub(super) fn failure_of(
+    command: &Command,
+    result: &ActionResult,
+    fate: Fate,
+) -> Option<FailureKind> {
     match fate {
         Fate::TimedOut => return Some(FailureKind::TimedOut),
         Fate::OutOfMemory => return Some(FailureKind::OutOfMemory),

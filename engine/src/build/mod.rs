@@ -4,6 +4,7 @@ mod action;
 mod inputs;
 mod report;
 mod trees;
+mod verify;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,6 +19,7 @@ use tokio::sync::{OnceCell, Semaphore};
 use tokio::task::JoinSet;
 
 pub use report::{Counts, Failure, FailureKind, GoalOutcome, GoalStatus, Ran, Report, Span};
+pub use verify::{OutputDifference, Prepared, Unprepared, Verdict, Verified};
 
 use crate::analyze::Plan;
 use crate::graph::{Artifact, Node, NodeId, Owner};

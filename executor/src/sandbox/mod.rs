@@ -7,10 +7,12 @@
 mod command;
 mod confine;
 mod copy;
+mod entered;
 mod filter;
 mod init;
 mod linux;
 mod probe;
+mod reversed;
 mod root;
 mod spare;
 mod spec;
@@ -20,10 +22,12 @@ use std::process::{Child, ChildStdin};
 use std::sync::{Arc, Mutex};
 
 pub use confine::{confine, wait_until_closed};
+pub(crate) use init::NO_SHELL;
 pub use init::run_if_asked;
 pub use probe::{Probe, probe};
-pub(crate) use spare::Spare;
-pub use spec::{Mount, MountKind, Outcome, Rung, Spec};
+pub(crate) use spare::{Spare, start};
+pub(crate) use spec::Beginning;
+pub use spec::{Mount, MountKind, Outcome, Rung, Spec, Surroundings};
 
 use crate::ExecuteError;
 use crate::cgroup::Cgroup;
