@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use crate::command::{build, cache, clean, completions, lock, log, run};
+use crate::command::{build, cache, clean, completions, lock, log, run, shell, verify};
 use crate::size::ByteSize;
 
 /// Builds kernel drivers, packages and images; runs only what nobody ever ran.
@@ -43,6 +43,10 @@ pub(crate) enum Command {
     Build(build::BuildArgs),
     /// Build a program and become it
     Run(run::RunArgs),
+    /// Open a shell in the exact sandbox of an action
+    Shell(shell::ShellArgs),
+    /// Run actions again and compare what they make with what is recorded
+    Verify(verify::VerifyArgs),
     /// Pin the outside world: resolve and download what the workspace asks for
     Lock(lock::LockArgs),
     /// Show what the last run of a target's actions wrote

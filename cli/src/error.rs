@@ -52,6 +52,8 @@ pub(crate) enum CliError {
     NoCell(String),
     #[error("`{pattern}` stands for several {what}, and one is wanted:{choices}")]
     Choice { pattern: String, what: &'static str, choices: Choices },
+    #[error("`{pattern}` stands for no command that could be entered; there are:{choices}")]
+    NoCommand { pattern: String, choices: Choices },
     #[error("{target} makes nothing that can be run; it makes:{made}")]
     NoProgram { target: String, made: Choices },
     #[error("{target} makes several programs; choose one with --output:{choices}")]
@@ -90,6 +92,7 @@ impl CliError {
             | Self::NoLog(_)
             | Self::NoCell(_)
             | Self::Choice { .. }
+            | Self::NoCommand { .. }
             | Self::NoProgram { .. }
             | Self::Programs { .. }
             | Self::NoSuchProgram { .. } => exit::USER_ERROR,

@@ -2,6 +2,7 @@
 
 mod args;
 mod command;
+mod differences;
 mod error;
 mod exit;
 mod grid;
@@ -12,6 +13,7 @@ mod output;
 mod outside;
 mod planned;
 mod progress;
+mod pty;
 mod record;
 mod rules;
 mod settings;
@@ -23,7 +25,9 @@ mod workspace;
 use clap::Parser as _;
 
 use args::{Args, Command};
-use command::{build, cache, clean, completions, doctor, lock, log, run as run_command};
+use command::{
+    build, cache, clean, completions, doctor, lock, log, run as run_command, shell, verify,
+};
 use error::CliError;
 use settings::Settings;
 
@@ -48,6 +52,8 @@ fn run(args: Args) -> Result<std::process::ExitCode, CliError> {
     match args.command {
         Command::Build(args) => build::run(&settings, &args),
         Command::Run(args) => run_command::run(&settings, &args),
+        Command::Shell(args) => shell::run(&settings, &args),
+        Command::Verify(args) => verify::run(&settings, &args),
         Command::Lock(args) => lock::run(&settings, &args),
         Command::Log(args) => log::run(&settings, &args),
         Command::Cache(command) => cache::run(&settings, &command),

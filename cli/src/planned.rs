@@ -134,11 +134,21 @@ impl Planned {
 
     /// Builds every goal of the plan. Ends in an orderly way when a signal comes.
     pub(crate) fn build(&self, args: &ExecuteArgs) -> Result<Report, CliError> {
-        let rung = choose_rung(&self.store, args.sandbox)?;
+        let rung = self.rung(args.sandbox)?;
         if rung == Rung::Bare {
             tell("warning: without a sandbox nothing is isolated; results are not recorded");
         }
-        let build = Build::new(
+        self.drive(self.start(args, rung).run())?.map_err(CliError::Build)
+    }
+
+    /// Returns the best sandbox that works here.
+    pub(crate) fn rung(&self, wanted: SandboxArg) -> Result<Rung, CliError> {
+        choose_rung(&self.store, wanted)
+    }
+
+    /// Returns a build of the plan, which has not begun.
+    pub(crate) fn start(&self, args: &ExecuteArgs, rung: Rung) -> Arc<Build> {
+        Build::new(
             Arc::clone(&self.store),
             Arc::new(LocalExecutor::new(Arc::clone(&self.store), rung)),
             Arc::clone(&self.trees) as Arc<dyn store::TreeSource>,
@@ -146,12 +156,11 @@ impl Planned {
             Arc::clone(&self.plan),
             options(args, rung),
             Arc::clone(&self.display) as Arc<dyn engine::Events>,
-        );
-        self.drive(build.run())?.map_err(CliError::Build)
+        )
     }
 
     /// Returns what the work comes to, unless a signal comes first.
-    fn drive<T>(&self, work: impl Future<Output = T>) -> Result<T, CliError> {
+    pub(crate) fn drive<T>(&self, work: impl Future<Output = T>) -> Result<T, CliError> {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
         let runtime = runtime.map_err(CliError::disk("start", Path::new("the runtime")))?;
         let ended = runtime.block_on(self.interrupts.stop(work));

@@ -8,3 +8,5 @@ pub(crate) mod doctor;
 pub(crate) mod lock;
 pub(crate) mod log;
 pub(crate) mod run;
+pub(crate) mod shell;
+pub(crate) mod verify;

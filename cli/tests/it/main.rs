@@ -19,6 +19,8 @@ mod locks;
 mod machine;
 mod machines;
 mod running;
+mod shells;
 mod tampering;
 mod terminal;
+mod verifying;
 mod words;
