@@ -134,14 +134,14 @@ pub(crate) fn say_one(paint: Paint, runs: u16, verification: &Verification, it: 
 fn culprits_text(verification: &Verification, culprits: Option<&Culprits>) -> Option<String> {
     let culprits = culprits?;
     if culprits.by_itself {
-        return Some("it differs each time, whatever is perturbed".to_owned());
+        return Some("it differs each time, with nothing perturbed but the time".to_owned());
     }
     let names: Vec<_> = culprits.variations.iter().map(|it| it.name()).collect();
     if names.is_empty() {
         let all: Vec<_> = verification.variations.iter().map(|it| it.name()).collect();
         return Some(format!("it differs only with all of these together: {}", all.join(", ")));
     }
-    Some(format!("it differs with another {}, and only then", names.join(", another ")))
+    Some(format!("it differs with --perturb {} alone, and not without", names.join(" or ")))
 }
 
 fn finding_text(finding: &Finding) -> String {

@@ -2,6 +2,7 @@
 
 mod action;
 mod inputs;
+mod prepare;
 mod report;
 mod trees;
 mod verify;
@@ -18,8 +19,9 @@ use store::{DraftError, LocalStore, StoreError, TreeSource};
 use tokio::sync::{OnceCell, Semaphore};
 use tokio::task::JoinSet;
 
+pub use prepare::{Prepared, Unprepared};
 pub use report::{Counts, Failure, FailureKind, GoalOutcome, GoalStatus, Ran, Report, Span};
-pub use verify::{OutputDifference, Prepared, Unprepared, Verdict, Verified};
+pub use verify::{OutputDifference, Verdict, Verified};
 
 use crate::analyze::Plan;
 use crate::graph::{Artifact, Node, NodeId, Owner};

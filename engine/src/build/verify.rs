@@ -210,48 +210,11 @@ impl Build {
     }
 
     /// Returns a node as the action that it is, once its inputs are there; nothing if it is none.
-    async fn keyed_of(&self, id: NodeId) -> Result<Option<Keyed>, Stop> {
+    pub(super) async fn keyed_of(&self, id: NodeId) -> Result<Option<Keyed>, Stop> {
         match self.plan.graph.node(id) {
             Node::Run(run) => self.key_of_run(run).await.map(Some),
             Node::Builtin(builtin) => self.key_of_builtin(builtin).await.map(Some),
             Node::Source(_) | Node::Locked(_) | Node::Write { .. } | Node::Tree(_) => Ok(None),
-        }
-    }
-}
-
-/// An action that a command can be entered in: what it is, and how its inputs are had.
-#[derive(Debug)]
-pub struct Prepared {
-    /// The action.
-    pub action: model::Action,
-    /// The command that it names.
-    pub command: Command,
-    /// What it is called in the cache.
-    pub digest: ActionDigest,
-}
-
-/// Why an action cannot be entered.
-#[derive(Debug)]
-pub enum Unprepared {
-    /// An action that it needs failed.
-    Failed(Arc<super::Failure>),
-    /// The build broke off.
-    Broken(Arc<BuildError>),
-}
-
-impl Build {
-    /// Builds what an action needs, and returns the action without running it; nothing if the node is no command.
-    pub async fn prepare(&self, id: NodeId) -> Result<Option<Prepared>, Unprepared> {
-        let Node::Run(_) = self.plan.graph.node(id) else { return Ok(None) };
-        match self.keyed_of(id).await {
-            Ok(keyed) => Ok(keyed.map(|Keyed { action, command, digest }| Prepared {
-                action,
-                command,
-                digest,
-            })),
-            Err(Stop::Failed(failure)) => Err(Unprepared::Failed(failure)),
-            Err(Stop::Broken(error)) => Err(Unprepared::Broken(error)),
-            Err(Stop::Skipped) => unreachable!("nothing is skipped before something has failed"),
         }
     }
 }

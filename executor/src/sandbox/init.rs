@@ -16,7 +16,7 @@ use super::command::{Streams, become_command, confine_all};
 use super::linux::{self, Fork, Namespaces, Wait};
 use super::root::build_root;
 use super::spec::{Beginning, Outcome, Rung, SetupFailure, Spec};
-use super::{ARGUMENT, entered};
+use super::{ARGUMENT, UMASK, entered};
 
 /// How long init waits at most before it reaps what was orphaned.
 const REAP_INTERVAL: Duration = Duration::from_millis(500);
@@ -30,9 +30,6 @@ const OFFSETS: (&str, &str) =
 
 /// What is looked for before a shell is started.
 pub(crate) const NO_SHELL: &str = "finding /bin/sh in the build root";
-
-/// The permissions that are taken from what is made before the command runs.
-const UMASK: u32 = 0o022;
 
 /// Becomes a sandbox's first process if this process was started as one, and then never returns.
 ///

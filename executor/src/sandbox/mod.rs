@@ -38,8 +38,14 @@ pub const SANDBOX_SALT: &str = "bld-sandbox-1";
 /// The user and group that every command runs as.
 pub const SANDBOX_ID: u32 = 1000;
 
+/// The permissions that are taken from new files.
+pub(crate) const UMASK: u32 = 0o022;
+
 /// The host name that every command sees.
 pub const HOST_NAME: &str = "bld";
+
+/// What the user is called that every command runs as.
+pub(crate) const USER_NAME: &str = "bld";
 
 /// The exit code of a command whose program is not there; the same as a shell's.
 pub(crate) const NOT_FOUND_EXIT_CODE: i32 = 127;

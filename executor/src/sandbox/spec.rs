@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::{HOST_NAME, SANDBOX_ID};
+use super::{HOST_NAME, SANDBOX_ID, UMASK, USER_NAME};
 use crate::Session;
 
 /// How a sandbox is made on this machine.
@@ -75,9 +75,9 @@ impl Default for Surroundings {
     fn default() -> Self {
         Self {
             host_name: HOST_NAME.to_owned(),
-            user_name: HOST_NAME.to_owned(),
+            user_name: USER_NAME.to_owned(),
             id: SANDBOX_ID,
-            umask: 0o022,
+            umask: UMASK,
             one_processor: false,
         }
     }
