@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::machine::Machine;
 
 /// Commands that depend on what they should not, each under the perturbation that shows it, and one that does not.
-const SUSPECTS: &str = r##"
+const SUSPECTS: &str = r#"
 load("@rules//files.bzl", "genrule")
 
 COMMANDS = {
@@ -29,7 +29,7 @@ COMMANDS = {
     )
     for name, cmd in COMMANDS.items()
 ]
-"##;
+"#;
 
 fn suspects() -> Machine {
     let machine = Machine::hello();
