@@ -101,7 +101,7 @@ fn a_command_sees_what_the_action_sees() {
     let machine = machine();
     let look =
         "pwd; id -u; uname -n; cat /src/a.txt; ls /; echo $TZ; cat /proc/net/dev | wc -l; exit 5";
-    machine.run(&["build", "//hello:shell"]).expect(0);
+    machine.run(&["build", "//t:bad"]).expect(1);
     let ran = machine.run(&["shell", "//t:bad", "--", "sh", "-c", look]).expect(5);
     assert!(ran.stdout.starts_with("/work\n1000\nbld\na source\n"), "{}", ran.stdout);
     assert!(ran.stdout.ends_with("work\nUTC\n3\n"), "{}", ran.stdout);
