@@ -19,6 +19,9 @@ const FILES_EXPLAINED: usize = 10;
 /// The largest file that is looked into, in bytes: it and its other version are held in memory.
 const FILE_BYTES_MAX: u64 = 512 << 20;
 
+/// How many lines are shown of what a run that failed wrote.
+const LOG_LINES_SHOWN: usize = 12;
+
 /// How many findings of one file are printed; JSON has all.
 const FINDINGS_SHOWN: usize = 5;
 
@@ -27,6 +30,8 @@ pub(crate) struct Explained<'a> {
     verified: &'a Verified,
     culprits: Option<&'a Culprits>,
     files: Vec<(&'a OutputDifference, Vec<Finding>)>,
+    /// The first lines of what a run that failed wrote.
+    log: Vec<String>,
 }
 
 /// Looks into everything that differs.
@@ -38,7 +43,7 @@ pub(crate) fn explain_all<'a>(
     let explained = verification.suspicious().map(|verified| {
         let outputs: &[OutputDifference] = match &verified.verdict {
             Verdict::Differs { outputs, .. } => outputs,
-            Verdict::Reproducible | Verdict::Failed(_) => &[],
+            Verdict::Reproducible | Verdict::Failed { .. } => &[],
         };
         let mut files = Vec::new();
         for (number, output) in outputs.iter().enumerate() {
@@ -47,9 +52,21 @@ pub(crate) fn explain_all<'a>(
             files.push((output, findings));
         }
         let culprits = verification.culprits.get(&verified.node);
-        Ok(Explained { verified, culprits, files })
+        Ok(Explained { verified, culprits, files, log: log(store, &verified.verdict)? })
     });
     explained.collect()
+}
+
+fn log(store: &LocalStore, verdict: &Verdict) -> Result<Vec<String>, CliError> {
+    let Verdict::Failed { stdout, stderr, .. } = verdict else { return Ok(Vec::new()) };
+    let mut lines = Vec::new();
+    // What went wrong is on standard error.
+    for digest in [stderr, stdout].into_iter().flatten() {
+        let bytes = store.read_bytes(*digest)?.unwrap_or_default();
+        lines.extend(String::from_utf8_lossy(&bytes).lines().map(str::to_owned));
+    }
+    lines.truncate(LOG_LINES_SHOWN);
+    Ok(lines)
 }
 
 fn hints(verification: &Verification) -> Vec<Hint> {
@@ -95,12 +112,14 @@ fn look(
 pub(crate) fn say_one(paint: Paint, runs: u16, verification: &Verification, it: &Explained<'_>) {
     let owner = &it.verified.owner;
     match &it.verified.verdict {
-        Verdict::Failed(kind) => {
+        Verdict::Failed { kind, .. } => {
             say(&format!(
                 "{} {owner}: it was done once, and now fails: {kind}",
                 paint.red("failed:")
             ));
-            say(&format!("    its log: bld log '{}{}'", owner.label, owner.cell));
+            for line in &it.log {
+                say(&format!("    {line}"));
+            }
             return;
         }
         Verdict::Differs { runs: differing, .. } => {
@@ -205,7 +224,7 @@ pub(crate) fn say_as_json(
         "summary": {
             "reproducible": count(|it| matches!(it, Verdict::Reproducible)),
             "differs": count(|it| matches!(it, Verdict::Differs { .. })),
-            "failed": count(|it| matches!(it, Verdict::Failed(_))),
+            "failed": count(|it| matches!(it, Verdict::Failed { .. })),
         },
     }));
 }
@@ -215,7 +234,7 @@ fn action_json(verified: &Verified, explained: Option<&Explained<'_>>) -> Value 
     let (word, runs, failure) = match &verified.verdict {
         Verdict::Reproducible => ("reproducible", 0, None),
         Verdict::Differs { runs, .. } => ("differs", *runs, None),
-        Verdict::Failed(kind) => ("failed", 0, failure(kind)),
+        Verdict::Failed { kind, .. } => ("failed", 0, failure(kind)),
     };
     let files = explained.map(|it| it.files.iter().map(file_json).collect::<Vec<_>>());
     let culprits = explained.and_then(|it| it.culprits).map(|it| {
@@ -228,6 +247,7 @@ fn action_json(verified: &Verified, explained: Option<&Explained<'_>>) -> Value 
         "verdict": word,
         "runs_differing": runs,
         "failure": failure,
+        "log": explained.map(|it| it.log.as_slice()).unwrap_or_default(),
         "culprits": culprits,
         "differences": files.unwrap_or_default(),
     })

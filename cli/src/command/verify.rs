@@ -275,7 +275,7 @@ fn cells<'a>(plan: &'a Plan, verification: &Verification) -> Vec<(&'a Goal, &'st
 }
 
 fn worst(verdicts: &[&Verdict]) -> &'static str {
-    if verdicts.iter().any(|it| matches!(it, Verdict::Failed(_))) {
+    if verdicts.iter().any(|it| matches!(it, Verdict::Failed { .. })) {
         "failed"
     } else if verdicts.iter().any(|it| matches!(it, Verdict::Differs { .. })) {
         "differs"

@@ -127,11 +127,12 @@ fn runs_that_differ_now_and_then_are_counted_and_so_are_those_that_fail() {
     let random = machine.run(&["verify", "//t:x", "--own", "--runs", "3"]).expect(1);
     assert!(random.stdout.contains("differs: //t:x in 3 of 3 runs"), "{}", random.stdout);
     assert!(random.stdout.contains("probably something new each time"), "{}", random.stdout);
-    machine.write("t/BUILD.bld", &build("[ `hostname` = bld ] && touch out/x"));
+    machine.write("t/BUILD.bld", &build("uname -n >&2; [ `uname -n` = bld ] && touch out/x"));
     let fails = machine.run(&["verify", "//t:x", "--own", "--perturb", "host", "--json"]).expect(1);
     let fails = fails.json();
     assert_eq!(action(&fails, "x")["verdict"], "failed");
     assert_eq!(action(&fails, "x")["failure"], "exit status 1");
+    assert_eq!(action(&fails, "x")["log"], serde_json::json!(["another-host"]));
     machine.write("t/BUILD.bld", &build("exit 4"));
     machine.run(&["verify", "//t:x"]).expect(1).says(&["exit status 4"]);
     machine.assert_nothing_is_left();

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use executor::{Executor, Job};
-use model::{ActionDigest, ActionResult, Command, Node as TreeNode, RelativePath};
+use model::{ActionDigest, ActionResult, Command, Digest, Node as TreeNode, RelativePath};
 use store::StoreError;
 use tokio::task::JoinSet;
 
@@ -41,7 +41,14 @@ pub enum Verdict {
         outputs: Vec<OutputDifference>,
     },
     /// It did what it should once, and now it fails.
-    Failed(FailureKind),
+    Failed {
+        /// How.
+        kind: FailureKind,
+        /// What the run that failed wrote to standard output, unless nothing.
+        stdout: Option<Digest>,
+        /// What it wrote to standard error, unless nothing.
+        stderr: Option<Digest>,
+    },
 }
 
 /// A file, link or tree that is not what is recorded.
@@ -106,7 +113,7 @@ impl Build {
                 }
                 (_, found) => found,
             };
-            if let Verdict::Failed(_) = verdict {
+            if let Verdict::Failed { .. } = verdict {
                 break;
             }
         }
@@ -151,7 +158,7 @@ impl Build {
             ..ran.clone()
         });
         if let Some(kind) = failure {
-            return Ok(Verdict::Failed(kind));
+            return Ok(Verdict::Failed { kind, stdout: result.stdout, stderr: result.stderr });
         }
         let outputs = tokio::task::block_in_place(|| {
             self.compare(&keyed.command, recorded, &result).map_err(broken)
