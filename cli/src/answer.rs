@@ -108,44 +108,8 @@ impl Answer<'_> {
 
     /// Shows the first failures with the beginning of their logs.
     pub(crate) fn show_failures(&self) {
-        let Some(store) = self.store else { return };
-        let paint = Paint::for_stderr();
-        let mut shown = Vec::new();
-        for (goal, outcome) in self.plan.goals.iter().zip(&self.report.goals) {
-            let GoalStatus::Failed(failure) = &outcome.status else { continue };
-            // One action may be why many goals failed.
-            if shown.contains(&failure.owner) {
-                continue;
-            }
-            shown.push(failure.owner.clone());
-            if shown.len() > FAILURES_SHOWN {
-                continue;
-            }
-            let again =
-                if failure.remembered { " (remembered; --retry-failed runs it again)" } else { "" };
-            tell(&format!("{} {}: {}{again}", paint.red("failed:"), failure.owner, failure.kind));
-            let log = output::failure_text(store, failure);
-            let lines: Vec<_> = log.lines().filter(|line| !line.trim().is_empty()).collect();
-            for line in lines.iter().take(LOG_LINES_SHOWN) {
-                tell(&format!("    {line}"));
-            }
-            if lines.len() > LOG_LINES_SHOWN {
-                tell(&format!("    … {} more lines", lines.len() - LOG_LINES_SHOWN));
-            }
-            match &goal.failure_log {
-                Some(path) => {
-                    let place = output::place(self.workspace, goal, path);
-                    tell(&format!("    the whole log: {}", place.display()));
-                }
-                None if !lines.is_empty() => {
-                    let (label, cell) = (&failure.owner.label, &failure.owner.cell);
-                    tell(&format!("    the whole log: bld log '{label}{cell}'"));
-                }
-                None => {}
-            }
-        }
-        if shown.len() > FAILURES_SHOWN {
-            tell(&format!("and {} more failures", shown.len() - FAILURES_SHOWN));
+        if let Some(store) = self.store {
+            show_failures(self.workspace, store, self.plan, self.report);
         }
     }
 
@@ -169,6 +133,53 @@ impl Answer<'_> {
         if passed > FAILURES_SHOWN {
             tell(&format!("and {} more that pass", passed - FAILURES_SHOWN));
         }
+    }
+}
+
+/// Shows the first failures with the beginning of their logs.
+pub(crate) fn show_failures(
+    workspace: &OpenWorkspace,
+    store: &LocalStore,
+    plan: &Plan,
+    report: &Report,
+) {
+    let paint = Paint::for_stderr();
+    let mut shown = Vec::new();
+    for (goal, outcome) in plan.goals.iter().zip(&report.goals) {
+        let GoalStatus::Failed(failure) = &outcome.status else { continue };
+        // One action may be why many goals failed.
+        if shown.contains(&failure.owner) {
+            continue;
+        }
+        shown.push(failure.owner.clone());
+        if shown.len() > FAILURES_SHOWN {
+            continue;
+        }
+        let again =
+            if failure.remembered { " (remembered; --retry-failed runs it again)" } else { "" };
+        tell(&format!("{} {}: {}{again}", paint.red("failed:"), failure.owner, failure.kind));
+        let log = output::failure_text(store, failure);
+        let lines: Vec<_> = log.lines().filter(|line| !line.trim().is_empty()).collect();
+        for line in lines.iter().take(LOG_LINES_SHOWN) {
+            tell(&format!("    {line}"));
+        }
+        if lines.len() > LOG_LINES_SHOWN {
+            tell(&format!("    … {} more lines", lines.len() - LOG_LINES_SHOWN));
+        }
+        match &goal.failure_log {
+            Some(path) => {
+                let place = output::place(workspace, goal, path);
+                tell(&format!("    the whole log: {}", place.display()));
+            }
+            None if !lines.is_empty() => {
+                let (label, cell) = (&failure.owner.label, &failure.owner.cell);
+                tell(&format!("    the whole log: bld log '{label}{cell}'"));
+            }
+            None => {}
+        }
+    }
+    if shown.len() > FAILURES_SHOWN {
+        tell(&format!("and {} more failures", shown.len() - FAILURES_SHOWN));
     }
 }
 

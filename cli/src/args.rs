@@ -6,7 +6,7 @@ use clap::{Parser, Subcommand};
 
 use crate::command::{
     affected, build, builds, cache, clean, completions, diff, failures, lock, log, plan, query,
-    test, why,
+    run, shell, test, verify, why,
 };
 use crate::size::ByteSize;
 
@@ -52,6 +52,12 @@ pub(crate) enum Command {
     Failures(failures::FailuresArgs),
     /// Run the tests among what the patterns stand for
     Test(test::TestArgs),
+    /// Build a program and become it
+    Run(run::RunArgs),
+    /// Open a shell in the exact sandbox of an action
+    Shell(shell::ShellArgs),
+    /// Run actions again and compare what they make with what is recorded
+    Verify(verify::VerifyArgs),
     /// Pin the outside world: resolve and download what the workspace asks for
     Lock(lock::LockArgs),
     /// Say what a build would run, before anything runs; or divide it among CI runners

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use crate::command::run::Choices;
 use crate::exit;
 
 /// What stops a command.
@@ -63,6 +64,20 @@ pub(crate) enum CliError {
     NoAxis { axis: String, suggestion: String },
     #[error("cannot tell what has changed")]
     Git(#[from] crate::git::GitError),
+    #[error("`{0}` stands for no cell that is built")]
+    NoCell(String),
+    #[error("`{pattern}` stands for several {what}, and one is wanted:{choices}")]
+    Choice { pattern: String, what: &'static str, choices: Choices },
+    #[error("`{pattern}` stands for no command that could be entered; there are:{choices}")]
+    NoCommand { pattern: String, choices: Choices },
+    #[error("{target} makes nothing that can be run; it makes:{made}")]
+    NoProgram { target: String, made: Choices },
+    #[error("{target} makes several programs; choose one with --output:{choices}")]
+    Programs { target: String, choices: Choices },
+    #[error("{target} makes no program `{output}`; it makes:{choices}")]
+    NoSuchProgram { target: String, output: String, choices: Choices },
+    #[error("cannot run {}", path.display())]
+    Run { path: PathBuf, source: std::io::Error },
     #[error("interrupted")]
     Interrupted,
 }
@@ -95,7 +110,13 @@ impl CliError {
             | Self::NoBuild { .. }
             | Self::TwoAnswers
             | Self::NoTests(_)
-            | Self::NoAxis { .. } => exit::USER_ERROR,
+            | Self::NoAxis { .. }
+            | Self::NoCell(_)
+            | Self::Choice { .. }
+            | Self::NoCommand { .. }
+            | Self::NoProgram { .. }
+            | Self::Programs { .. }
+            | Self::NoSuchProgram { .. } => exit::USER_ERROR,
             Self::Fetch(error) if !error.is_transient() => exit::USER_ERROR,
             Self::Build(error) if is_mistake(error) => exit::USER_ERROR,
             Self::Git(error) if error.is_mistake() => exit::USER_ERROR,
@@ -104,6 +125,7 @@ impl CliError {
             | Self::Build(_)
             | Self::Disk { .. }
             | Self::Files(_)
+            | Self::Run { .. }
             | Self::Store(_)
             | Self::Damaged { .. }
             | Self::Execute(_) => exit::INFRASTRUCTURE,

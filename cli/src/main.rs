@@ -5,6 +5,7 @@ mod args;
 mod clock;
 mod command;
 mod costs;
+mod differences;
 mod error;
 mod exit;
 mod forecast;
@@ -21,6 +22,7 @@ mod outside;
 mod plain;
 mod planned;
 mod progress;
+mod pty;
 mod receipts;
 mod rules;
 mod settings;
@@ -35,7 +37,7 @@ use clap::Parser as _;
 use args::{Args, Command};
 use command::{
     affected, build, builds, cache, clean, completions, diff, doctor, failures, lock, log, plan,
-    query, test, why,
+    query, run as run_command, shell, test, verify, why,
 };
 use error::CliError;
 use settings::Settings;
@@ -64,6 +66,9 @@ fn run(args: Args) -> Result<std::process::ExitCode, CliError> {
         Command::Diff(args) => diff::run(&settings, &args),
         Command::Failures(args) => failures::run(&settings, &args),
         Command::Test(args) => test::run(&settings, &args),
+        Command::Run(args) => run_command::run(&settings, &args),
+        Command::Shell(args) => shell::run(&settings, &args),
+        Command::Verify(args) => verify::run(&settings, &args),
         Command::Lock(args) => lock::run(&settings, &args),
         Command::Affected(args) => affected::run(&settings, &args),
         Command::Log(args) => log::run(&settings, &args),

@@ -163,15 +163,25 @@ impl Planned {
 
     /// Like [`Planned::build`]; `tests` says how tests among what is built are run.
     pub(crate) fn test(&self, args: &ExecuteArgs, tests: TestOptions) -> Result<Report, CliError> {
-        let rung = choose_rung(&self.store, args.sandbox)?;
+        let rung = self.rung(args.sandbox)?;
         if rung == Rung::Bare {
             tell("warning: without a sandbox nothing is isolated; results are not recorded");
         }
+        self.drive(self.start(args, tests, rung).run())?.map_err(CliError::Build)
+    }
+
+    /// Returns the best sandbox that works here.
+    pub(crate) fn rung(&self, wanted: SandboxArg) -> Result<Rung, CliError> {
+        choose_rung(&self.store, wanted)
+    }
+
+    /// Returns a build of the plan, which has not begun.
+    pub(crate) fn start(&self, args: &ExecuteArgs, tests: TestOptions, rung: Rung) -> Arc<Build> {
         self.journal.begin(rung != Rung::Bare);
         let mut hearers: Vec<Arc<dyn engine::Events>> =
             vec![Arc::clone(&self.display) as _, Arc::clone(&self.journal) as _];
         hearers.extend(self.hearers.iter().cloned());
-        let build = Build::new(
+        Build::new(
             Arc::clone(&self.store),
             Arc::new(LocalExecutor::new(Arc::clone(&self.store), rung)),
             Arc::clone(&self.trees) as Arc<dyn store::TreeSource>,
@@ -179,8 +189,7 @@ impl Planned {
             Arc::clone(&self.plan),
             options(args, tests, rung),
             Arc::new(FanOut(hearers)),
-        );
-        self.drive(build.run())?.map_err(CliError::Build)
+        )
     }
 
     /// Returns what the cache knows of every goal, and runs nothing: what would have to run has failed, and is not
@@ -206,7 +215,7 @@ impl Planned {
     }
 
     /// Returns what the work comes to, unless a signal comes first.
-    fn drive<T>(&self, work: impl Future<Output = T>) -> Result<T, CliError> {
+    pub(crate) fn drive<T>(&self, work: impl Future<Output = T>) -> Result<T, CliError> {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
         let runtime = runtime.map_err(CliError::disk("start", Path::new("the runtime")))?;
         let ended = runtime.block_on(self.interrupts.stop(work));

@@ -39,8 +39,9 @@ mod why;
 pub use analyze::{Goal, LockRequest, LockedMember, Plan, TestResults};
 pub use build::{
     ActionFate, Asked, Attempt, Build, BuildError, BuildOptions, Counts, Events, Failure,
-    FailureKind, GoalFate, GoalOutcome, GoalStatus, Ran, Report, Span, Survey, SurveyedAction,
-    TestOptions, Tested, Verdict, survey,
+    FailureKind, GoalFate, GoalOutcome, GoalStatus, OutputDifference, Prepared, Ran, Report,
+    Reproduction, Span, Survey, SurveyedAction, TestOptions, Tested, Unprepared, Verdict, Verified,
+    survey,
 };
 pub use cell::{Cell, CellPattern, PatternError, ValuePattern};
 pub use config::{CONFIG_FILE, Config, ConfigError, Mirror};

@@ -38,6 +38,11 @@ pub enum ExecuteError {
         /// What is wrong with the report.
         source: serde_json::Error,
     },
+    /// The build root has no shell.
+    #[error(
+        "the action's build root has no /bin/sh, so there is no shell to open; `-- COMMAND` runs another program in it"
+    )]
+    NoShell,
     /// No sandbox can be had here.
     #[error(
         "this machine lets nobody make a sandbox (no user namespaces, and not root); `bld doctor` says how to mend it"
@@ -129,6 +134,7 @@ impl ExecuteError {
             | Self::WorkingDirectory(_)
             | Self::UnknownBuiltin { .. }
             | Self::BuiltinArguments { .. }
+            | Self::NoShell
             | Self::NeedsSandbox => true,
             Self::Store(_)
             | Self::Draft(_)

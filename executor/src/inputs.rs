@@ -8,7 +8,7 @@ use model::{Command, Directory, Node, PathSegment, RelativePath, TreeDigest};
 use store::{Draft, LocalStore, TreeSource};
 
 use crate::ExecuteError;
-use crate::sandbox::{Mount, MountKind};
+use crate::sandbox::{Mount, MountKind, Surroundings};
 
 /// The directory below the working directory that outputs are kept from.
 pub(crate) const OUTPUT_FOLDER: &str = "out";
@@ -16,13 +16,16 @@ pub(crate) const OUTPUT_FOLDER: &str = "out";
 /// The names that the sandbox itself fills.
 const OWN: [&str; 3] = ["dev", "proc", "tmp"];
 
-/// What `/etc` shows on top of the build root's: who the command is.
-const ETC: [(&str, &str); 4] = [
-    ("passwd", "root:x:0:0:root:/:/bin/sh\nbld:x:1000:1000:bld:/work:/bin/sh\n"),
-    ("group", "root:x:0:\nbld:x:1000:\n"),
-    ("hosts", "127.0.0.1 localhost\n::1 localhost\n127.0.0.1 bld\n"),
-    ("hostname", "bld\n"),
-];
+/// Returns what `/etc` shows on top of the build root's: who the command is.
+fn etc(shown: &Surroundings) -> [(&'static str, String); 4] {
+    let Surroundings { host_name: host, user_name: user, id, .. } = shown;
+    [
+        ("passwd", format!("root:x:0:0:root:/:/bin/sh\n{user}:x:{id}:{id}:{user}:/work:/bin/sh\n")),
+        ("group", format!("root:x:0:\n{user}:x:{id}:\n")),
+        ("hosts", format!("127.0.0.1 localhost\n::1 localhost\n127.0.0.1 {host}\n")),
+        ("hostname", format!("{host}\n")),
+    ]
+}
 
 /// Returns what the command sees, in mounting order. Trees are made present; `scratch` takes the writes.
 pub(crate) async fn mounts(
@@ -31,6 +34,7 @@ pub(crate) async fn mounts(
     command: &Command,
     scratch: &Path,
     trees: &dyn TreeSource,
+    shown: &Surroundings,
 ) -> Result<Vec<Mount>, ExecuteError> {
     let missing = |digest, path| ExecuteError::MissingInput { digest, path };
     let directory = store.directory(root)?;
@@ -55,7 +59,7 @@ pub(crate) async fn mounts(
         };
         mounts.push(Mount { at, kind });
     }
-    show_etc(store, trees, &mut mounts).await?;
+    show_etc(store, trees, shown, &mut mounts).await?;
     show_working_directory(store, &directory, command, scratch, &mut mounts)?;
     Ok(mounts)
 }
@@ -78,10 +82,11 @@ async fn single_file(
 async fn show_etc(
     store: &LocalStore,
     trees: &dyn TreeSource,
+    shown: &Surroundings,
     mounts: &mut Vec<Mount>,
 ) -> Result<(), ExecuteError> {
     let mut draft = Draft::new();
-    for (name, text) in ETC {
+    for (name, text) in etc(shown) {
         let digest = store.ingest_bytes(text.as_bytes(), false)?;
         let path = RelativePath::new(name).expect("the names are constants");
         draft.add(store, &path, Node::File { digest, executable: false })?;
@@ -106,6 +111,7 @@ fn tree_below(mount: &Mount) -> Result<PathBuf, ExecuteError> {
         MountKind::Tree(path) => Ok(path.clone()),
         MountKind::Layers(_)
         | MountKind::File(_)
+        | MountKind::Folder
         | MountKind::Link(_)
         | MountKind::Writable(_)
         | MountKind::Overlay { .. } => {

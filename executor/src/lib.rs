@@ -9,7 +9,9 @@ mod joined;
 mod limits;
 mod local;
 mod outputs;
+mod perturbation;
 pub mod sandbox;
+mod session;
 
 use async_trait::async_trait;
 use model::{Action, ActionResult, Command};
@@ -20,7 +22,9 @@ pub use error::ExecuteError;
 pub use joined::joined;
 pub use limits::Limits;
 pub use local::LocalExecutor;
+pub use perturbation::{Perturbation, Variation};
 pub use sandbox::{Rung, SANDBOX_SALT};
+pub use session::{Session, SessionStreams};
 
 /// One action to run.
 #[derive(Clone, Copy, Debug)]

@@ -8,6 +8,7 @@ mod codec;
 mod compose;
 mod conflict;
 mod deb;
+pub mod difference;
 mod error;
 mod glob;
 mod gzip;

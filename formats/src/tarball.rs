@@ -9,7 +9,7 @@ use crate::assembly::Assembly;
 use crate::pax::{self, Extension};
 use crate::{Decoder, Fault};
 
-const BLOCK_BYTES: usize = 512;
+pub(crate) const BLOCK_BYTES: usize = 512;
 
 /// How much is decompressed at a time; most headers and files are then read from memory.
 const READ_BYTES: usize = 128 << 10;
@@ -228,12 +228,12 @@ impl Header {
     }
 }
 
-fn until_nul(field: &[u8]) -> &[u8] {
+pub(crate) fn until_nul(field: &[u8]) -> &[u8] {
     field.split(|&byte| byte == 0).next().unwrap_or_default()
 }
 
 /// Parses a number: octal digits, or in GNU's and star's way base 256 with the first bit set.
-fn number(field: &[u8]) -> Option<u64> {
+pub(crate) fn number(field: &[u8]) -> Option<u64> {
     let (&first, rest) = field.split_first()?;
     if first == 0x80 {
         return rest

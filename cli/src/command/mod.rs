@@ -13,5 +13,8 @@ pub(crate) mod lock;
 pub(crate) mod log;
 pub(crate) mod plan;
 pub(crate) mod query;
+pub(crate) mod run;
+pub(crate) mod shell;
 pub(crate) mod test;
+pub(crate) mod verify;
 pub(crate) mod why;

@@ -57,7 +57,7 @@ impl Build {
         run_key(run, input_root, |bytes| self.store.ingest_bytes(bytes, false))
     }
 
-    fn key_of_builtin<'a>(
+    pub(super) fn key_of_builtin<'a>(
         &'a self,
         builtin: &'a BuiltinNode,
     ) -> BoxFuture<'a, Result<Keyed, Stop>> {
@@ -106,7 +106,7 @@ impl Build {
         self.wait_for_others(digest).await
     }
 
-    async fn slot(&self) -> SemaphorePermit<'_> {
+    pub(super) async fn slot(&self) -> SemaphorePermit<'_> {
         self.slots.acquire().await.expect("the slots are never closed")
     }
 
@@ -432,6 +432,7 @@ pub(super) fn outputs_of(
     Ok(outputs)
 }
 
+/// Returns how a command failed, if it did.
 pub(super) fn failure_of(
     command: &Command,
     result: &ActionResult,

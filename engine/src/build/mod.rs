@@ -3,10 +3,12 @@
 mod action;
 mod fate;
 mod inputs;
+mod prepare;
 mod report;
 mod survey;
 mod testing;
 mod trees;
+mod verify;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,9 +23,11 @@ use tokio::sync::{OnceCell, Semaphore};
 use tokio::task::JoinSet;
 
 pub use fate::{ActionFate, Asked, GoalFate, Survey, SurveyedAction};
+pub use prepare::{Prepared, Unprepared};
 pub use report::{Counts, Failure, FailureKind, GoalOutcome, GoalStatus, Ran, Report, Span};
 pub use survey::survey;
 pub use testing::{Attempt, TestOptions, Tested, Verdict};
+pub use verify::{OutputDifference, Reproduction, Verified};
 
 use crate::analyze::Plan;
 use crate::disk::DiskFiles;

@@ -5,13 +5,13 @@ use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use rustix::process::{Signal, chdir, getpid, kill_process};
+use rustix::process::{Signal, chdir, getpid, kill_process, setsid};
 
 use super::filter::filter;
 use super::init::step;
 use super::linux::{self, Resource};
 use super::spec::{Rung, SetupFailure, Spec};
-use super::{NOT_EXECUTABLE_EXIT_CODE, NOT_FOUND_EXIT_CODE, SANDBOX_ID};
+use super::{NOT_EXECUTABLE_EXIT_CODE, NOT_FOUND_EXIT_CODE};
 
 /// How many files a command may have open: what most distributions give a shell, soft and hard.
 const OPEN_FILES_MAX: u64 = 4096;
@@ -19,11 +19,13 @@ const OPEN_FILES_MAX: u64 = 4096;
 /// The stack of a command's first thread, in bytes: what Linux gives by default.
 const STACK_BYTES: u64 = 8 << 20;
 
-/// The files that the sandbox connects the command with: null, and two logs that lie outside.
+/// The files that the sandbox connects the command with: null and two logs that lie outside, or a session's.
 pub(super) struct Streams {
     pub(super) stdin: File,
     pub(super) stdout: File,
     pub(super) stderr: File,
+    /// Whether they are a terminal that the command is to control.
+    pub(super) are_terminal: bool,
 }
 
 /// Confines init as far as it can be; the command inherits it.
@@ -45,12 +47,12 @@ pub(super) fn confine_all(spec: &Spec) -> Result<(), SetupFailure> {
 }
 
 /// Becomes the command. That it cannot be run is told on its standard error.
-pub(super) fn become_command(spec: &Spec, streams: &Streams) -> ! {
+pub(super) fn become_command(spec: &Spec, arguments: &[String], streams: &Streams) -> ! {
     let error = match prepare(spec, streams) {
-        Ok(()) => exec(spec),
+        Ok(()) => exec(spec, arguments),
         Err(error) => error,
     };
-    let program = spec.arguments.first().map_or("", String::as_str);
+    let program = arguments.first().map_or("", String::as_str);
     let message = format!("bld: cannot run `{program}`: {error}\n");
     let _ = io::stderr().write_all(message.as_bytes());
     let code = match error.raw_os_error() {
@@ -69,26 +71,30 @@ fn prepare(spec: &Spec, streams: &Streams) -> io::Result<()> {
     linux::place_descriptor(&streams.stdin, 0)?;
     linux::place_descriptor(&streams.stdout, 1)?;
     linux::place_descriptor(&streams.stderr, 2)?;
+    if streams.are_terminal {
+        setsid()?;
+        linux::control_terminal()?;
+    }
     match spec.rung {
-        Rung::Root => linux::become_user(SANDBOX_ID),
+        Rung::Root => linux::become_user(spec.surroundings.id),
         Rung::UserNamespace | Rung::Bare => Ok(()),
     }
 }
 
-fn exec(spec: &Spec) -> io::Error {
+fn exec(spec: &Spec, arguments: &[String]) -> io::Error {
     let strings = |strings: Vec<String>| strings.into_iter().map(CString::new).collect();
-    let arguments: Result<Vec<_>, _> = strings(spec.arguments.clone());
+    let words: Result<Vec<_>, _> = strings(arguments.to_vec());
     let variable = |(name, value): (&String, &String)| format!("{name}={value}");
     let environment: Result<Vec<_>, _> = strings(spec.environment.iter().map(variable).collect());
-    let (Ok(arguments), Ok(environment)) = (arguments, environment) else {
+    let (Ok(words), Ok(environment)) = (words, environment) else {
         return io::Error::from_raw_os_error(libc::EINVAL);
     };
     let mut failed = io::Error::from_raw_os_error(libc::ENOENT);
-    for program in candidates(spec) {
+    for program in candidates(spec, arguments) {
         let Ok(program) = linux::c_path(&program) else {
             return io::Error::from_raw_os_error(libc::EINVAL);
         };
-        let error = linux::exec(&program, &arguments, &environment);
+        let error = linux::exec(&program, &words, &environment);
         if !matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR)) {
             failed = error;
         }
@@ -97,8 +103,8 @@ fn exec(spec: &Spec) -> io::Error {
 }
 
 /// The files that may be the program: as in REAPI, a name without a slash is looked for in the command's own PATH.
-fn candidates(spec: &Spec) -> Vec<PathBuf> {
-    let Some(program) = spec.arguments.first().filter(|program| !program.is_empty()) else {
+fn candidates(spec: &Spec, arguments: &[String]) -> Vec<PathBuf> {
+    let Some(program) = arguments.first().filter(|program| !program.is_empty()) else {
         return Vec::new();
     };
     if program.contains('/') {

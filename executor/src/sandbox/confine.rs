@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{getegid, geteuid};
 
+use super::SANDBOX_ID;
 use super::init::map_ids;
 use super::linux::{self, Namespaces, Resource};
 
@@ -15,7 +16,7 @@ use super::linux::{self, Namespaces, Resource};
 pub fn confine(memory_bytes: u64, cpu_seconds: u64) -> io::Result<()> {
     let (uid, gid) = (geteuid().as_raw(), getegid().as_raw());
     if linux::unshare(Namespaces::UserAndNetwork).is_ok() {
-        map_ids(uid, gid)?;
+        map_ids(SANDBOX_ID, uid, gid)?;
     } else {
         // Only root can; for others without user namespaces there is no way.
         let _ = linux::unshare(Namespaces::Network);

@@ -7,13 +7,11 @@ use std::path::Path;
 
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_OMIT, utimensat};
 
-use super::SANDBOX_ID;
-
 /// Gives a directory that bld made, and the directories in it, to the command.
-pub(super) fn give_away(folder: &Path) -> io::Result<()> {
-    chown(folder, Some(SANDBOX_ID), Some(SANDBOX_ID))?;
+pub(super) fn give_away(folder: &Path, id: u32) -> io::Result<()> {
+    chown(folder, Some(id), Some(id))?;
     for entry in fs::read_dir(folder)? {
-        give_away(&entry?.path())?;
+        give_away(&entry?.path(), id)?;
     }
     Ok(())
 }
@@ -21,14 +19,14 @@ pub(super) fn give_away(folder: &Path) -> io::Result<()> {
 /// Copies a tree of the store into a directory, with times and modes, for the command to own.
 ///
 /// An overlay would show the store's owner, who is somebody else: then nothing in it could be written.
-pub(super) fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
+pub(super) fn copy_tree(from: &Path, to: &Path, id: u32) -> io::Result<()> {
     for entry in fs::read_dir(from)? {
         let entry = entry?;
         let (from, to) = (entry.path(), to.join(entry.file_name()));
         let kind = entry.file_type()?;
         if kind.is_dir() {
             fs::create_dir(&to)?;
-            copy_tree(&from, &to)?;
+            copy_tree(&from, &to, id)?;
             continue;
         }
         if kind.is_symlink() {
@@ -36,13 +34,13 @@ pub(super) fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
         } else {
             fs::copy(&from, &to)?;
         }
-        finish(&from, &to)?;
+        finish(&from, &to, id)?;
     }
-    finish(from, to)
+    finish(from, to, id)
 }
 
-fn finish(from: &Path, to: &Path) -> io::Result<()> {
-    lchown(to, Some(SANDBOX_ID), Some(SANDBOX_ID))?;
+fn finish(from: &Path, to: &Path, id: u32) -> io::Result<()> {
+    lchown(to, Some(id), Some(id))?;
     let from = from.symlink_metadata()?;
     let last_modification = Timespec { tv_sec: from.mtime(), tv_nsec: from.mtime_nsec() };
     let last_access = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };

@@ -8,13 +8,15 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Gid, Mode, Uid, fchown};
+use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, getegid, geteuid, pidfd_open, setsid, umask};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use super::command::{Streams, become_command, confine_all};
 use super::linux::{self, Fork, Namespaces, Wait};
 use super::root::build_root;
-use super::spec::{Outcome, Rung, SetupFailure, Spec};
-use super::{ARGUMENT, HOST_NAME, SANDBOX_ID};
+use super::spec::{Beginning, Outcome, Rung, SetupFailure, Spec};
+use super::{ARGUMENT, UMASK, entered};
 
 /// How long init waits at most before it reaps what was orphaned.
 const REAP_INTERVAL: Duration = Duration::from_millis(500);
@@ -22,8 +24,12 @@ const REAP_INTERVAL: Duration = Duration::from_millis(500);
 /// The longest spec that is read: a few hundred mounts and arguments of the system's own limit fit.
 const SPEC_BYTES_MAX: u32 = 16 << 20;
 
-/// The permissions that a command takes from what it makes.
-const UMASK: u32 = 0o022;
+/// How far clocks are shifted that count from the start of the machine, and where that is said: eleven days.
+const OFFSETS: (&str, &str) =
+    ("/proc/self/timens_offsets", "monotonic 1000000 0\nboottime 1000000 0\n");
+
+/// What is looked for before a shell is started.
+pub(crate) const NO_SHELL: &str = "finding /bin/sh in the build root";
 
 /// Becomes a sandbox's first process if this process was started as one, and then never returns.
 ///
@@ -31,10 +37,10 @@ const UMASK: u32 = 0o022;
 pub fn run_if_asked() {
     // Arguments for others than us may be no text at all.
     let arguments: Vec<_> = std::env::args_os().skip(1).collect();
-    let [word, rung] = arguments.as_slice() else { return };
-    let rung = rung.to_str().and_then(Rung::parse);
-    let (true, Some(rung)) = (word == ARGUMENT, rung) else { return };
-    let code = match first_process(rung) {
+    let [word, beginning] = arguments.as_slice() else { return };
+    let beginning = beginning.to_str().and_then(|text| serde_json::from_str(text).ok());
+    let (true, Some(beginning)) = (word == ARGUMENT, beginning) else { return };
+    let code = match first_process(beginning) {
         Ok(()) => 0,
         Err(failure) => {
             report(&Err(failure));
@@ -44,17 +50,22 @@ pub fn run_if_asked() {
     linux::leave(code);
 }
 
-fn first_process(rung: Rung) -> Result<(), SetupFailure> {
-    forget_caller().map_err(step("closing what others left open"))?;
+fn first_process(beginning: Beginning) -> Result<(), SetupFailure> {
+    let inherited = forget_caller(beginning.streams);
+    let inherited = inherited.map_err(step("closing what others left open"))?;
     let (uid, gid) = (geteuid().as_raw(), getegid().as_raw());
-    match rung {
+    match beginning.rung {
         Rung::UserNamespace => {
             linux::unshare(Namespaces::All).map_err(step("making namespaces"))?;
-            map_ids(uid, gid).map_err(step("mapping the user"))?;
+            map_ids(beginning.id, uid, gid).map_err(step("mapping the user"))?;
         }
         Rung::Root | Rung::Bare => {
             linux::unshare(Namespaces::AllButUser).map_err(step("making namespaces"))?;
         }
+    }
+    if beginning.shifted_clocks {
+        // Not every kernel can; the documentation promises no more than another second.
+        let _ = linux::unshare(Namespaces::Time).and_then(|()| fs::write(OFFSETS.0, OFFSETS.1));
     }
     // Up to here nothing depends on what is to be run; a spare sandbox waits here.
     let spec = read_spec().map_err(step("reading what to do"))?;
@@ -67,7 +78,7 @@ fn first_process(rung: Rung) -> Result<(), SetupFailure> {
             Ok(())
         }
         Fork::Child => {
-            let outcome = init(&spec);
+            let outcome = init(&spec, inherited);
             report(&outcome);
             linux::leave(0)
         }
@@ -88,18 +99,23 @@ fn read_spec() -> io::Result<Spec> {
 }
 
 /// Gives up what is inherited from whoever started bld, and would show in the command.
-fn forget_caller() -> io::Result<()> {
+fn forget_caller(streams: Option<[i32; 3]>) -> io::Result<Option<Streams>> {
     umask(Mode::from_raw_mode(UMASK));
     linux::reset_signals();
     linux::reset_personality();
     linux::leave_groups();
-    linux::close_inherited()
+    match streams {
+        Some(numbers) => linux::keep_inherited(numbers).map(|[stdin, stdout, stderr]| {
+            Some(Streams { stdin, stdout, stderr, are_terminal: false })
+        }),
+        None => linux::close_inherited().map(|()| None),
+    }
 }
 
-pub(super) fn map_ids(uid: u32, gid: u32) -> io::Result<()> {
+pub(super) fn map_ids(id: u32, uid: u32, gid: u32) -> io::Result<()> {
     fs::write("/proc/self/setgroups", "deny")?;
-    fs::write("/proc/self/uid_map", format!("{SANDBOX_ID} {uid} 1\n"))?;
-    fs::write("/proc/self/gid_map", format!("{SANDBOX_ID} {gid} 1\n"))
+    fs::write("/proc/self/uid_map", format!("{id} {uid} 1\n"))?;
+    fs::write("/proc/self/gid_map", format!("{id} {gid} 1\n"))
 }
 
 fn report(outcome: &Result<Outcome, SetupFailure>) {
@@ -109,33 +125,71 @@ fn report(outcome: &Result<Outcome, SetupFailure>) {
     let _ = io::stdout().flush();
 }
 
-fn init(spec: &Spec) -> Result<Outcome, SetupFailure> {
+fn init(spec: &Spec, inherited: Option<Streams>) -> Result<Outcome, SetupFailure> {
     setsid().map_err(step("leaving the terminal"))?;
-    let stdout = open_log(spec, &spec.stdout).map_err(step("opening the log"))?;
-    let stderr = open_log(spec, &spec.stderr).map_err(step("opening the log"))?;
+    // Logs lie outside, and are opened before the way there is gone.
+    let logs = match &inherited {
+        Some(_) => None,
+        None => Some((open_log(spec, &spec.stdout)?, open_log(spec, &spec.stderr)?)),
+    };
     build_root(spec)?;
-    rustix::system::sethostname(HOST_NAME.as_bytes()).map_err(step("setting the host name"))?;
+    let surroundings = &spec.surroundings;
+    rustix::system::sethostname(surroundings.host_name.as_bytes())
+        .map_err(step("setting the host name"))?;
     rustix::system::setdomainname(b"").map_err(step("setting the domain name"))?;
     linux::raise_loopback().map_err(step("raising the loopback interface"))?;
-    let stdin = File::open("/dev/null").map_err(step("opening /dev/null"))?;
+    if surroundings.one_processor {
+        stay_on_one_processor().map_err(step("staying on one processor"))?;
+    }
+    umask(Mode::from_raw_mode(surroundings.umask));
+    if let (Some(session), Some(streams)) = (&spec.session, inherited) {
+        return entered::run(spec, session, streams);
+    }
+    let (stdout, stderr) = logs.ok_or_else(|| step("opening the log")(Errno::BADF))?;
     confine_all(spec)?;
-    let streams = Streams { stdin, stdout, stderr };
+    let streams = Streams { stdin: null()?, stdout, stderr, are_terminal: false };
+    let time = Duration::from_millis(spec.time_ms);
+    run_to_end(spec, &spec.arguments, streams, time)
+}
+
+pub(super) fn null() -> Result<File, SetupFailure> {
+    File::open("/dev/null").map_err(step("opening /dev/null"))
+}
+
+/// Runs a command until it and all that it started has ended.
+pub(super) fn run_to_end(
+    spec: &Spec,
+    arguments: &[String],
+    streams: Streams,
+    time: Duration,
+) -> Result<Outcome, SetupFailure> {
     let began = Instant::now();
     let command = match linux::fork().map_err(step("starting the command"))? {
         Fork::Parent(command) => command,
-        Fork::Child => become_command(spec, &streams),
+        Fork::Child => become_command(spec, arguments, &streams),
     };
     drop(streams);
-    supervise(command, began, Duration::from_millis(spec.time_ms))
-        .map_err(step("watching the command"))
+    supervise(command, began, time).map_err(step("watching the command"))
+}
+
+fn stay_on_one_processor() -> io::Result<()> {
+    let allowed = sched_getaffinity(None)?;
+    let mut first = CpuSet::new();
+    if let Some(processor) = (0..CpuSet::MAX_CPU).find(|it| allowed.is_set(*it)) {
+        first.set(processor);
+        sched_setaffinity(None, &first)?;
+    }
+    Ok(())
 }
 
 /// Opens a log for appending: a command that opens `/dev/stderr` again must not write over what is there.
-fn open_log(spec: &Spec, path: &Path) -> io::Result<File> {
-    let log = File::options().create(true).append(true).open(path)?;
+fn open_log(spec: &Spec, path: &Path) -> Result<File, SetupFailure> {
+    let log = File::options().create(true).append(true).open(path);
+    let log = log.map_err(step("opening the log"))?;
     if spec.rung == Rung::Root {
-        let (uid, gid) = (Uid::from_raw(SANDBOX_ID), Gid::from_raw(SANDBOX_ID));
-        fchown(&log, Some(uid), Some(gid))?;
+        let id = spec.surroundings.id;
+        let (uid, gid) = (Uid::from_raw(id), Gid::from_raw(id));
+        fchown(&log, Some(uid), Some(gid)).map_err(step("opening the log"))?;
     }
     Ok(log)
 }

@@ -5,7 +5,9 @@
 )]
 
 use std::ffi::{CString, c_char};
+use std::fs::File;
 use std::io;
+use std::os::fd::FromRawFd as _;
 use std::path::Path;
 
 /// Leaves the namespaces of the parent for new ones. Only ever called by a process that has a single thread.
@@ -19,12 +21,16 @@ pub(super) fn unshare(namespaces: Namespaces) -> io::Result<()> {
         Namespaces::AllButUser => own,
         Namespaces::All => own | libc::CLONE_NEWUSER,
         Namespaces::Cgroup => libc::CLONE_NEWCGROUP,
+        Namespaces::Time => CLONE_NEWTIME,
         Namespaces::Network => libc::CLONE_NEWNET,
         Namespaces::UserAndNetwork => libc::CLONE_NEWNET | libc::CLONE_NEWUSER,
     };
     // SAFETY: no memory is involved, and there is no other thread to be surprised.
     if unsafe { libc::unshare(flags) } == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
+
+/// What the C library's headers do not name yet.
+const CLONE_NEWTIME: i32 = 0x80;
 
 /// Which namespaces a sandbox has of its own.
 #[derive(Clone, Copy)]
@@ -35,6 +41,8 @@ pub(super) enum Namespaces {
     All,
     /// Only control groups.
     Cgroup,
+    /// Only the clocks that count from the start of the machine, for children to come.
+    Time,
     /// Only the network.
     Network,
     /// Only users and the network.
@@ -226,6 +234,38 @@ pub(super) enum Resource {
 pub(super) fn close_inherited() -> io::Result<()> {
     // SAFETY: no memory is involved, and nothing in this process owns a descriptor above the standard three yet.
     let result = unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Closes every descriptor but the standard three and those of `numbers`, and returns these.
+pub(super) fn keep_inherited(numbers: [i32; 3]) -> io::Result<[File; 3]> {
+    /// Above what is kept, and above what a caller is likely to have open.
+    const ASIDE: i32 = 256;
+    let check = |result: i32| {
+        if result >= 0 { Ok(result) } else { Err(io::Error::last_os_error()) }
+    };
+    let mut aside = [0; 3];
+    for (aside, number) in aside.iter_mut().zip(numbers) {
+        // SAFETY: no memory is involved; a number that is not open is refused.
+        *aside = check(unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, ASIDE) })?;
+    }
+    for (place, aside) in (3..).zip(aside) {
+        // SAFETY: no memory is involved, and nothing in this process owns a descriptor above the standard three yet.
+        check(unsafe { libc::dup3(aside, place, libc::O_CLOEXEC) })?;
+    }
+    // SAFETY: as above; what is closed is owned by nobody.
+    let closed = unsafe { libc::syscall(libc::SYS_close_range, 6, libc::c_uint::MAX, 0) };
+    if closed != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the three were opened just now, and are owned by what is returned from here on.
+    Ok([3, 4, 5].map(|place| unsafe { File::from_raw_fd(place) }))
+}
+
+/// Makes the terminal on standard input the one that this session, which has none, is controlled by.
+pub(super) fn control_terminal() -> io::Result<()> {
+    // SAFETY: no memory is involved.
+    let result = unsafe { libc::ioctl(0, libc::TIOCSCTTY, 0) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 

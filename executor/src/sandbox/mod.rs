@@ -7,10 +7,12 @@
 mod command;
 mod confine;
 mod copy;
+mod entered;
 mod filter;
 mod init;
 mod linux;
 mod probe;
+mod reversed;
 mod root;
 mod spare;
 mod spec;
@@ -20,10 +22,12 @@ use std::process::{Child, ChildStdin};
 use std::sync::{Arc, Mutex};
 
 pub use confine::{confine, wait_until_closed};
+pub(crate) use init::NO_SHELL;
 pub use init::run_if_asked;
 pub use probe::{Probe, probe};
-pub(crate) use spare::Spare;
-pub use spec::{Mount, MountKind, Outcome, Rung, Spec};
+pub(crate) use spare::{Spare, start};
+pub(crate) use spec::Beginning;
+pub use spec::{Mount, MountKind, Outcome, Rung, Spec, Surroundings};
 
 use crate::ExecuteError;
 use crate::cgroup::Cgroup;
@@ -34,8 +38,14 @@ pub const SANDBOX_SALT: &str = "bld-sandbox-1";
 /// The user and group that every command runs as.
 pub const SANDBOX_ID: u32 = 1000;
 
+/// The permissions that are taken from new files.
+pub(crate) const UMASK: u32 = 0o022;
+
 /// The host name that every command sees.
 pub const HOST_NAME: &str = "bld";
+
+/// What the user is called that every command runs as.
+pub(crate) const USER_NAME: &str = "bld";
 
 /// The exit code of a command whose program is not there; the same as a shell's.
 pub(crate) const NOT_FOUND_EXIT_CODE: i32 = 127;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::spare::start;
-use super::spec::{Mount, MountKind, Rung, Spec};
+use super::spec::{Beginning, Mount, MountKind, Rung, Spec, Surroundings};
 use super::{Lifeline, run};
 use crate::ExecuteError;
 
@@ -55,6 +55,9 @@ fn try_rung(scratch: &Path, rung: Rung) -> Result<(), ExecuteError> {
         stderr: folder.join("stderr"),
         time_ms: 10_000,
         file_bytes: 1 << 20,
+        surroundings: Surroundings::default(),
+        reversed: None,
+        session: None,
     };
-    run(start(rung)?, &spec, None, &Lifeline::default()).map(|_| ())
+    run(start(Beginning::of(rung))?, &spec, None, &Lifeline::default()).map(|_| ())
 }

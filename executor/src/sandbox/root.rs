@@ -13,8 +13,8 @@ use rustix::process::{chdir, pivot_root};
 
 use super::copy::{copy_tree, give_away};
 use super::init::step;
-use super::linux;
 use super::spec::{Mount, MountKind, Rung, SetupFailure, Spec};
+use super::{linux, reversed};
 
 /// How large `/tmp` may become: temporary files of compilers fit, a runaway does not eat the machine.
 const TMP_OPTIONS: &str = "mode=1777,size=4g,nr_inodes=1m";
@@ -28,8 +28,13 @@ pub(super) fn build_root(spec: &Spec) -> Result<(), SetupFailure> {
     mount_change("/", private).map_err(step("detaching from the machine's mounts"))?;
     let root = &spec.root;
     mount_new("tmpfs", root, "mode=0755,size=16m").map_err(step("mounting the root"))?;
-    for mount in &spec.mounts {
-        show(root, mount, spec.rung).map_err(step(&format!("showing /{}", mount.at)))?;
+    let reversed = match &spec.reversed {
+        Some(folder) => reverse(spec, folder).map_err(step("listing trees the other way round"))?,
+        None => Vec::new(),
+    };
+    let mounts = if spec.reversed.is_some() { &reversed } else { &spec.mounts };
+    for mount in mounts {
+        show(root, mount, spec).map_err(step(&format!("showing /{}", mount.at)))?;
     }
     show_devices(&root.join("dev")).map_err(step("showing /dev"))?;
     show_processes(&root.join("proc")).map_err(step("showing /proc"))?;
@@ -37,11 +42,18 @@ pub(super) fn build_root(spec: &Spec) -> Result<(), SetupFailure> {
     enter_root(root).map_err(step("entering the root"))
 }
 
-fn show(root: &Path, mount: &Mount, rung: Rung) -> io::Result<()> {
+fn reverse(spec: &Spec, folder: &Path) -> io::Result<Vec<Mount>> {
+    mount_new("tmpfs", folder, reversed::OPTIONS)?;
+    reversed::reverse_small(&spec.mounts, folder)
+}
+
+fn show(root: &Path, mount: &Mount, spec: &Spec) -> io::Result<()> {
+    let (rung, id) = (spec.rung, spec.surroundings.id);
     let at = root.join(&mount.at);
     let sealed = linux::READ_ONLY | linux::NO_SUID | linux::NO_DEVICES;
     let open = linux::NO_SUID | linux::NO_DEVICES;
     match &mount.kind {
+        MountKind::Folder => make_directory(&at),
         MountKind::Link(target) => symlink(target, &at),
         MountKind::Tree(path) => {
             make_directory(&at)?;
@@ -56,7 +68,7 @@ fn show(root: &Path, mount: &Mount, rung: Rung) -> io::Result<()> {
         MountKind::Writable(path) => {
             make_directory(&at)?;
             if rung == Rung::Root {
-                give_away(path)?;
+                give_away(path, id)?;
             }
             mount_bind(path, &at)?;
             linux::restrict_mount(&at, open)
@@ -68,7 +80,7 @@ fn show(root: &Path, mount: &Mount, rung: Rung) -> io::Result<()> {
             linux::restrict_mount(&at, sealed)
         }
         MountKind::Overlay { lower, upper, .. } if rung == Rung::Root => {
-            copy_tree(lower, upper)?;
+            copy_tree(lower, upper, id)?;
             make_directory(&at)?;
             mount_bind(upper, &at)?;
             linux::restrict_mount(&at, open)

@@ -7,20 +7,21 @@ use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 
-use super::{ARGUMENT, Rung};
+use super::ARGUMENT;
+use super::spec::Beginning;
 use crate::ExecuteError;
 
 /// The place where a sandbox waits.
 #[derive(Debug)]
 pub(crate) struct Spare {
-    rung: Rung,
+    beginning: Beginning,
     waiting: Mutex<Option<Waiting>>,
 }
 
 impl Spare {
-    /// Returns the place for sandboxes of a rung, still empty.
-    pub(crate) fn new(rung: Rung) -> Self {
-        Self { rung, waiting: Mutex::default() }
+    /// Returns the place for sandboxes that begin like this, still empty.
+    pub(crate) fn new(beginning: Beginning) -> Self {
+        Self { beginning, waiting: Mutex::default() }
     }
 
     /// Returns the first process of a sandbox: the one that waits, or a new one.
@@ -28,7 +29,7 @@ impl Spare {
         let waiting = self.waiting.lock().expect("no holder panics").take();
         match waiting.and_then(Waiting::alive) {
             Some(child) => Ok(child),
-            None => start(self.rung),
+            None => start(self.beginning),
         }
     }
 
@@ -36,7 +37,7 @@ impl Spare {
     pub(crate) fn restock(&self) {
         let mut waiting = self.waiting.lock().expect("no holder panics");
         if waiting.is_none() {
-            *waiting = start(self.rung).ok().map(|child| Waiting(Some(child)));
+            *waiting = start(self.beginning).ok().map(|child| Waiting(Some(child)));
         }
     }
 }
@@ -63,10 +64,11 @@ impl Drop for Waiting {
 }
 
 /// Starts the first process of a sandbox; it makes the namespaces and waits to be told what to run.
-pub(super) fn start(rung: Rung) -> Result<Child, ExecuteError> {
+pub(crate) fn start(beginning: Beginning) -> Result<Child, ExecuteError> {
+    let beginning = serde_json::to_string(&beginning).expect("it has only numbers and words");
     Command::new("/proc/self/exe")
         .arg0("bld-sandbox")
-        .args([ARGUMENT, rung.name()])
+        .args([ARGUMENT, &beginning])
         .env_clear()
         // Ctrl-C on the terminal is for bld, which then ends its sandboxes.
         .process_group(0)

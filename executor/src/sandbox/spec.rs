@@ -5,6 +5,9 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::{HOST_NAME, SANDBOX_ID, UMASK, USER_NAME};
+use crate::Session;
+
 /// How a sandbox is made on this machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -15,20 +18,6 @@ pub enum Rung {
     Root,
     /// Not at all: results are never recorded.
     Bare,
-}
-
-impl Rung {
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::UserNamespace => "user-namespace",
-            Self::Root => "root",
-            Self::Bare => "bare",
-        }
-    }
-
-    pub(super) fn parse(name: &str) -> Option<Self> {
-        [Self::UserNamespace, Self::Root].into_iter().find(|rung| rung.name() == name)
-    }
 }
 
 /// One thing that a command sees, outermost first.
@@ -50,6 +39,8 @@ pub enum MountKind {
     Layers(Vec<PathBuf>),
     /// A file of the store, read-only.
     File(PathBuf),
+    /// A directory on the root's own file system, for what is shown below it.
+    Folder,
     /// A link, made on the root's own file system.
     Link(String),
     /// A directory that may be written.
@@ -63,6 +54,53 @@ pub enum MountKind {
         /// What the kernel needs beside it.
         work: PathBuf,
     },
+}
+
+/// What a command sees besides files. The default is what every action sees.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Surroundings {
+    /// What the machine is called.
+    pub host_name: String,
+    /// What the user is called.
+    pub user_name: String,
+    /// The user's and group's number.
+    pub id: u32,
+    /// The permissions that are taken from new files.
+    pub umask: u32,
+    /// Whether there is one processor only.
+    pub one_processor: bool,
+}
+
+impl Default for Surroundings {
+    fn default() -> Self {
+        Self {
+            host_name: HOST_NAME.to_owned(),
+            user_name: USER_NAME.to_owned(),
+            id: SANDBOX_ID,
+            umask: UMASK,
+            one_processor: false,
+        }
+    }
+}
+
+/// What a sandbox's first process must know before it is told what to run.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct Beginning {
+    /// How the sandbox is to be made.
+    pub(crate) rung: Rung,
+    /// Who the command is.
+    pub(crate) id: u32,
+    /// Whether clocks that count from the start of the machine are shifted, where that is possible.
+    pub(crate) shifted_clocks: bool,
+    /// The descriptors of a session's streams.
+    pub(crate) streams: Option<[i32; 3]>,
+}
+
+impl Beginning {
+    /// Returns what every action's sandbox begins with.
+    pub(crate) fn of(rung: Rung) -> Self {
+        Self { rung, id: SANDBOX_ID, shifted_clocks: false, streams: None }
+    }
 }
 
 /// Everything that a sandbox's first process needs to know.
@@ -88,6 +126,12 @@ pub struct Spec {
     pub time_ms: u64,
     /// How large a file may become, in bytes.
     pub file_bytes: u64,
+    /// What it sees besides files.
+    pub surroundings: Surroundings,
+    /// An empty directory where trees are kept in memory that are to be listed the other way round.
+    pub reversed: Option<PathBuf>,
+    /// What runs in place of the command.
+    pub session: Option<Session>,
 }
 
 /// How a command ended.

@@ -11,9 +11,9 @@ use store::{Draft, LocalStore};
 
 /// The programs that the tests run in the sandbox.
 const PROGRAMS: &[&str] = &[
-    "cat", "chmod", "cp", "dash", "env", "head", "id", "ln", "ls", "mkdir", "mkfifo", "mount",
-    "mv", "nproc", "perl", "printf", "rm", "rmdir", "setsid", "sleep", "stat", "touch", "tr",
-    "true", "uname", "unshare", "wc", "yes",
+    "cat", "chmod", "cp", "dash", "date", "env", "head", "id", "ln", "ls", "mkdir", "mkfifo",
+    "mount", "mv", "nproc", "perl", "printf", "rm", "rmdir", "setsid", "sleep", "stat", "touch",
+    "tr", "true", "uname", "unshare", "wc", "yes",
 ];
 
 /// Where they are looked for.

@@ -14,8 +14,10 @@ mod limits;
 mod logs;
 mod ordinary;
 mod outputs;
+mod perturbations;
 mod processes;
 mod roles;
+mod sessions;
 mod sight;
 mod support;
 mod traces;
@@ -43,7 +45,9 @@ fn main() -> ExitCode {
         limits::TESTS,
         logs::TESTS,
         outputs::TESTS,
+        perturbations::TESTS,
         processes::TESTS,
+        sessions::TESTS,
         sight::TESTS,
         traces::TESTS,
         writes::TESTS,

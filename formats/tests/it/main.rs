@@ -5,6 +5,7 @@
 
 mod codecs;
 mod composing;
+mod differences;
 mod golden;
 mod good;
 mod hostile_deb;
