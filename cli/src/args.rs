@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use crate::command::{build, cache, clean, completions, lock, log};
+use crate::command::{build, cache, clean, completions, init, lock, log, man};
 use crate::size::ByteSize;
 
 /// Builds kernel drivers, packages and images; runs only what nobody ever ran.
@@ -39,6 +39,8 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Begin a workspace: write one that builds
+    Init(init::InitArgs),
     /// Build what the patterns stand for
     Build(build::BuildArgs),
     /// Pin the outside world: resolve and download what the workspace asks for
@@ -54,4 +56,6 @@ pub(crate) enum Command {
     Clean(clean::CleanArgs),
     /// Print a completion script
     Completions(completions::CompletionsArgs),
+    /// Write manual pages
+    Man(man::ManArgs),
 }

@@ -11,6 +11,10 @@ use crate::exit;
 pub(crate) enum CliError {
     #[error("there is no bld.toml in {} or above it: this is not a workspace (an empty bld.toml makes it one)", .0.display())]
     NoWorkspace(PathBuf),
+    #[error("{} is a workspace's already, or will not be overwritten: {names}", folder.display())]
+    Taken { folder: PathBuf, names: String },
+    #[error("{} lies in the workspace {}: a workspace cannot hold another", folder.display(), outer.display())]
+    Nested { folder: PathBuf, outer: PathBuf },
     #[error("cannot go to {}", path.display())]
     Directory { path: PathBuf, source: std::io::Error },
     #[error(
@@ -64,6 +68,8 @@ impl CliError {
     pub(crate) fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
             Self::NoWorkspace(_)
+            | Self::Taken { .. }
+            | Self::Nested { .. }
             | Self::Directory { .. }
             | Self::NoStore
             | Self::Config(_)

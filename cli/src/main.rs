@@ -2,6 +2,7 @@
 
 mod args;
 mod command;
+mod complete;
 mod error;
 mod exit;
 mod grid;
@@ -23,7 +24,7 @@ mod workspace;
 use clap::Parser as _;
 
 use args::{Args, Command};
-use command::{build, cache, clean, completions, doctor, lock, log};
+use command::{build, cache, clean, completions, doctor, init, lock, log, man};
 use error::CliError;
 use settings::Settings;
 
@@ -32,6 +33,7 @@ fn main() -> std::process::ExitCode {
     executor::sandbox::run_if_asked();
     unpack::run_if_asked();
 
+    complete::answer_if_asked();
     let args = Args::parse();
     let json = args.json;
     match run(args) {
@@ -46,6 +48,7 @@ fn main() -> std::process::ExitCode {
 fn run(args: Args) -> Result<std::process::ExitCode, CliError> {
     let settings = Settings::from_args(&args)?;
     match args.command {
+        Command::Init(args) => init::run(&settings, &args),
         Command::Build(args) => build::run(&settings, &args),
         Command::Lock(args) => lock::run(&settings, &args),
         Command::Log(args) => log::run(&settings, &args),
@@ -53,5 +56,6 @@ fn run(args: Args) -> Result<std::process::ExitCode, CliError> {
         Command::Doctor => doctor::run(&settings),
         Command::Clean(args) => clean::run(&settings, &args),
         Command::Completions(args) => Ok(completions::run(&args)),
+        Command::Man(args) => man::run(&settings, &args),
     }
 }

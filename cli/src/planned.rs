@@ -215,7 +215,7 @@ fn choose_rung(store: &LocalStore, wanted: SandboxArg) -> Result<Rung, CliError>
 }
 
 /// To the engine a locked tree is only a digest.
-fn locked_members(lock: &Lock) -> BTreeMap<String, Vec<LockedMember>> {
+pub(crate) fn locked_members(lock: &Lock) -> BTreeMap<String, Vec<LockedMember>> {
     let member = |member: fetch::Member| LockedMember {
         group: member.group,
         name: member.name,

@@ -38,6 +38,14 @@ impl Settings {
         Ok(Self { directory, json: args.json, store, store_budget })
     }
 
+    /// Returns what is needed to look at a workspace, and nothing more.
+    pub(crate) fn for_reading(directory: &Path) -> Result<Self, CliError> {
+        let directory = directory
+            .canonicalize()
+            .map_err(|source| CliError::Directory { path: directory.to_owned(), source })?;
+        Ok(Self { directory, json: false, store: PathBuf::new(), store_budget: 0 })
+    }
+
     /// Opens the store.
     pub(crate) fn open_store(&self, function: DigestFunction) -> Result<Arc<LocalStore>, CliError> {
         Ok(Arc::new(LocalStore::open(&self.store, function)?))

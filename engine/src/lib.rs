@@ -21,6 +21,7 @@ mod label;
 )]
 mod lang;
 mod load;
+mod names;
 mod source;
 
 pub use analyze::{Goal, LockRequest, LockedMember, Plan};
@@ -35,4 +36,5 @@ pub use files::{FileKind, Files, FilesError};
 pub use graph::{Artifact, BuiltinNode, Graph, Node, NodeId, Owner, RunNode, TreeNode};
 pub use label::{BUILD_FILE, Label, LabelError, Pattern, Targets};
 pub use load::Workspace;
+pub use names::{NamedFolder, NamedTarget};
 pub use source::{DiskFiles, OUTPUT_FOLDER};

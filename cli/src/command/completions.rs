@@ -3,20 +3,29 @@
 use std::process::ExitCode;
 
 use clap::CommandFactory as _;
+use clap_complete::Shell;
 
 use crate::args::Args;
 use crate::exit;
-use crate::terminal;
+use crate::terminal::say;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct CompletionsArgs {
     /// For which shell
-    shell: clap_complete::Shell,
+    shell: Shell,
 }
 
 pub(crate) fn run(args: &CompletionsArgs) -> ExitCode {
-    let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Args::command(), "bld", &mut script);
-    terminal::say(String::from_utf8_lossy(&script).trim_end());
+    match args.shell {
+        Shell::Bash => say(include_str!("../complete/bld.bash").trim_end()),
+        Shell::Fish => say(include_str!("../complete/bld.fish").trim_end()),
+        Shell::Zsh => say(include_str!("../complete/bld.zsh").trim_end()),
+        // The others get what is the same in every workspace: commands and options.
+        other => {
+            let mut script = Vec::new();
+            clap_complete::generate(other, &mut Args::command(), "bld", &mut script);
+            say(String::from_utf8_lossy(&script).trim_end());
+        }
+    }
     exit::SUCCESS
 }

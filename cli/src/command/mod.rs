@@ -5,5 +5,7 @@ pub(crate) mod cache;
 pub(crate) mod clean;
 pub(crate) mod completions;
 pub(crate) mod doctor;
+pub(crate) mod init;
 pub(crate) mod lock;
 pub(crate) mod log;
+pub(crate) mod man;
