@@ -64,9 +64,18 @@ impl CliError {
         move |source| Self::Disk { verb, path, source }
     }
 
+    /// Returns whether what was asked for makes no sense: a mistake that somebody can mend in a file.
+    pub(crate) fn is_mistake(&self) -> bool {
+        self.exit_number() == exit::USER_ERROR
+    }
+
     /// Returns what `bld` exits with.
     pub(crate) fn exit_code(&self) -> ExitCode {
-        ExitCode::from(match self {
+        ExitCode::from(self.exit_number())
+    }
+
+    fn exit_number(&self) -> u8 {
+        match self {
             Self::NoWorkspace(_)
             | Self::Taken { .. }
             | Self::Nested { .. }
@@ -90,7 +99,7 @@ impl CliError {
             | Self::Damaged { .. }
             | Self::Execute(_) => exit::INFRASTRUCTURE,
             Self::Interrupted => exit::INTERRUPTED,
-        })
+        }
     }
 }
 

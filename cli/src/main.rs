@@ -19,6 +19,7 @@ mod settings;
 mod size;
 mod terminal;
 mod unpack;
+mod watch;
 mod workspace;
 
 use clap::Parser as _;

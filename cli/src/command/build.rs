@@ -12,7 +12,8 @@ use crate::error::CliError;
 use crate::planned::{ExecuteArgs, Planned, SelectArgs};
 use crate::record::{self, BuildRecord};
 use crate::settings::Settings;
-use crate::terminal::{Paint, count, say, say_json, tell};
+use crate::terminal::{Paint, count, report, say, say_json, tell};
+use crate::watch::Watch;
 use crate::workspace::OpenWorkspace;
 use crate::{exit, grid, output};
 
@@ -33,9 +34,36 @@ pub(crate) struct BuildArgs {
 
     #[command(flatten)]
     pub(crate) execute: ExecuteArgs,
+
+    /// Build again whenever files of the workspace change, until Ctrl-C
+    #[arg(long)]
+    pub(crate) watch: bool,
 }
 
 pub(crate) fn run(settings: &Settings, args: &BuildArgs) -> Result<ExitCode, CliError> {
+    if args.watch { build_again_and_again(settings, args) } else { build(settings, args) }
+}
+
+/// Each round is a build like any other. Mistakes are shown and waited out; a broken machine is not.
+fn build_again_and_again(settings: &Settings, args: &BuildArgs) -> Result<ExitCode, CliError> {
+    let workspace = OpenWorkspace::find(settings)?;
+    let ignored = vec![workspace.output(), settings.store.clone()];
+    let mut watch = Watch::new(&workspace.root, ignored);
+    loop {
+        if let Err(error) = build(settings, args) {
+            if !error.is_mistake() {
+                return Err(error);
+            }
+            report(&error, settings.json);
+        }
+        let waiting = Interrupts::watch(&Display::new(true), settings.json)?;
+        tell("waiting for changes (Ctrl-C ends)");
+        watch.wait();
+        drop(waiting);
+    }
+}
+
+fn build(settings: &Settings, args: &BuildArgs) -> Result<ExitCode, CliError> {
     let planned = Planned::new(settings, &args.patterns, &args.select)?;
     let report = planned.build(&args.execute)?;
     let Planned { workspace, store, plan, .. } = &planned;

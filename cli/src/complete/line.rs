@@ -48,6 +48,11 @@ impl Typed {
         Self { words, raw, quote }
     }
 
+    /// Returns whether a quote is open at the cursor.
+    pub(crate) fn is_quoted(&self) -> bool {
+        self.quote.is_some()
+    }
+
     /// Returns what bash is to put in place of what it takes for the word: `breaks` (its `COMP_WORDBREAKS`) end words
     /// where no quote is open. `None` if `candidate` does not begin with what was typed.
     pub(crate) fn rest_for(&self, candidate: &str, breaks: &str) -> Option<String> {

@@ -22,6 +22,9 @@ use crate::workspace::OpenWorkspace;
 /// What a shell that wants candidates sets to its name.
 const VARIABLE: &str = "BLD_COMPLETE";
 
+/// How far is looked ahead: the folders on the way to a package, the package, its target, an axis.
+const STEPS_AHEAD_MAX: usize = 16;
+
 /// A shell with a script of its own here.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Shell {
@@ -46,7 +49,9 @@ pub(crate) fn answer_if_asked() {
         let line = given.next().unwrap_or_default().to_string_lossy().into_owned();
         let breaks = given.next().unwrap_or_default().to_string_lossy().into_owned();
         let typed = line::Typed::parse(&line);
-        for candidate in candidates(typed.words.clone()) {
+        let found = candidates(typed.words.clone());
+        let found = if typed.is_quoted() { ahead(&typed.words, found) } else { found };
+        for candidate in found {
             if let Some(rest) = typed.rest_for(&candidate.get_value().to_string_lossy(), &breaks) {
                 say(&rest);
             }
@@ -71,6 +76,27 @@ fn candidates(words: Vec<String>) -> Vec<CompletionCandidate> {
     let is_option = |it: &CompletionCandidate| it.get_value().to_string_lossy().starts_with('-');
     if words[last].is_empty() && !found.iter().all(is_option) {
         return found.into_iter().filter(|it| !is_option(it)).collect();
+    }
+    found
+}
+
+/// Returns what the only candidate can become in turn, as long as it is not the end of a word: bash closes the quote
+/// behind an only candidate, and whoever types would have to open it again.
+fn ahead(words: &[String], mut found: Vec<CompletionCandidate>) -> Vec<CompletionCandidate> {
+    for _ in 0..STEPS_AHEAD_MAX {
+        let [only] = found.as_slice() else { break };
+        let text = only.get_value().to_string_lossy().into_owned();
+        if !text.ends_with([':', '/', '=', ',', '{']) {
+            break;
+        }
+        let mut words = words.to_vec();
+        words.pop();
+        words.push(text);
+        let next = candidates(words);
+        if next.is_empty() {
+            break;
+        }
+        found = next;
     }
     found
 }

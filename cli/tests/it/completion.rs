@@ -215,7 +215,7 @@ fn fish_completes_packages_targets_axes_and_values() {
     offers(
         &mut fish,
         "bld build //drivers:",
-        &["//drivers:echo", "(filegroup)", "//drivers:sources"],
+        &["…/drivers:echo", "(filegroup)", "…/drivers:sources"],
         &[],
     );
 }

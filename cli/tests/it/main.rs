@@ -10,6 +10,7 @@
 
 mod archives;
 mod base;
+mod beginnings;
 mod cache;
 mod cells;
 mod completion;
