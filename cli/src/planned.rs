@@ -111,7 +111,7 @@ impl Planned {
         let requests = workspace.requests()?;
         let store = settings.open_store(workspace.config.function)?;
         let display = Display::new(settings.json);
-        let interrupts = Interrupts::watch(&display, settings.json)?;
+        let interrupts = settings.interrupts(&display)?;
         let outside = Outside::new(
             &workspace,
             &store,

@@ -1,16 +1,17 @@
 //! What was typed and what the environment says, as what it means.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use model::DigestFunction;
 use store::LocalStore;
 
 use crate::args::Args;
 use crate::error::CliError;
+use crate::interrupt::Interrupts;
+use crate::progress::Display;
 
 /// What every command needs to know.
-#[derive(Debug)]
 pub(crate) struct Settings {
     /// Where to work: absolute.
     pub(crate) directory: PathBuf,
@@ -20,6 +21,8 @@ pub(crate) struct Settings {
     pub(crate) store: PathBuf,
     /// How large it may be after a build, in bytes.
     pub(crate) store_budget: u64,
+    /// Who waits for signals, once somebody does: one for all that a command does.
+    interrupts: OnceLock<Arc<Interrupts>>,
 }
 
 impl Settings {
@@ -35,7 +38,7 @@ impl Settings {
                 .ok_or(CliError::NoStore)?,
         };
         let store_budget = args.store_budget.0;
-        Ok(Self { directory, json: args.json, store, store_budget })
+        Ok(Self { directory, json: args.json, store, store_budget, interrupts: OnceLock::new() })
     }
 
     /// Returns what is needed to look at a workspace, and nothing more.
@@ -43,7 +46,26 @@ impl Settings {
         let directory = directory
             .canonicalize()
             .map_err(|source| CliError::Directory { path: directory.to_owned(), source })?;
-        Ok(Self { directory, json: false, store: PathBuf::new(), store_budget: 0 })
+        Ok(Self {
+            directory,
+            json: false,
+            store: PathBuf::new(),
+            store_budget: 0,
+            interrupts: OnceLock::new(),
+        })
+    }
+
+    /// Returns who waits for signals, and has what is drawn wiped when one comes.
+    pub(crate) fn interrupts(&self, display: &Arc<Display>) -> Result<Arc<Interrupts>, CliError> {
+        let interrupts = match self.interrupts.get() {
+            Some(interrupts) => Arc::clone(interrupts),
+            None => {
+                let interrupts = Interrupts::watch(self.json)?;
+                Arc::clone(self.interrupts.get_or_init(|| interrupts))
+            }
+        };
+        interrupts.show_on(display);
+        Ok(interrupts)
     }
 
     /// Opens the store.

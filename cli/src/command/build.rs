@@ -10,6 +10,7 @@ use store::LocalStore;
 
 use crate::error::CliError;
 use crate::planned::{ExecuteArgs, Planned, SelectArgs};
+use crate::progress::Display;
 use crate::record::{self, BuildRecord};
 use crate::settings::Settings;
 use crate::terminal::{Paint, count, report, say, say_json, tell};
@@ -48,6 +49,8 @@ pub(crate) fn run(settings: &Settings, args: &BuildArgs) -> Result<ExitCode, Cli
 fn build_again_and_again(settings: &Settings, args: &BuildArgs) -> Result<ExitCode, CliError> {
     let workspace = OpenWorkspace::find(settings)?;
     let ignored = vec![workspace.output(), settings.store.clone()];
+    // Also where a mistake ends a build before it comes to that.
+    settings.interrupts(&Display::new(true))?;
     let mut watch = Watch::new(&workspace.root, ignored);
     loop {
         if let Err(error) = build(settings, args) {
@@ -56,10 +59,8 @@ fn build_again_and_again(settings: &Settings, args: &BuildArgs) -> Result<ExitCo
             }
             report(&error, settings.json);
         }
-        let waiting = Interrupts::watch(&Display::new(true), settings.json)?;
         tell("waiting for changes (Ctrl-C ends)");
         watch.wait();
-        drop(waiting);
     }
 }
 

@@ -23,4 +23,5 @@ mod machines;
 mod pty;
 mod tampering;
 mod terminal;
+mod watching;
 mod words;
