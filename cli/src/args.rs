@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use crate::command::{build, cache, clean, completions, init, lock, log, man};
+use crate::command::{build, cache, clean, completions, config, init, lock, log, man};
 use crate::size::ByteSize;
 
 /// Builds kernel drivers, packages and images; runs only what nobody ever ran.
@@ -20,18 +20,12 @@ pub(crate) struct Args {
     pub(crate) json: bool,
 
     /// Where the store is [default: ~/.cache/bld]
-    #[arg(long, value_name = "DIR", env = "BLD_STORE", global = true)]
+    #[arg(long, value_name = "DIR", global = true)]
     pub(crate) store: Option<PathBuf>,
 
-    /// How large the store may be after a build, beyond what running builds use
-    #[arg(
-        long,
-        value_name = "SIZE",
-        env = "BLD_STORE_BUDGET",
-        default_value = "40 GiB",
-        global = true
-    )]
-    pub(crate) store_budget: ByteSize,
+    /// How large the store may be after a build, beyond what running builds use [default: 40 GiB]
+    #[arg(long, value_name = "SIZE", global = true)]
+    pub(crate) store_budget: Option<ByteSize>,
 
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -54,6 +48,9 @@ pub(crate) enum Command {
     Doctor,
     /// Remove bld-out
     Clean(clean::CleanArgs),
+    /// Say what is chosen where, and who chose it
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
     /// Print a completion script
     Completions(completions::CompletionsArgs),
     /// Write manual pages

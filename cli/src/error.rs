@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use crate::choices::Origin;
 use crate::exit;
 
 /// What stops a command.
@@ -15,6 +16,18 @@ pub(crate) enum CliError {
     Taken { folder: PathBuf, names: String },
     #[error("{} lies in the workspace {}: a workspace cannot hold another", folder.display(), outer.display())]
     Nested { folder: PathBuf, outer: PathBuf },
+    #[error("`{key}` cannot be `{value}`, as {origin} has it: {why}")]
+    Choice { key: &'static str, value: String, origin: Origin, why: String },
+    #[error("the variable {0} is not UTF-8")]
+    NotText(&'static str),
+    #[error("{} cannot be read", path.display())]
+    UserFile { path: PathBuf, source: toml::de::Error },
+    #[error("{place}there is no key `{name}`{hint}")]
+    UnknownKey { place: String, name: String, hint: String },
+    #[error("{place}: `{name}` is a text or a number")]
+    Shape { place: String, name: String },
+    #[error("{place}: `{text}` is neither absolute nor does it begin with `~/`")]
+    RelativeStore { place: String, text: String },
     #[error("cannot go to {}", path.display())]
     Directory { path: PathBuf, source: std::io::Error },
     #[error(
@@ -78,6 +91,12 @@ impl CliError {
         match self {
             Self::NoWorkspace(_)
             | Self::Taken { .. }
+            | Self::Choice { .. }
+            | Self::NotText(_)
+            | Self::UserFile { .. }
+            | Self::UnknownKey { .. }
+            | Self::Shape { .. }
+            | Self::RelativeStore { .. }
             | Self::Nested { .. }
             | Self::Directory { .. }
             | Self::NoStore

@@ -1,6 +1,7 @@
 //! The door: words in, words out; the only place that stacks the parts.
 
 mod args;
+mod choices;
 mod command;
 mod complete;
 mod error;
@@ -25,7 +26,7 @@ mod workspace;
 use clap::Parser as _;
 
 use args::{Args, Command};
-use command::{build, cache, clean, completions, doctor, init, lock, log, man};
+use command::{build, cache, clean, completions, config, doctor, init, lock, log, man};
 use error::CliError;
 use settings::Settings;
 
@@ -56,6 +57,7 @@ fn run(args: Args) -> Result<std::process::ExitCode, CliError> {
         Command::Cache(command) => cache::run(&settings, &command),
         Command::Doctor => doctor::run(&settings),
         Command::Clean(args) => clean::run(&settings, &args),
+        Command::Config(command) => config::run(&settings, &command),
         Command::Completions(args) => Ok(completions::run(&args)),
         Command::Man(args) => man::run(&settings, &args),
     }

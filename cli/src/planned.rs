@@ -86,6 +86,7 @@ pub(crate) struct Planned {
     pub(crate) plan: Arc<Plan>,
     trees: Arc<LockedTrees>,
     interrupts: Arc<Interrupts>,
+    jobs: usize,
 }
 
 impl Planned {
@@ -129,6 +130,7 @@ impl Planned {
             plan: Arc::new(plan),
             trees: Arc::new(LockedTrees { outside, lock }),
             interrupts,
+            jobs: settings.jobs,
         })
     }
 
@@ -144,7 +146,7 @@ impl Planned {
             Arc::clone(&self.trees) as Arc<dyn store::TreeSource>,
             self.workspace.files.clone(),
             Arc::clone(&self.plan),
-            options(args, rung),
+            options(args, rung, self.jobs),
             Arc::clone(&self.display) as Arc<dyn engine::Events>,
         );
         self.drive(build.run())?.map_err(CliError::Build)
@@ -173,13 +175,13 @@ impl Planned {
     }
 }
 
-fn options(args: &ExecuteArgs, rung: Rung) -> BuildOptions {
+fn options(args: &ExecuteArgs, rung: Rung, jobs: usize) -> BuildOptions {
     let limits = Limits {
         time: args.timeout.map_or(Limits::default().time, Duration::from_secs),
         ..Limits::default()
     };
     BuildOptions {
-        jobs: args.jobs.map_or_else(cores, usize::from),
+        jobs: args.jobs.map_or(jobs, usize::from),
         fail_fast: args.fail_fast && !args.keep_going,
         // How an action fails in a sandbox says nothing of how it does without.
         retry_failed: args.retry_failed || rung == Rung::Bare,
@@ -198,10 +200,6 @@ fn chosen_settings(
         chosen.push((name.to_owned(), value.to_owned()));
     }
     Ok(workspace.config.choose(&chosen)?)
-}
-
-fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
 /// Returns the best sandbox that works here.

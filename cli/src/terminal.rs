@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::io::{IsTerminal as _, Write as _};
+use std::sync::OnceLock;
 
 use crate::error::CliError;
 
@@ -56,6 +57,23 @@ pub(crate) fn count(number: u64, noun: &str) -> String {
     format!("{number} {noun}{plural}")
 }
 
+/// What was chosen about colours, once it is known; how something looks is all that it can change.
+static COLOUR: OnceLock<Colour> = OnceLock::new();
+
+/// Whether texts are coloured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Colour {
+    /// On terminals that can show it.
+    Auto,
+    Always,
+    Never,
+}
+
+/// Says what was chosen about colours; the first to say so counts.
+pub(crate) fn choose_colour(colour: Colour) {
+    let _ = COLOUR.set(colour);
+}
+
 /// Colours, where they are wanted.
 #[derive(Clone, Copy)]
 pub(crate) struct Paint(bool);
@@ -63,12 +81,12 @@ pub(crate) struct Paint(bool);
 impl Paint {
     /// Returns colours for standard error, if that is a terminal and `NO_COLOR` does not forbid them.
     pub(crate) fn for_stderr() -> Self {
-        Self(std::io::stderr().is_terminal() && wants_colour())
+        Self(wants_colour(std::io::stderr().is_terminal()))
     }
 
     /// Returns colours for standard output.
     pub(crate) fn for_stdout() -> Self {
-        Self(std::io::stdout().is_terminal() && wants_colour())
+        Self(wants_colour(std::io::stdout().is_terminal()))
     }
 
     pub(crate) fn red(self, text: &str) -> String {
@@ -92,10 +110,16 @@ impl Paint {
     }
 }
 
-/// <https://no-color.org>: any value but the empty one.
-fn wants_colour() -> bool {
-    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
-        && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+fn wants_colour(is_terminal: bool) -> bool {
+    match COLOUR.get() {
+        Some(Colour::Always) => true,
+        Some(Colour::Never) => false,
+        Some(Colour::Auto) => {
+            is_terminal && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+        }
+        // What was chosen cannot even be read.
+        None => false,
+    }
 }
 
 /// Returns whether progress can be drawn: standard error is a terminal that can move its cursor.

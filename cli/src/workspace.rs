@@ -28,13 +28,18 @@ pub(crate) struct OpenWorkspace {
 impl OpenWorkspace {
     /// Finds the workspace that the settings' directory lies in.
     pub(crate) fn find(settings: &Settings) -> Result<Self, CliError> {
-        let root = settings.directory.ancestors().find(|folder| folder.join(CONFIG_FILE).is_file());
-        let root = root.ok_or_else(|| CliError::NoWorkspace(settings.directory.clone()))?;
+        Self::around(&settings.directory)
+    }
+
+    /// Finds the workspace that a folder lies in: an absolute path.
+    pub(crate) fn around(directory: &Path) -> Result<Self, CliError> {
+        let root = directory.ancestors().find(|folder| folder.join(CONFIG_FILE).is_file());
+        let root = root.ok_or_else(|| CliError::NoWorkspace(directory.to_owned()))?;
         let path = root.join(CONFIG_FILE);
         let text = fs::read_to_string(&path).map_err(CliError::disk("read", &path))?;
-        let here = settings.directory.strip_prefix(root).unwrap_or(Path::new(""));
+        let here = directory.strip_prefix(root).unwrap_or(Path::new(""));
         let here = RelativePath::new(here.to_string_lossy())
-            .map_err(|_source| CliError::NoWorkspace(settings.directory.clone()))?;
+            .map_err(|_source| CliError::NoWorkspace(directory.to_owned()))?;
         Ok(Self {
             root: root.to_owned(),
             here,

@@ -12,10 +12,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::CommandFactory as _;
-use clap_complete::engine::{ArgValueCompleter, CompletionCandidate, complete};
+use clap_complete::engine::{ArgValueCandidates, ArgValueCompleter, CompletionCandidate, complete};
 
 use crate::args::Args;
-use crate::settings::Settings;
 use crate::terminal::say;
 use crate::workspace::OpenWorkspace;
 
@@ -108,6 +107,14 @@ fn with_completers(command: clap::Command, scene: &Arc<Scene>) -> clap::Command 
         let find: fn(&OpenWorkspace, &str) -> Vec<Candidate> = match name.as_deref() {
             Some("PATTERN" | "LABEL") => labels::patterns,
             Some("NAME=VALUE") => settings,
+            Some("KEY") => {
+                return argument.add(ArgValueCandidates::new(|| {
+                    let named = crate::choices::KEYS.iter();
+                    named
+                        .map(|it| CompletionCandidate::new(it.name).help(Some(it.meaning.into())))
+                        .collect()
+                }));
+            }
             Some("DIR") => return argument.value_hint(clap::ValueHint::DirPath),
             Some("FILE") => return argument.value_hint(clap::ValueHint::FilePath),
             _ => return argument,
@@ -153,8 +160,8 @@ impl Scene {
         find: fn(&OpenWorkspace, &str) -> Vec<Candidate>,
     ) -> Vec<CompletionCandidate> {
         let Some(typed) = typed.to_str() else { return Vec::new() };
-        let Ok(settings) = Settings::for_reading(&self.directory) else { return Vec::new() };
-        let Ok(workspace) = OpenWorkspace::find(&settings) else { return Vec::new() };
+        let Ok(directory) = self.directory.canonicalize() else { return Vec::new() };
+        let Ok(workspace) = OpenWorkspace::around(&directory) else { return Vec::new() };
         let found = find(&workspace, typed);
         let found = found.into_iter().filter(|candidate| candidate.text.starts_with(typed));
         let shown = found.map(|Candidate { text, help }| {

@@ -13,6 +13,7 @@ mod base;
 mod beginnings;
 mod cache;
 mod cells;
+mod choosing;
 mod completion;
 mod crashes;
 mod crowds;
