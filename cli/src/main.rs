@@ -2,6 +2,7 @@
 
 mod args;
 mod choices;
+mod ci;
 mod command;
 mod complete;
 mod error;
@@ -37,11 +38,12 @@ fn main() -> std::process::ExitCode {
 
     complete::answer_if_asked();
     let args = Args::parse();
-    let json = args.json;
+    let (json, directory) = (args.json, args.directory.clone());
     match run(args) {
         Ok(code) => code,
         Err(error) => {
             terminal::report(&error, json);
+            terminal::annotate(&error, directory.as_deref());
             error.exit_code()
         }
     }

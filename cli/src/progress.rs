@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 use engine::{Events, Owner, Ran};
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::ci::Ci;
 use crate::size::ByteSize;
-use crate::terminal::{Paint, can_draw, tell};
+use crate::terminal::{Paint, can_draw, tell, tell_service};
 
 /// How often the picture is drawn anew: smooth to the eye, cheap for the terminal.
 const DRAW_INTERVAL: Duration = Duration::from_millis(100);
@@ -22,6 +23,8 @@ pub(crate) struct Display {
     bar: Option<ProgressBar>,
     state: Arc<State>,
     drawing: AtomicBool,
+    /// Whether a section is open in the log of a CI service.
+    grouped: AtomicBool,
 }
 
 struct State {
@@ -62,11 +65,19 @@ impl Display {
             ran: AtomicU64::new(0),
             failed: AtomicU64::new(0),
         };
-        Arc::new(Self { bar, state: Arc::new(state), drawing: AtomicBool::new(false) })
+        Arc::new(Self {
+            bar,
+            state: Arc::new(state),
+            drawing: AtomicBool::new(false),
+            grouped: AtomicBool::new(false),
+        })
     }
 
     /// Ends drawing and leaves a clean line.
     pub(crate) fn finish(&self) {
+        if self.grouped.swap(false, Ordering::SeqCst) {
+            tell_service(Ci::detect().end_group());
+        }
         if let Some(bar) = &self.bar {
             self.drawing.store(false, Ordering::Relaxed);
             bar.finish_and_clear();
@@ -77,7 +88,12 @@ impl Display {
     pub(crate) fn line(&self, text: &str) {
         match &self.bar {
             Some(bar) => bar.println(text),
-            None => tell(text),
+            None => {
+                if !self.grouped.swap(true, Ordering::SeqCst) {
+                    tell_service(Ci::detect().begin_group("bld: what was fetched and what ran"));
+                }
+                tell(text);
+            }
         }
     }
 

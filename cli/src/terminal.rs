@@ -2,25 +2,47 @@
 
 use std::error::Error;
 use std::io::{IsTerminal as _, Write as _};
+use std::path::Path;
 use std::sync::OnceLock;
 
+use crate::ci::Ci;
 use crate::error::CliError;
 
 /// Prints a line of the answer.
 ///
 /// Who reads it may have seen enough (`bld log … | head`): what cannot be written any more is not a failure.
 pub(crate) fn say(line: &str) {
-    let _ = writeln!(std::io::stdout(), "{line}");
+    let _ = writeln!(std::io::stdout(), "{}", Ci::detect().tame(line));
 }
 
 /// Prints a line about what goes on.
 pub(crate) fn tell(line: &str) {
-    let _ = writeln!(std::io::stderr(), "{line}");
+    let _ = writeln!(std::io::stderr(), "{}", Ci::detect().tame(line));
+}
+
+/// Prints a line for who keeps the log, if there is one.
+pub(crate) fn tell_service(line: Option<String>) {
+    if let Some(line) = line {
+        let _ = writeln!(std::io::stderr(), "{line}");
+    }
 }
 
 /// Prints an answer in JSON.
 pub(crate) fn say_json(value: &serde_json::Value) {
-    say(&format!("{value:#}"));
+    let text = Ci::detect().tame_json(&format!("{value:#}"));
+    let _ = writeln!(std::io::stdout(), "{text}");
+}
+
+/// Shows what stopped a command beside the change that is to blame, where that can be shown.
+pub(crate) fn annotate(error: &CliError, directory: Option<&Path>) {
+    let text = chain(error).join("\n");
+    let directory = directory.unwrap_or(Path::new(".")).canonicalize().unwrap_or_default();
+    let root = directory.ancestors().find(|it| it.join(engine::CONFIG_FILE).is_file());
+    let place = match error {
+        CliError::Diagnostic(diagnostic) => diagnostic.place.as_ref(),
+        _ => None,
+    };
+    tell_service(Ci::detect().error(place.zip(root), "bld", &text));
 }
 
 /// Prints what stopped a command: the error, and what is behind it.
@@ -127,4 +149,5 @@ pub(crate) fn can_draw() -> bool {
     std::io::stderr().is_terminal()
         && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
         && std::env::var_os("CI").is_none()
+        && Ci::detect() == Ci::Plain
 }

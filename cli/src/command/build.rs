@@ -8,12 +8,13 @@ use model::RelativePath;
 use serde_json::{Value, json};
 use store::LocalStore;
 
+use crate::ci::Ci;
 use crate::error::CliError;
 use crate::planned::{ExecuteArgs, Planned, SelectArgs};
 use crate::progress::Display;
 use crate::record::{self, BuildRecord};
 use crate::settings::Settings;
-use crate::terminal::{Paint, count, report, say, say_json, tell};
+use crate::terminal::{Paint, count, report, say, say_json, tell, tell_service};
 use crate::watch::Watch;
 use crate::workspace::OpenWorkspace;
 use crate::{exit, grid, output};
@@ -155,6 +156,9 @@ fn show_failures(workspace: &OpenWorkspace, store: &LocalStore, plan: &Plan, rep
             if failure.remembered { " (remembered; --retry-failed runs it again)" } else { "" };
         tell(&format!("{} {}: {}{again}", paint.red("failed:"), failure.owner, failure.kind));
         let log = output::failure_text(store, failure);
+        let first = log.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
+        let (owner, text) = (failure.owner.to_string(), format!("{}: {first}", failure.kind));
+        tell_service(Ci::detect().error(None, &owner, &text));
         let lines: Vec<_> = log.lines().filter(|line| !line.trim().is_empty()).collect();
         for line in lines.iter().take(LOG_LINES_SHOWN) {
             tell(&format!("    {line}"));
