@@ -13,6 +13,7 @@ mod lockfile;
 mod made;
 mod output;
 mod outside;
+mod painter;
 mod planned;
 mod progress;
 mod record;

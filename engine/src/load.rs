@@ -77,7 +77,13 @@ impl<'a> Loader<'a> {
     pub(crate) fn target(&self, label: &Label) -> Result<Rc<Target>, Diagnostic> {
         let package = self.package(&label.package)?;
         package.get(&label.name).map(Rc::clone).ok_or_else(|| {
-            let suggestion = suggest(&label.name, package.keys());
+            let mut suggestion = suggest(&label.name, package.keys());
+            // `//t` is `//t:t`, and whoever writes it may mean everything in there.
+            let is_short =
+                label.package.split_last().is_some_and(|(_, last)| last.as_str() == label.name);
+            if suggestion.is_empty() && is_short {
+                suggestion = format!("; //{}:all stands for all that it declares", label.package);
+            }
             let file = label.package.join(&build_file());
             Diagnostic::new(format!("{file} declares no target `{}`{suggestion}", label.name))
         })

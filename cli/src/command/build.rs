@@ -110,6 +110,11 @@ fn answer(
     show_failures(workspace, store, plan, report);
     let seconds = |duration: Duration| duration.as_secs_f64();
     let counts = report.counts;
+    if let Some(only) = makes_nothing(plan, report) {
+        let where_used = "what it declares is made where other targets need it";
+        say(&format!("nothing to build: {only} makes no files itself; {where_used}"));
+        return;
+    }
     if counts.misses == 0 && counts.failures == 0 {
         say(&format!("nothing to do: {} cached", count(counts.hits, "action")));
     } else {
@@ -127,6 +132,20 @@ fn answer(
         |path| path.display().to_string(),
     );
     say(&format!("{} under {shown}/", count(files, "file")));
+}
+
+/// Returns what was asked for, if that is nothing that is ever made by itself.
+fn makes_nothing(plan: &Plan, report: &Report) -> Option<String> {
+    let built = plan.goals.iter().filter(|goal| !goal.excluded);
+    let mut labels: Vec<_> = built.clone().map(|goal| goal.label.to_string()).collect();
+    labels.dedup();
+    let counts = report.counts;
+    let idle = counts.hits + counts.misses + counts.failures == 0;
+    let bare = built.clone().all(|goal| goal.outputs.is_empty());
+    (idle && bare && !labels.is_empty()).then(|| match labels.as_slice() {
+        [only] => only.clone(),
+        all => format!("each of {} targets", all.len()),
+    })
 }
 
 fn failure_json(workspace: &OpenWorkspace, goal: &Goal, status: &GoalStatus) -> Value {

@@ -83,20 +83,17 @@ impl Terminal {
         tcsetwinsize(&self.keyboard, size(rows, columns)).unwrap();
     }
 
-    /// Returns what one sees, without what is blank at the ends of lines.
+    /// Returns what one sees, row by row, without the blank ones at the end.
     pub(crate) fn screen(&self) -> String {
-        self.seen.lock().unwrap().screen.screen().contents()
+        let seen = self.seen.lock().unwrap();
+        let screen = seen.screen.screen();
+        let rows: Vec<String> = screen.rows(0, screen.size().1.into()).collect();
+        rows.join("\n").trim_end_matches('\n').to_owned()
     }
 
     /// Returns everything that was written.
     pub(crate) fn bytes(&self) -> Vec<u8> {
         self.seen.lock().unwrap().bytes.clone()
-    }
-
-    /// Waits until the screen shows a text.
-    #[track_caller]
-    pub(crate) fn wait_for(&self, text: &str) {
-        self.wait_until(text, |screen| screen.contains(text));
     }
 
     /// Waits until the screen is as it should be.

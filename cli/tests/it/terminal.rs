@@ -110,7 +110,7 @@ fn a_reader_that_has_seen_enough_is_no_failure() {
 const ENDLESS: &str = r#"
 load("@rules//files.bzl", "genrule")
 
-[genrule(name = name, cmd = "touch out/begun; sleep 600", outs = ["begun"], root = "//hello:shell")
+[genrule(name = name, cmd = "touch out/begun; sleep 600; : " + name, outs = ["begun"], root = "//hello:shell")
  for name in ["short", "a-name-that-is-much-longer-than-a-terminal-of-forty-columns-is-wide"]]
 "#;
 

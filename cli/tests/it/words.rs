@@ -35,6 +35,13 @@ fn a_label_that_is_wrong() {
     );
     check(
         &machine,
+        &["build", "t"],
+        &expect![[r#"
+            error: t/BUILD.bld declares no target `t`; //t:all stands for all that it declares
+        "#]],
+    );
+    check(
+        &machine,
         &["build", "//s:things"],
         &expect![[r#"
         error: there is no package //s: s/BUILD.bld does not exist, did you mean `//t`?
@@ -58,8 +65,7 @@ fn a_label_that_is_wrong() {
         &machine,
         &["build", "/t:things"],
         &expect![[r#"
-        error: `///t:things` is not a label: its package is not a path inside the workspace
-          because: a path has an empty name (it is absolute, or has a slash too many)
+        error: `/t:things` is not a label: labels look like //package:name, //package or :name
     "#]],
     );
     check(
@@ -77,6 +83,13 @@ fn a_label_that_is_wrong() {
         error: no log of //t:things is known: it was never built here, or its record was pruned
     "#]],
     );
+}
+
+#[test]
+fn a_target_that_makes_nothing_itself_is_no_reason_to_count_to_zero() {
+    let machine = Machine::hello();
+    let said = machine.run(&["build", "//hello:shell"]).expect(0).stdout;
+    assert!(said.starts_with("nothing to build: //hello:shell makes no files itself; "), "{said}");
 }
 
 #[test]
@@ -102,7 +115,7 @@ fn a_word_that_is_wrong() {
         error: the following required arguments were not provided:
           <PATTERN>...
 
-        Usage: bld build --store <DIR> <PATTERN>...
+        Usage: bld build <PATTERN>...
 
         For more information, try '--help'.
     "#]],
@@ -326,7 +339,7 @@ fn a_rule_that_asks_for_what_is_nowhere() {
         &expect![[r#"
         fetch  archive a.tar (000000000000)
         error: cannot lock the outside world
-          because: cannot get archive a.tar (000000000000): file:///nowhere/a.tar: HTTP status 404
+          because: cannot get archive a.tar (000000000000): file:///nowhere/a.tar: there is no such file
     "#]],
     );
     rule("file:///nowhere/a.tar", "1234");

@@ -38,6 +38,12 @@ pub enum DownloadError {
         /// The answer.
         status: u16,
     },
+    /// The address is that of a file that is not there.
+    #[error("{url}: there is no such file")]
+    NoFile {
+        /// The address.
+        url: Url,
+    },
     /// The server sends us somewhere we do not go.
     #[error("{url}: redirected too often, or to a place that cannot be followed")]
     Redirect {
@@ -100,12 +106,18 @@ impl DownloadError {
         move |source| Self::Disk { verb, path, source }
     }
 
+    /// Returns whether there is nothing at the address.
+    pub(crate) fn is_absent(&self) -> bool {
+        matches!(self, Self::Status { status: 404, .. } | Self::NoFile { .. })
+    }
+
     /// Returns whether the same call may succeed later without anybody mending anything.
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Connect { .. } | Self::Cut { .. } => true,
             Self::Status { status, .. } => *status >= 500 || matches!(status, 408 | 416 | 429),
             Self::Offline { .. }
+            | Self::NoFile { .. }
             | Self::Proxy { .. }
             | Self::Redirect { .. }
             | Self::TooLarge { .. }
