@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
@@ -20,13 +20,13 @@ pub(crate) struct Interrupts {
     awaited: AtomicBool,
     came: Notify,
     /// What is drawn, to be wiped before anything is said.
-    display: Mutex<Option<Arc<Display>>>,
+    display: Mutex<Weak<Display>>,
 }
 
 impl Interrupts {
     /// From now on it is this that is drawn.
     pub(crate) fn show_on(&self, display: &Arc<Display>) {
-        *self.display.lock().expect("no holder panics") = Some(Arc::clone(display));
+        *self.display.lock().expect("no holder panics") = Arc::downgrade(display);
     }
 
     /// Begins to wait for signals. Until [`Interrupts::stop`] listens, the first one ends this process at once:
@@ -53,8 +53,8 @@ impl Interrupts {
                     if watching.awaited.swap(false, Ordering::SeqCst) {
                         watching.came.notify_one();
                     } else {
-                        if let Some(display) = &*watching.display.lock().expect("no holder panics")
-                        {
+                        let display = watching.display.lock().expect("no holder panics").upgrade();
+                        if let Some(display) = display {
                             display.finish();
                         }
                         terminal::report(&CliError::Interrupted, json);

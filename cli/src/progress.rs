@@ -111,6 +111,13 @@ impl Display {
     }
 }
 
+/// Also where a mistake ends a command early, its message stands on a clean line.
+impl Drop for Display {
+    fn drop(&mut self) {
+        self.finish();
+    }
+}
+
 impl State {
     fn picture(&self) -> Vec<String> {
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
