@@ -212,10 +212,10 @@ fn read(path: &Path) -> Result<BTreeMap<String, Said>, CliError> {
         if !KEYS.iter().any(|key| key.name == name) {
             return Err(unknown(Some(place), &name));
         }
-        let value = match value.into_inner() {
-            toml::Value::String(text) => text,
-            toml::Value::Integer(number) => number.to_string(),
-            _ => return Err(CliError::Shape { place, name }),
+        let value = value.into_inner();
+        let number = value.as_integer().map(|number| number.to_string());
+        let Some(value) = value.as_str().map(str::to_owned).or(number) else {
+            return Err(CliError::Shape { place, name });
         };
         let value = if name == "store" { expand(&value, &place)? } else { value };
         said.insert(name, Said { value, origin: Origin::File(path.to_owned(), line) });

@@ -78,15 +78,13 @@ impl Display {
 
     /// Prints a line above the picture.
     pub(crate) fn line(&self, text: &str) {
-        match &self.painter {
-            Some(painter) => painter.print_above(text),
-            None => {
-                if !self.grouped.swap(true, Ordering::SeqCst) {
-                    tell_service(Ci::detect().begin_group("bld: what was fetched and what ran"));
-                }
-                tell(text);
-            }
+        if let Some(painter) = &self.painter {
+            return painter.print_above(text);
         }
+        if !self.grouped.swap(true, Ordering::SeqCst) {
+            tell_service(Ci::detect().begin_group("bld: what was fetched and what ran"));
+        }
+        tell(text);
     }
 
     fn begin_item(&self, name: String, phase: &'static str, total: Option<u64>) -> u64 {

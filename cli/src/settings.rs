@@ -62,12 +62,11 @@ impl Settings {
 
     /// Returns who waits for signals, and has what is drawn wiped when one comes.
     pub(crate) fn interrupts(&self, display: &Arc<Display>) -> Result<Arc<Interrupts>, CliError> {
-        let interrupts = match self.interrupts.get() {
-            Some(interrupts) => Arc::clone(interrupts),
-            None => {
-                let interrupts = Interrupts::watch(self.json)?;
-                Arc::clone(self.interrupts.get_or_init(|| interrupts))
-            }
+        let interrupts = if let Some(interrupts) = self.interrupts.get() {
+            Arc::clone(interrupts)
+        } else {
+            let interrupts = Interrupts::watch(self.json)?;
+            Arc::clone(self.interrupts.get_or_init(|| interrupts))
         };
         interrupts.show_on(display);
         Ok(interrupts)

@@ -38,10 +38,9 @@ pub(crate) fn annotate(error: &CliError, directory: Option<&Path>) {
     let text = chain(error).join("\n");
     let directory = directory.unwrap_or(Path::new(".")).canonicalize().unwrap_or_default();
     let root = directory.ancestors().find(|it| it.join(engine::CONFIG_FILE).is_file());
-    let place = match error {
-        CliError::Diagnostic(diagnostic) => diagnostic.place.as_ref(),
-        _ => None,
-    };
+    let diagnostic =
+        if let CliError::Diagnostic(diagnostic) = error { Some(diagnostic) } else { None };
+    let place = diagnostic.and_then(|it| it.place.as_ref());
     tell_service(Ci::detect().error(place.zip(root), "bld", &text));
 }
 
@@ -135,12 +134,11 @@ impl Paint {
 fn wants_colour(is_terminal: bool) -> bool {
     match COLOUR.get() {
         Some(Colour::Always) => true,
-        Some(Colour::Never) => false,
         Some(Colour::Auto) => {
             is_terminal && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
         }
-        // What was chosen cannot even be read.
-        None => false,
+        // Nothing, where what was chosen cannot even be read.
+        Some(Colour::Never) | None => false,
     }
 }
 

@@ -111,7 +111,7 @@ fn ignore(path: &Path) -> Result<bool, CliError> {
     if !text.is_empty() && !text.ends_with('\n') {
         text.push('\n');
     }
-    text.push_str(&format!("/{OUTPUT_FOLDER}/\n"));
+    let text = format!("{text}/{OUTPUT_FOLDER}/\n");
     fs::write(path, text).map_err(CliError::disk("write", path))?;
     Ok(true)
 }

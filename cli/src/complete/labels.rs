@@ -27,21 +27,21 @@ fn cells(workspace: &OpenWorkspace, target: &str, choices: &str) -> Option<Vec<C
     let lock = lockfile::read(&workspace.lock_path()).ok()?;
     let locked = lock.as_ref().map(locked_members).unwrap_or_default();
     let settings = workspace.config.choose(&[]).ok()?;
-    let axes = workspace.engine().axes(label, &settings, &locked).ok()?;
+    let known = workspace.engine().axes(label, &settings, &locked).ok()?;
     let (before, last) = choices
         .rsplit_once(',')
         .map_or(("", choices), |(before, last)| (&choices[..=before.len()], last));
     let chosen: Vec<_> = before.split(',').filter_map(|it| it.split_once('=')).collect();
     let open = |axis: &str| chosen.iter().all(|(other, _)| *other != axis);
     let Some((axis, value)) = last.split_once('=') else {
-        let named = axes.iter().filter(|(axis, _)| open(axis)).map(|(axis, values)| Candidate {
+        let named = known.iter().filter(|(axis, _)| open(axis)).map(|(axis, values)| Candidate {
             text: format!("{target}{{{before}{axis}="),
             help: format!("{} values", values.len()),
         });
         return Some(named.collect());
     };
-    let values = axes.get(axis).filter(|_| open(axis))?;
-    let more = axes.keys().any(|other| other != axis && open(other));
+    let values = known.get(axis).filter(|_| open(axis))?;
+    let more = known.keys().any(|other| other != axis && open(other));
     let fits: Vec<_> = values.iter().filter(|it| it.starts_with(value)).collect();
     let mut found = Vec::new();
     for fit in &fits {
