@@ -75,11 +75,7 @@ impl Ci {
         match self {
             Self::GitHub => {
                 // A carriage return ends a line for the service, too.
-                let lines = text.split_inclusive(['\n', '\r']).map(|line| {
-                    let bar = if line.trim_start().starts_with("::") { "|" } else { "" };
-                    format!("{bar}{line}")
-                });
-                lines.collect::<String>().replace("##[", "## [")
+                text.split_inclusive(['\n', '\r']).map(tame_line).collect()
             }
             Self::GitLab => text
                 .replace("section_start:", "section_start :")
@@ -91,13 +87,47 @@ impl Ci {
     /// Like [`Ci::tame`], for JSON: it stays the same document.
     pub(crate) fn tame_json(self, text: &str) -> String {
         match self {
-            Self::GitHub => text.replace("##[", "##\\u005b"),
+            // All that could stand in a command is a text, and a text may have any character written so.
+            Self::GitHub if self.tame(text) != text => json_ascii(text),
             Self::GitLab => text
                 .replace("section_start:", "section_start\\u003a")
                 .replace("section_end:", "section_end\\u003a"),
-            Self::Plain => text.to_owned(),
+            Self::GitHub | Self::Plain => text.to_owned(),
         }
     }
+}
+
+/// Writes a document so that neither `##[` nor what cannot be seen is left in its texts.
+fn json_ascii(text: &str) -> String {
+    let mut written = String::new();
+    let mut hash = false;
+    for character in text.chars() {
+        if character.is_ascii() && !(hash && character == '[') {
+            written.push(character);
+        } else {
+            let mut units = [0; 2];
+            for unit in character.encode_utf16(&mut units) {
+                written.push_str("\\u");
+                written.extend([12, 8, 4, 0].map(|shift| HEX[usize::from(*unit >> shift & 15)]));
+            }
+        }
+        hash = character == '#';
+    }
+    written
+}
+
+/// The digits of an escape in JSON.
+const HEX: [char; 16] =
+    ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
+
+/// Takes from a line what makes it a command: a bar before `::`, a space in `##[`. The service compares as languages do,
+/// so characters that cannot be seen do not count.
+fn tame_line(line: &str) -> String {
+    let seen = |it: &char| it.is_ascii_graphic() || it.is_alphanumeric();
+    let seen: String = line.chars().filter(seen).collect();
+    let bar = if seen.starts_with("::") { "|" } else { "" };
+    let line = if seen.contains("##[") { line.replace('[', " [") } else { line.to_owned() };
+    format!("{bar}{line}")
 }
 
 /// The begin or end of this process' section.
@@ -132,7 +162,14 @@ mod tests {
         assert_eq!(tame("  \t::set-output name=a::b"), "|  \t::set-output name=a::b");
         assert_eq!(tame("fine\r::stop-commands::x\nfine"), "fine\r|::stop-commands::x\nfine");
         assert_eq!(tame("see ##[error]x"), "see ## [error]x");
-        assert_eq!(tame("std::error"), "std::error");
+        assert_eq!(tame("\u{200b}\x1b::x"), "|\u{200b}\x1b::x");
+        assert_eq!(tame("#\u{ad}#[x] a[0]"), "#\u{ad}# [x] a [0]");
+        assert_eq!(tame("std::error a[0]"), "std::error a[0]");
+        let json = "{\n  \"a\": \"x ##[y]é\"\n}";
+        let tamed = Ci::GitHub.tame_json(json);
+        assert_eq!(tamed, "{\n  \"a\": \"x ##\\u005by]\\u00e9\"\n}");
+        let value = |text| serde_json::from_str::<serde_json::Value>(text).unwrap();
+        assert_eq!(value(&tamed), value(json));
         let section = "\x1b[0Ksection_end:1:a\r\x1b[0K";
         assert_eq!(Ci::GitLab.tame(section), "\x1b[0Ksection_end :1:a\r\x1b[0K");
         assert_eq!(Ci::Plain.tame("::error::x"), "::error::x");
