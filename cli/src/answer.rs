@@ -7,11 +7,12 @@ use model::RelativePath;
 use serde_json::{Value, json};
 use store::LocalStore;
 
+use crate::ci::Ci;
 use crate::grid::{self, Grid, Status};
 use crate::history::{Because, BuildRecord};
 use crate::output;
 use crate::settings::Settings;
-use crate::terminal::{Paint, count, say, say_json, tell};
+use crate::terminal::{Paint, count, say, say_json, tell, tell_service};
 use crate::workspace::OpenWorkspace;
 
 /// How many lines of a failed action's log are shown.
@@ -89,6 +90,11 @@ impl Answer<'_> {
     fn print_counts(&self) {
         let seconds = |duration: Duration| duration.as_secs_f64();
         let counts = self.report.counts;
+        if let Some(only) = self.makes_nothing() {
+            let where_used = "what it declares is made where other targets need it";
+            say(&format!("nothing to build: {only} makes no files itself; {where_used}"));
+            return;
+        }
         if counts.misses == 0 && counts.failures == 0 {
             say(&format!("nothing to do: {} cached", count(counts.hits, "action")));
         } else {
@@ -104,6 +110,20 @@ impl Answer<'_> {
         let output = self.workspace.output();
         let shown = output.strip_prefix(&self.settings.directory).unwrap_or(&output);
         say(&format!("{} under {}/", count(self.files, "file"), shown.display()));
+    }
+
+    /// Returns what was asked for, if that is nothing that is ever made by itself.
+    fn makes_nothing(&self) -> Option<String> {
+        let wanted = || self.plan.goals.iter().filter(|goal| goal.is_wanted());
+        let mut labels: Vec<_> = wanted().map(|goal| goal.label.to_string()).collect();
+        labels.dedup();
+        let counts = self.report.counts;
+        let idle = counts.hits + counts.misses + counts.failures == 0;
+        let bare = wanted().all(|goal| goal.outputs.is_empty());
+        (idle && bare && !labels.is_empty()).then(|| match labels.as_slice() {
+            [only] => only.clone(),
+            all => format!("each of {} targets", all.len()),
+        })
     }
 
     /// Shows the first failures with the beginning of their logs.
@@ -159,6 +179,9 @@ pub(crate) fn show_failures(
             if failure.remembered { " (remembered; --retry-failed runs it again)" } else { "" };
         tell(&format!("{} {}: {}{again}", paint.red("failed:"), failure.owner, failure.kind));
         let log = output::failure_text(store, failure);
+        let first = log.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
+        let (owner, text) = (failure.owner.to_string(), format!("{}: {first}", failure.kind));
+        tell_service(Ci::detect().error(None, &owner, &text));
         let lines: Vec<_> = log.lines().filter(|line| !line.trim().is_empty()).collect();
         for line in lines.iter().take(LOG_LINES_SHOWN) {
             tell(&format!("    {line}"));

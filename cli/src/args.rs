@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use crate::command::{
-    affected, build, builds, cache, clean, completions, diff, failures, lock, log, plan, query,
-    run, shell, test, verify, why,
+    affected, build, builds, cache, clean, completions, config, diff, failures, init, lock, log,
+    man, plan, query, run, shell, test, verify, why,
 };
 use crate::size::ByteSize;
 
@@ -23,18 +23,12 @@ pub(crate) struct Args {
     pub(crate) json: bool,
 
     /// Where the store is [default: ~/.cache/bld]
-    #[arg(long, value_name = "DIR", env = "BLD_STORE", global = true)]
+    #[arg(long, value_name = "DIR", global = true)]
     pub(crate) store: Option<PathBuf>,
 
-    /// How large the store may be after a build, beyond what running builds use
-    #[arg(
-        long,
-        value_name = "SIZE",
-        env = "BLD_STORE_BUDGET",
-        default_value = "40 GiB",
-        global = true
-    )]
-    pub(crate) store_budget: ByteSize,
+    /// How large the store may be after a build, beyond what running builds use [default: 40 GiB]
+    #[arg(long, value_name = "SIZE", global = true)]
+    pub(crate) store_budget: Option<ByteSize>,
 
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -42,6 +36,8 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Begin a workspace: write one that builds
+    Init(init::InitArgs),
     /// Build what the patterns stand for
     Build(build::BuildArgs),
     /// List the builds of this workspace
@@ -77,6 +73,11 @@ pub(crate) enum Command {
     Doctor,
     /// Remove bld-out
     Clean(clean::CleanArgs),
+    /// Say what is chosen where, and who chose it
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
     /// Print a completion script
     Completions(completions::CompletionsArgs),
+    /// Write manual pages
+    Man(man::ManArgs),
 }

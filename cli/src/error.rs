@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use crate::command::run::Choices;
+use crate::choices::Origin;
+use crate::command::run::Alternatives;
 use crate::exit;
 
 /// What stops a command.
@@ -12,6 +13,22 @@ use crate::exit;
 pub(crate) enum CliError {
     #[error("there is no bld.toml in {} or above it: this is not a workspace (an empty bld.toml makes it one)", .0.display())]
     NoWorkspace(PathBuf),
+    #[error("{} is a workspace's already, or will not be overwritten: {names}", folder.display())]
+    Taken { folder: PathBuf, names: String },
+    #[error("{} lies in the workspace {}: a workspace cannot hold another", folder.display(), outer.display())]
+    Nested { folder: PathBuf, outer: PathBuf },
+    #[error("`{key}` cannot be `{value}`, as {origin} has it: {why}")]
+    Choice { key: &'static str, value: String, origin: Origin, why: String },
+    #[error("the variable {0} is not UTF-8")]
+    NotText(&'static str),
+    #[error("{} cannot be read", path.display())]
+    UserFile { path: PathBuf, source: toml::de::Error },
+    #[error("{place}there is no key `{name}`{hint}")]
+    UnknownKey { place: String, name: String, hint: String },
+    #[error("{place}: `{name}` is a text or a number")]
+    Shape { place: String, name: String },
+    #[error("{place}: `{text}` is neither absolute nor does it begin with `~/`")]
+    RelativeStore { place: String, text: String },
     #[error("cannot go to {}", path.display())]
     Directory { path: PathBuf, source: std::io::Error },
     #[error(
@@ -67,15 +84,15 @@ pub(crate) enum CliError {
     #[error("`{0}` stands for no cell that is built")]
     NoCell(String),
     #[error("`{pattern}` stands for several {what}, and one is wanted:{choices}")]
-    Choice { pattern: String, what: &'static str, choices: Choices },
+    Several { pattern: String, what: &'static str, choices: Alternatives },
     #[error("`{pattern}` stands for no command that could be entered; there are:{choices}")]
-    NoCommand { pattern: String, choices: Choices },
+    NoCommand { pattern: String, choices: Alternatives },
     #[error("{target} makes nothing that can be run; it makes:{made}")]
-    NoProgram { target: String, made: Choices },
+    NoProgram { target: String, made: Alternatives },
     #[error("{target} makes several programs; choose one with --output:{choices}")]
-    Programs { target: String, choices: Choices },
+    Programs { target: String, choices: Alternatives },
     #[error("{target} makes no program `{output}`; it makes:{choices}")]
-    NoSuchProgram { target: String, output: String, choices: Choices },
+    NoSuchProgram { target: String, output: String, choices: Alternatives },
     #[error("cannot run {}", path.display())]
     Run { path: PathBuf, source: std::io::Error },
     #[error("interrupted")]
@@ -91,10 +108,27 @@ impl CliError {
         move |source| Self::Disk { verb, path, source }
     }
 
+    /// Returns whether what was asked for makes no sense: a mistake that somebody can mend in a file.
+    pub(crate) fn is_mistake(&self) -> bool {
+        self.exit_number() == exit::USER_ERROR
+    }
+
     /// Returns what `bld` exits with.
     pub(crate) fn exit_code(&self) -> ExitCode {
-        ExitCode::from(match self {
+        ExitCode::from(self.exit_number())
+    }
+
+    fn exit_number(&self) -> u8 {
+        match self {
             Self::NoWorkspace(_)
+            | Self::Taken { .. }
+            | Self::Choice { .. }
+            | Self::NotText(_)
+            | Self::UserFile { .. }
+            | Self::UnknownKey { .. }
+            | Self::Shape { .. }
+            | Self::RelativeStore { .. }
+            | Self::Nested { .. }
             | Self::Directory { .. }
             | Self::NoStore
             | Self::Config(_)
@@ -112,7 +146,7 @@ impl CliError {
             | Self::NoTests(_)
             | Self::NoAxis { .. }
             | Self::NoCell(_)
-            | Self::Choice { .. }
+            | Self::Several { .. }
             | Self::NoCommand { .. }
             | Self::NoProgram { .. }
             | Self::Programs { .. }
@@ -130,7 +164,7 @@ impl CliError {
             | Self::Damaged { .. }
             | Self::Execute(_) => exit::INFRASTRUCTURE,
             Self::Interrupted => exit::INTERRUPTED,
-        })
+        }
     }
 }
 

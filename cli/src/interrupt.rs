@@ -1,8 +1,8 @@
 //! Ctrl-C and SIGTERM: a build that runs is brought to an end, anything else just stops.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, Weak};
 
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
@@ -19,12 +19,19 @@ pub(crate) struct Interrupts {
     /// Whether somebody listens who will end in an orderly way.
     awaited: AtomicBool,
     came: Notify,
+    /// What is drawn, to be wiped before anything is said.
+    display: Mutex<Weak<Display>>,
 }
 
 impl Interrupts {
+    /// From now on it is this that is drawn.
+    pub(crate) fn show_on(&self, display: &Arc<Display>) {
+        *self.display.lock().expect("no holder panics") = Arc::downgrade(display);
+    }
+
     /// Begins to wait for signals. Until [`Interrupts::stop`] listens, the first one ends this process at once:
     /// what is downloaded or unpacked goes on from there the next time.
-    pub(crate) fn watch(display: &Arc<Display>, json: bool) -> Result<Arc<Self>, CliError> {
+    pub(crate) fn watch(json: bool) -> Result<Arc<Self>, CliError> {
         let failed = || CliError::disk("wait for", Path::new("signals"));
         let runtime = Builder::new_current_thread().enable_all().build().map_err(failed())?;
         let (mut interrupt, mut terminate) = {
@@ -35,7 +42,7 @@ impl Interrupts {
             )
         };
         let interrupts = Arc::new(Self::default());
-        let (watching, display) = (Arc::clone(&interrupts), Arc::clone(display));
+        let watching = Arc::clone(&interrupts);
         std::thread::spawn(move || {
             runtime.block_on(async {
                 loop {
@@ -46,7 +53,10 @@ impl Interrupts {
                     if watching.awaited.swap(false, Ordering::SeqCst) {
                         watching.came.notify_one();
                     } else {
-                        display.finish();
+                        let display = watching.display.lock().expect("no holder panics").upgrade();
+                        if let Some(display) = display {
+                            display.finish();
+                        }
                         terminal::report(&CliError::Interrupted, json);
                         std::process::exit(i32::from(exit::INTERRUPTED));
                     }

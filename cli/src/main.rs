@@ -2,8 +2,11 @@
 
 mod answer;
 mod args;
+mod choices;
+mod ci;
 mod clock;
 mod command;
+mod complete;
 mod costs;
 mod differences;
 mod error;
@@ -19,6 +22,7 @@ mod made;
 mod nobody;
 mod output;
 mod outside;
+mod painter;
 mod plain;
 mod planned;
 mod progress;
@@ -30,14 +34,15 @@ mod size;
 mod terminal;
 mod testing;
 mod unpack;
+mod watch;
 mod workspace;
 
 use clap::Parser as _;
 
 use args::{Args, Command};
 use command::{
-    affected, build, builds, cache, clean, completions, diff, doctor, failures, lock, log, plan,
-    query, run as run_command, shell, test, verify, why,
+    affected, build, builds, cache, clean, completions, config, diff, doctor, failures, init, lock,
+    log, man, plan, query, run as run_command, shell, test, verify, why,
 };
 use error::CliError;
 use settings::Settings;
@@ -47,12 +52,14 @@ fn main() -> std::process::ExitCode {
     executor::sandbox::run_if_asked();
     unpack::run_if_asked();
 
+    complete::answer_if_asked();
     let args = Args::parse();
-    let json = args.json;
+    let (json, directory) = (args.json, args.directory.clone());
     match run(args) {
         Ok(code) => code,
         Err(error) => {
             terminal::report(&error, json);
+            terminal::annotate(&error, directory.as_deref());
             error.exit_code()
         }
     }
@@ -61,6 +68,7 @@ fn main() -> std::process::ExitCode {
 fn run(args: Args) -> Result<std::process::ExitCode, CliError> {
     let settings = Settings::from_args(&args)?;
     match args.command {
+        Command::Init(args) => init::run(&settings, &args),
         Command::Build(args) => build::run(&settings, &args),
         Command::Builds(args) => builds::run(&settings, &args),
         Command::Diff(args) => diff::run(&settings, &args),
@@ -77,7 +85,9 @@ fn run(args: Args) -> Result<std::process::ExitCode, CliError> {
         Command::Cache(command) => cache::run(&settings, &command),
         Command::Doctor => doctor::run(&settings),
         Command::Clean(args) => clean::run(&settings, &args),
+        Command::Config(command) => config::run(&settings, &command),
         Command::Completions(args) => Ok(completions::run(&args)),
         Command::Why(args) => why::run(&settings, &args),
+        Command::Man(args) => man::run(&settings, &args),
     }
 }

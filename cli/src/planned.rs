@@ -96,6 +96,7 @@ pub(crate) struct Planned {
     pub(crate) hearers: Vec<Arc<dyn engine::Events>>,
     trees: Arc<LockedTrees>,
     interrupts: Arc<Interrupts>,
+    jobs: usize,
 }
 
 impl Planned {
@@ -187,7 +188,7 @@ impl Planned {
             Arc::clone(&self.trees) as Arc<dyn store::TreeSource>,
             self.workspace.files.clone(),
             Arc::clone(&self.plan),
-            options(args, tests, rung),
+            options(args, tests, rung, self.jobs),
             Arc::new(FanOut(hearers)),
         )
     }
@@ -195,7 +196,8 @@ impl Planned {
     /// Returns what the cache knows of every goal, and runs nothing: what would have to run has failed, and is not
     /// remembered.
     pub(crate) fn ask_cache(&self) -> Result<Report, CliError> {
-        let options = options(&ExecuteArgs::default(), TestOptions::default(), Rung::UserNamespace);
+        let (args, tests) = (ExecuteArgs::default(), TestOptions::default());
+        let options = options(&args, tests, Rung::UserNamespace, self.jobs);
         let build = Build::new(
             Arc::clone(&self.store),
             Arc::new(Nobody),
@@ -243,14 +245,15 @@ struct Begun {
     store: Arc<LocalStore>,
     display: Arc<Display>,
     interrupts: Arc<Interrupts>,
+    jobs: usize,
 }
 
 impl Begun {
     fn new(settings: &Settings, workspace: &OpenWorkspace) -> Result<Self, CliError> {
         let store = settings.open_store(workspace.config.function)?;
         let display = Display::new(settings.json);
-        let interrupts = Interrupts::watch(&display, settings.json)?;
-        Ok(Self { store, display, interrupts })
+        let interrupts = settings.interrupts(&display)?;
+        Ok(Self { store, display, interrupts, jobs: settings.jobs })
     }
 
     fn outside(
@@ -281,17 +284,18 @@ impl Begun {
             asked,
             trees: Arc::new(trees),
             interrupts: self.interrupts,
+            jobs: self.jobs,
         })
     }
 }
 
-fn options(args: &ExecuteArgs, tests: TestOptions, rung: Rung) -> BuildOptions {
+fn options(args: &ExecuteArgs, tests: TestOptions, rung: Rung, jobs: usize) -> BuildOptions {
     let limits = Limits {
         time: args.timeout.map_or(Limits::default().time, Duration::from_secs),
         ..Limits::default()
     };
     BuildOptions {
-        jobs: jobs(args.jobs),
+        jobs: args.jobs.map_or(jobs, usize::from),
         fail_fast: args.fail_fast && !args.keep_going,
         // How an action fails in a sandbox says nothing of how it does without.
         retry_failed: args.retry_failed || rung == Rung::Bare,
@@ -311,15 +315,6 @@ pub(crate) fn chosen_settings(
         chosen.push((name.to_owned(), value.to_owned()));
     }
     Ok(workspace.config.choose(&chosen)?)
-}
-
-/// Returns how many actions run at once.
-pub(crate) fn jobs(asked: Option<u16>) -> usize {
-    asked.map_or_else(cores, usize::from)
-}
-
-fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
 /// Returns the best sandbox that works here.

@@ -6,10 +6,11 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use engine::{Events, Owner, Ran};
-use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::ci::Ci;
+use crate::painter::Painter;
 use crate::size::ByteSize;
-use crate::terminal::{Paint, can_draw, tell};
+use crate::terminal::{Paint, can_draw, tell, tell_service};
 
 /// How often the picture is drawn anew: smooth to the eye, cheap for the terminal.
 const DRAW_INTERVAL: Duration = Duration::from_millis(100);
@@ -19,9 +20,11 @@ const LINES_MAX: usize = 8;
 
 /// Shows what goes on; shared by whoever has something to show.
 pub(crate) struct Display {
-    bar: Option<ProgressBar>,
+    painter: Option<Arc<Painter>>,
     state: Arc<State>,
     drawing: AtomicBool,
+    /// Whether a section is open in the log of a CI service.
+    grouped: AtomicBool,
 }
 
 struct State {
@@ -45,14 +48,7 @@ struct Item {
 impl Display {
     /// Returns a display for standard error; `quiet` shows only warnings.
     pub(crate) fn new(quiet: bool) -> Arc<Self> {
-        let bar = (can_draw() && !quiet).then(|| {
-            let bar = ProgressBar::new_spinner();
-            bar.set_style(
-                ProgressStyle::with_template("{spinner:.green} {msg}")
-                    .expect("a constant template"),
-            );
-            bar
-        });
+        let painter = (can_draw() && !quiet).then(Arc::default);
         let state = State {
             next: AtomicU64::new(0),
             running: Mutex::default(),
@@ -62,23 +58,33 @@ impl Display {
             ran: AtomicU64::new(0),
             failed: AtomicU64::new(0),
         };
-        Arc::new(Self { bar, state: Arc::new(state), drawing: AtomicBool::new(false) })
+        Arc::new(Self {
+            painter,
+            state: Arc::new(state),
+            drawing: AtomicBool::new(false),
+            grouped: AtomicBool::new(false),
+        })
     }
 
     /// Ends drawing and leaves a clean line.
     pub(crate) fn finish(&self) {
-        if let Some(bar) = &self.bar {
-            self.drawing.store(false, Ordering::Relaxed);
-            bar.finish_and_clear();
+        if self.grouped.swap(false, Ordering::SeqCst) {
+            tell_service(Ci::detect().end_group());
+        }
+        if let Some(painter) = &self.painter {
+            painter.end();
         }
     }
 
     /// Prints a line above the picture.
     pub(crate) fn line(&self, text: &str) {
-        match &self.bar {
-            Some(bar) => bar.println(text),
-            None => tell(text),
+        if let Some(painter) = &self.painter {
+            return painter.print_above(text);
         }
+        if !self.grouped.swap(true, Ordering::SeqCst) {
+            tell_service(Ci::detect().begin_group("bld: what was fetched and what ran"));
+        }
+        tell(text);
     }
 
     fn begin_item(&self, name: String, phase: &'static str, total: Option<u64>) -> u64 {
@@ -90,23 +96,28 @@ impl Display {
     }
 
     fn draw_from_now_on(&self) {
-        let Some(bar) = &self.bar else { return };
+        let Some(painter) = &self.painter else { return };
         if self.drawing.swap(true, Ordering::Relaxed) {
             return;
         }
-        let (bar, state) = (bar.clone(), Arc::clone(&self.state));
+        let (painter, state) = (Arc::clone(painter), Arc::clone(&self.state));
         std::thread::spawn(move || {
-            while !bar.is_finished() {
-                bar.set_message(state.picture());
-                bar.tick();
+            while painter.draw(&state.picture()) {
                 std::thread::sleep(DRAW_INTERVAL);
             }
         });
     }
 }
 
+/// Also where a mistake ends a command early, its message stands on a clean line.
+impl Drop for Display {
+    fn drop(&mut self) {
+        self.finish();
+    }
+}
+
 impl State {
-    fn picture(&self) -> String {
+    fn picture(&self) -> Vec<String> {
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let mut lines = vec![format!(
             "{:.0}s · {} cached · {} ran · {} failed",
@@ -135,7 +146,7 @@ impl State {
         if running.len() > LINES_MAX {
             lines.push(format!("    and {} more", running.len() - LINES_MAX));
         }
-        lines.join("\n")
+        lines
     }
 }
 
@@ -165,7 +176,7 @@ impl Events for Display {
                 let failed = Paint::for_stderr().red("failed");
                 self.line(&format!("{failed} {name} after {seconds:.1}s: {kind}"));
             }
-            None if self.bar.is_none() => self.line(&format!("ran    {name} in {seconds:.1}s")),
+            None if self.painter.is_none() => self.line(&format!("ran    {name} in {seconds:.1}s")),
             None => {}
         }
     }
@@ -182,7 +193,7 @@ impl Events for Display {
 impl fetch::Progress for Display {
     fn begin(&self, what: &str, total: Option<u64>) -> Box<dyn fetch::Step> {
         let id = self.begin_item(what.to_owned(), "wait", total);
-        if self.bar.is_none() {
+        if self.painter.is_none() {
             let size = total.map(|total| format!(" ({})", ByteSize(total))).unwrap_or_default();
             self.line(&format!("fetch  {what}{size}"));
         }

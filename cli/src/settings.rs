@@ -1,16 +1,20 @@
 //! What was typed and what the environment says, as what it means.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use model::DigestFunction;
 use store::LocalStore;
 
 use crate::args::Args;
+use crate::choices::Choices;
 use crate::error::CliError;
+use crate::interrupt::Interrupts;
+use crate::progress::Display;
+use crate::size::ByteSize;
+use crate::terminal::{self, Colour};
 
 /// What every command needs to know.
-#[derive(Clone, Debug)]
 pub(crate) struct Settings {
     /// Where to work: absolute.
     pub(crate) directory: PathBuf,
@@ -20,6 +24,12 @@ pub(crate) struct Settings {
     pub(crate) store: PathBuf,
     /// How large it may be after a build, in bytes.
     pub(crate) store_budget: u64,
+    /// How many actions run at once, unless the command says otherwise.
+    pub(crate) jobs: usize,
+    /// Who said all this.
+    pub(crate) choices: Choices,
+    /// Who waits for signals, once somebody does: one for all that a command does.
+    interrupts: OnceLock<Arc<Interrupts>>,
 }
 
 impl Settings {
@@ -28,14 +38,38 @@ impl Settings {
         let directory = directory
             .canonicalize()
             .map_err(|source| CliError::Directory { path: directory.to_owned(), source })?;
-        let variable = |name| std::env::var_os(name).map(PathBuf::from);
-        let store = match &args.store {
-            Some(store) => std::path::absolute(store).map_err(CliError::disk("find", store))?,
-            None => store::default_root(variable("XDG_CACHE_HOME"), variable("HOME"))
-                .ok_or(CliError::NoStore)?,
+        let choices = Choices::collect(args)?;
+        terminal::choose_colour(match choices.value("colour") {
+            Some("always") => Colour::Always,
+            Some("never") => Colour::Never,
+            _ => Colour::Auto,
+        });
+        let store = Path::new(choices.value("store").ok_or(CliError::NoStore)?);
+        let store = std::path::absolute(store).map_err(CliError::disk("find", store))?;
+        let budget = choices.value("store_budget").and_then(|text| text.parse().ok());
+        let ByteSize(store_budget) = budget.expect("it has a default, and was checked");
+        let jobs = choices.value("jobs").and_then(|text| text.parse().ok());
+        Ok(Self {
+            directory,
+            json: args.json,
+            store,
+            store_budget,
+            jobs: jobs.expect("it has a default, and was checked"),
+            choices,
+            interrupts: OnceLock::new(),
+        })
+    }
+
+    /// Returns who waits for signals, and has what is drawn wiped when one comes.
+    pub(crate) fn interrupts(&self, display: &Arc<Display>) -> Result<Arc<Interrupts>, CliError> {
+        let interrupts = if let Some(interrupts) = self.interrupts.get() {
+            Arc::clone(interrupts)
+        } else {
+            let interrupts = Interrupts::watch(self.json)?;
+            Arc::clone(self.interrupts.get_or_init(|| interrupts))
         };
-        let store_budget = args.store_budget.0;
-        Ok(Self { directory, json: args.json, store, store_budget })
+        interrupts.show_on(display);
+        Ok(interrupts)
     }
 
     /// Opens the store.

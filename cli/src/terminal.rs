@@ -2,24 +2,46 @@
 
 use std::error::Error;
 use std::io::{IsTerminal as _, Write as _};
+use std::path::Path;
+use std::sync::OnceLock;
 
+use crate::ci::Ci;
 use crate::error::CliError;
 
 /// Prints a line of the answer.
 ///
 /// Who reads it may have seen enough (`bld log … | head`): what cannot be written any more is not a failure.
 pub(crate) fn say(line: &str) {
-    let _ = writeln!(std::io::stdout(), "{line}");
+    let _ = writeln!(std::io::stdout(), "{}", Ci::detect().tame(line));
 }
 
 /// Prints a line about what goes on.
 pub(crate) fn tell(line: &str) {
-    let _ = writeln!(std::io::stderr(), "{line}");
+    let _ = writeln!(std::io::stderr(), "{}", Ci::detect().tame(line));
+}
+
+/// Prints a line for who keeps the log, if there is one.
+pub(crate) fn tell_service(line: Option<String>) {
+    if let Some(line) = line {
+        let _ = writeln!(std::io::stderr(), "{line}");
+    }
 }
 
 /// Prints an answer in JSON.
 pub(crate) fn say_json(value: &serde_json::Value) {
-    say(&format!("{value:#}"));
+    let text = Ci::detect().tame_json(&format!("{value:#}"));
+    let _ = writeln!(std::io::stdout(), "{text}");
+}
+
+/// Shows what stopped a command beside the change that is to blame, where that can be shown.
+pub(crate) fn annotate(error: &CliError, directory: Option<&Path>) {
+    let text = chain(error).join("\n");
+    let directory = directory.unwrap_or(Path::new(".")).canonicalize().unwrap_or_default();
+    let root = directory.ancestors().find(|it| it.join(engine::CONFIG_FILE).is_file());
+    let diagnostic =
+        if let CliError::Diagnostic(diagnostic) = error { Some(diagnostic) } else { None };
+    let place = diagnostic.and_then(|it| it.place.as_ref());
+    tell_service(Ci::detect().error(place.zip(root), "bld", &text));
 }
 
 /// Prints an answer in JSON, part by part: it may be long.
@@ -69,6 +91,23 @@ pub(crate) fn count(number: u64, noun: &str) -> String {
     format!("{number} {noun}{plural}")
 }
 
+/// What was chosen about colours, once it is known; how something looks is all that it can change.
+static COLOUR: OnceLock<Colour> = OnceLock::new();
+
+/// Whether texts are coloured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Colour {
+    /// On terminals that can show it.
+    Auto,
+    Always,
+    Never,
+}
+
+/// Says what was chosen about colours; the first to say so counts.
+pub(crate) fn choose_colour(colour: Colour) {
+    let _ = COLOUR.set(colour);
+}
+
 /// Colours, where they are wanted.
 #[derive(Clone, Copy)]
 pub(crate) struct Paint(bool);
@@ -76,12 +115,12 @@ pub(crate) struct Paint(bool);
 impl Paint {
     /// Returns colours for standard error, if that is a terminal and `NO_COLOR` does not forbid them.
     pub(crate) fn for_stderr() -> Self {
-        Self(std::io::stderr().is_terminal() && wants_colour())
+        Self(wants_colour(std::io::stderr().is_terminal()))
     }
 
     /// Returns colours for standard output.
     pub(crate) fn for_stdout() -> Self {
-        Self(std::io::stdout().is_terminal() && wants_colour())
+        Self(wants_colour(std::io::stdout().is_terminal()))
     }
 
     pub(crate) fn red(self, text: &str) -> String {
@@ -105,10 +144,15 @@ impl Paint {
     }
 }
 
-/// <https://no-color.org>: any value but the empty one.
-fn wants_colour() -> bool {
-    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
-        && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+fn wants_colour(is_terminal: bool) -> bool {
+    match COLOUR.get() {
+        Some(Colour::Always) => true,
+        Some(Colour::Auto) => {
+            is_terminal && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+        }
+        // Nothing, where what was chosen cannot even be read.
+        Some(Colour::Never) | None => false,
+    }
 }
 
 /// Returns whether progress can be drawn: standard error is a terminal that can move its cursor.
@@ -116,4 +160,5 @@ pub(crate) fn can_draw() -> bool {
     std::io::stderr().is_terminal()
         && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
         && std::env::var_os("CI").is_none()
+        && Ci::detect() == Ci::Plain
 }

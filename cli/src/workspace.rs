@@ -46,11 +46,16 @@ pub(crate) struct OpenWorkspace {
 impl OpenWorkspace {
     /// Finds the workspace that the settings' directory lies in.
     pub(crate) fn find(settings: &Settings) -> Result<Self, CliError> {
-        let root = settings.directory.ancestors().find(|folder| folder.join(CONFIG_FILE).is_file());
-        let root = root.ok_or_else(|| CliError::NoWorkspace(settings.directory.clone()))?;
-        let here = settings.directory.strip_prefix(root).unwrap_or(Path::new(""));
+        Self::around(&settings.directory)
+    }
+
+    /// Finds the workspace that a folder lies in: an absolute path.
+    pub(crate) fn around(directory: &Path) -> Result<Self, CliError> {
+        let root = directory.ancestors().find(|folder| folder.join(CONFIG_FILE).is_file());
+        let root = root.ok_or_else(|| CliError::NoWorkspace(directory.to_owned()))?;
+        let here = directory.strip_prefix(root).unwrap_or(Path::new(""));
         let here = RelativePath::new(here.to_string_lossy())
-            .map_err(|_source| CliError::NoWorkspace(settings.directory.clone()))?;
+            .map_err(|_source| CliError::NoWorkspace(directory.to_owned()))?;
         let mut workspace = Self {
             root: root.to_owned(),
             here,

@@ -213,15 +213,7 @@ fn plan(
     settings: &BTreeMap<String, String>,
     locked: &BTreeMap<String, Vec<LockedMember>>,
 ) -> Result<Plan, Diagnostic> {
-    let analyzer = Analyzer {
-        loader,
-        settings,
-        locked,
-        graph: RefCell::default(),
-        done: RefCell::default(),
-        axes: RefCell::default(),
-        chain: RefCell::default(),
-    };
+    let analyzer = Analyzer::new(loader, settings, locked);
     let mut goals = BTreeMap::new();
     for pattern in patterns {
         analyzer.add_goals(pattern, &mut goals)?;
@@ -258,7 +250,7 @@ fn lock_request(target: &Target) -> Result<Option<LockRequest>, Diagnostic> {
     Ok(Some(LockRequest { label: target.label.to_string(), wants: wants.into() }))
 }
 
-struct Analyzer<'l, 'a> {
+pub(crate) struct Analyzer<'l, 'a> {
     loader: &'l Loader<'a>,
     settings: &'l BTreeMap<String, String>,
     locked: &'l BTreeMap<String, Vec<LockedMember>>,
@@ -267,6 +259,33 @@ struct Analyzer<'l, 'a> {
     done: RefCell<BTreeMap<String, Arc<Dep>>>,
     axes: RefCell<BTreeMap<Label, Rc<Axes>>>,
     chain: RefCell<Vec<String>>,
+}
+
+impl<'l, 'a> Analyzer<'l, 'a> {
+    pub(crate) fn new(
+        loader: &'l Loader<'a>,
+        settings: &'l BTreeMap<String, String>,
+        locked: &'l BTreeMap<String, Vec<LockedMember>>,
+    ) -> Self {
+        Self {
+            loader,
+            settings,
+            locked,
+            graph: RefCell::default(),
+            done: RefCell::default(),
+            axes: RefCell::default(),
+            chain: RefCell::default(),
+        }
+    }
+
+    /// Returns the axes of a target with all their values, in order.
+    pub(crate) fn axes_by_name(
+        &self,
+        target: &Target,
+    ) -> Result<BTreeMap<String, Vec<String>>, Diagnostic> {
+        let axes = self.axes_of(target)?;
+        Ok(axes.iter().map(|(axis, values)| (axis.clone(), values.ordered.clone())).collect())
+    }
 }
 
 impl Analyzer<'_, '_> {

@@ -155,6 +155,9 @@ impl Pattern {
     /// A label may begin with `:` or without slashes; then it is meant from the package `here`.
     pub fn parse(text: &str, here: &RelativePath) -> Result<Self, LabelError> {
         let (target, cells) = split_cell(text)?;
+        if target.starts_with('/') && !target.starts_with("//") {
+            return Err(LabelError::Form(text.to_owned()));
+        }
         let relative = !target.starts_with("//") && !target.starts_with(':');
         let absolute =
             if relative { format!("//{}", join(here, target)) } else { target.to_owned() };

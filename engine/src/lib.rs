@@ -24,6 +24,7 @@ mod label;
 )]
 mod lang;
 mod load;
+mod names;
 mod origin;
 pub mod query;
 mod receipt;
@@ -53,6 +54,7 @@ pub use graph::{Artifact, BuiltinNode, Graph, Node, NodeId, Owner, RunNode, Tree
 pub use impact::{Affected, ChangeKind, Impact, Side};
 pub use label::{BUILD_FILE, Label, LabelError, Pattern, Targets};
 pub use load::Workspace;
+pub use names::{NamedFolder, NamedTarget};
 pub use origin::Origin;
 pub use receipt::{Front, Part, Receipt};
 pub use shard::{Shard, ShardRule, shards};

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use model::RelativePath;
+use model::{PathSegment, RelativePath};
 use starlark::environment::{FrozenModule, Globals, Module};
 use starlark::eval::{Evaluator, FileLoader};
 use starlark::syntax::{AstModule, Dialect, DialectTypes};
@@ -77,7 +77,13 @@ impl<'a> Loader<'a> {
     pub(crate) fn target(&self, label: &Label) -> Result<Rc<Target>, Diagnostic> {
         let package = self.package(&label.package)?;
         package.get(&label.name).map(Rc::clone).ok_or_else(|| {
-            let suggestion = suggest(&label.name, package.keys());
+            let mut suggestion = suggest(&label.name, package.keys());
+            // `//t` is `//t:t`, and whoever writes it may mean everything in there.
+            let is_short =
+                label.package.split_last().is_some_and(|(_, last)| last.as_str() == label.name);
+            if suggestion.is_empty() && is_short {
+                suggestion = format!("; //{}:all stands for all that it declares", label.package);
+            }
             let file = label.package.join(&build_file());
             Diagnostic::new(format!("{file} declares no target `{}`{suggestion}", label.name))
         })
@@ -128,8 +134,7 @@ impl<'a> Loader<'a> {
                 if kind == FileKind::File && is_build_file(&name) {
                     packages.push(folder.clone());
                 }
-                let hidden = name.as_str().starts_with('.') || name.as_str() == OUTPUT_FOLDER;
-                if kind == FileKind::Directory && !hidden {
+                if kind == FileKind::Directory && is_searched(&name) {
                     pending.push(folder.child(&name));
                     folders += 1;
                 }
@@ -143,7 +148,7 @@ impl<'a> Loader<'a> {
         Ok(packages)
     }
 
-    fn package(&self, package: &RelativePath) -> Result<Rc<Package>, Diagnostic> {
+    pub(crate) fn package(&self, package: &RelativePath) -> Result<Rc<Package>, Diagnostic> {
         if let Some(known) = self.packages.borrow().get(package) {
             return Ok(Rc::clone(known));
         }
@@ -275,11 +280,16 @@ impl<'a> Loader<'a> {
     }
 }
 
+/// Returns whether packages are looked for in a folder of that name.
+pub(crate) fn is_searched(name: &PathSegment) -> bool {
+    !name.as_str().starts_with('.') && name.as_str() != OUTPUT_FOLDER
+}
+
 fn build_file() -> RelativePath {
     RelativePath::new(BUILD_FILE).expect("a constant")
 }
 
-fn unreadable(error: &crate::files::FilesError) -> Diagnostic {
+pub(crate) fn unreadable(error: &crate::files::FilesError) -> Diagnostic {
     Diagnostic::new(format!("{error}: {}", error.source))
 }
 

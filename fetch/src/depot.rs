@@ -57,7 +57,7 @@ impl Depot<'_> {
                 }
                 Err(Attempt::Address(error)) => {
                     // That one of several mirrors does not have a package is nothing to speak of.
-                    if !matches!(error, DownloadError::Status { status: 404, .. }) {
+                    if !error.is_absence() {
                         self.progress.note(&format!("{}: {}", order.name, words(&error)));
                     }
                     attempts.push(error);

@@ -46,7 +46,7 @@ pub(crate) fn run(settings: &Settings, args: &AffectedArgs) -> Result<ExitCode, 
     let scratch = planned.store.scratch()?;
     let revision = repository.files(&commit, scratch.path())?;
     let head = Side::new(Arc::clone(&planned.plan), &planned.survey(false)?);
-    let impact = match base(settings, args, &planned, &patterns, &revision) {
+    let impact = match base(args, &planned, &patterns, &revision) {
         Ok(base) => Impact::between(base.as_ref(), &head, &patterns),
         Err(reason) => Impact::unknown(&head, reason),
     };
@@ -58,7 +58,6 @@ pub(crate) fn run(settings: &Settings, args: &AffectedArgs) -> Result<ExitCode, 
 
 /// Plans the base. `None` if there was no workspace; an error says why it cannot be planned.
 fn base(
-    settings: &Settings,
     args: &AffectedArgs,
     head: &Planned,
     patterns: &[Pattern],
@@ -76,8 +75,7 @@ fn base(
         };
         format!("{}{hint}", chain(&error).join(": "))
     };
-    let settings = Settings { directory: revision.workspace.clone(), ..settings.clone() };
-    let workspace = OpenWorkspace::find(&settings).map_err(said)?;
+    let workspace = OpenWorkspace::around(&revision.workspace).map_err(said)?;
     if workspace.config.function != head.workspace.config.function {
         return Err("bld.toml had another digest function".to_owned());
     }

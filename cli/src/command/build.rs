@@ -12,9 +12,11 @@ use crate::error::CliError;
 use crate::grid::{Grid, GridFile};
 use crate::history::{History, RecordArgs};
 use crate::planned::{ExecuteArgs, Planned, SandboxArg, SelectArgs};
+use crate::progress::Display;
 use crate::receipts::{Looked, Receipts};
 use crate::settings::Settings;
-use crate::terminal::say;
+use crate::terminal::{report, say, tell};
+use crate::watch::Watch;
 use crate::workspace::OpenWorkspace;
 use crate::{exit, output};
 
@@ -36,9 +38,36 @@ pub(crate) struct BuildArgs {
     /// Also write the grid of all cells: as a page (.html), JSON (.json) or XML for test reporters (.xml); can be repeated
     #[arg(long = "grid", value_name = "FILE")]
     pub(crate) grids: Vec<GridFile>,
+
+    /// Build again whenever files of the workspace change, until Ctrl-C
+    #[arg(long)]
+    pub(crate) watch: bool,
 }
 
 pub(crate) fn run(settings: &Settings, args: &BuildArgs) -> Result<ExitCode, CliError> {
+    if args.watch { build_again_and_again(settings, args) } else { build(settings, args) }
+}
+
+/// Each round is a build like any other. Mistakes are shown and waited out; a broken machine is not.
+fn build_again_and_again(settings: &Settings, args: &BuildArgs) -> Result<ExitCode, CliError> {
+    let workspace = OpenWorkspace::find(settings)?;
+    let ignored = vec![workspace.output(), settings.store.clone()];
+    // Also where a mistake ends a build before it comes to that.
+    settings.interrupts(&Display::new(true))?;
+    let mut watch = Watch::new(&workspace.root, ignored);
+    loop {
+        if let Err(error) = build(settings, args) {
+            if !error.is_mistake() {
+                return Err(error);
+            }
+            report(&error, settings.json);
+        }
+        tell("waiting for changes (Ctrl-C ends)");
+        watch.wait();
+    }
+}
+
+fn build(settings: &Settings, args: &BuildArgs) -> Result<ExitCode, CliError> {
     args.record.check(settings)?;
     let mut workspace = OpenWorkspace::find(settings)?;
     let patterns = workspace.patterns(&args.patterns)?;
@@ -192,7 +221,8 @@ fn nothing_to_do(
     looked: &Looked,
 ) -> Result<ExitCode, CliError> {
     let front = looked.receipt.front();
-    let goals = if settings.json || front.has_axes { looked.receipt.goals() } else { None };
+    let is_shown = settings.json || front.has_axes || front.actions == 0;
+    let goals = if is_shown { looked.receipt.goals() } else { None };
     let (goals, outcomes) = goals.unwrap_or_default();
     let counts = Counts { hits: front.actions, cpu_saved: front.cpu, ..Counts::default() };
     let goal = |outcome: Option<GoalOutcome>| outcome.expect("all of it was built");

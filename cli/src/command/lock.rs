@@ -8,7 +8,6 @@ use serde_json::json;
 
 use crate::error::CliError;
 use crate::exit;
-use crate::interrupt::Interrupts;
 use crate::lockfile::{self, network};
 use crate::outside::Outside;
 use crate::progress::Display;
@@ -38,7 +37,7 @@ pub(crate) fn run(settings: &Settings, args: &LockArgs) -> Result<ExitCode, CliE
     let store = settings.open_store(workspace.config.function)?;
     let requests = workspace.requests()?;
     let display = Display::new(settings.json);
-    let _interrupts = Interrupts::watch(&display, settings.json)?;
+    let _interrupts = settings.interrupts(&display)?;
     let network = network(args.offline);
     let outside = Outside::new(&workspace, &store, requests, network, display)?;
     let old = lockfile::read(&workspace)?;

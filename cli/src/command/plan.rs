@@ -7,7 +7,7 @@ use engine::{GoalFate, ShardRule};
 use serde::Serialize;
 
 use crate::error::CliError;
-use crate::planned::{Planned, SelectArgs, jobs};
+use crate::planned::{Planned, SelectArgs};
 use crate::settings::Settings;
 use crate::terminal::say_line_json;
 use crate::{exit, forecast};
@@ -57,7 +57,12 @@ pub(crate) fn run(settings: &Settings, args: &PlanArgs) -> Result<ExitCode, CliE
     if args.shards {
         say_shards(&planned, args)?;
     } else {
-        forecast::answer(settings, &planned, args.retry_failed, jobs(args.jobs))?;
+        forecast::answer(
+            settings,
+            &planned,
+            args.retry_failed,
+            args.jobs.map_or(settings.jobs, usize::from),
+        )?;
     }
     planned.close(settings)?;
     Ok(exit::SUCCESS)

@@ -70,7 +70,7 @@ fn one_cell(plan: &Plan, pattern: &str) -> Result<(), CliError> {
         return Err(CliError::NoCell(pattern));
     }
     let choices = wanted.iter().map(|goal| format!("{}{}", goal.label, goal.cell)).collect();
-    Err(CliError::Choice { pattern, what: "targets or cells", choices: Choices(choices) })
+    Err(CliError::Several { pattern, what: "targets or cells", choices: Alternatives(choices) })
 }
 
 fn wanted(plan: &Plan) -> impl Iterator<Item = &Goal> {
@@ -92,7 +92,7 @@ fn one_program<'a>(
     let programs: Vec<_> =
         outcome.outputs.iter().filter(|(_, node)| is_program(node)).map(|(path, _)| path).collect();
     let target = format!("{}{}", goal.label, goal.cell);
-    let choices = || Choices(programs.iter().map(ToString::to_string).collect());
+    let choices = || Alternatives(programs.iter().map(ToString::to_string).collect());
     if let Some(named) = named {
         let found = programs.iter().find(|path| path.as_str() == named);
         let output = named.to_owned();
@@ -106,7 +106,7 @@ fn one_program<'a>(
         [program] => Ok(program),
         [] => {
             let made = outcome.outputs.iter().map(|(path, _)| path.to_string()).collect();
-            Err(CliError::NoProgram { target, made: Choices(made) })
+            Err(CliError::NoProgram { target, made: Alternatives(made) })
         }
         _ => Err(CliError::Programs { target, choices: choices() }),
     }
@@ -123,12 +123,12 @@ fn become_program(
 
 /// What there is to choose from, as a message tells it.
 #[derive(Debug)]
-pub(crate) struct Choices(pub(crate) Vec<String>);
+pub(crate) struct Alternatives(pub(crate) Vec<String>);
 
 /// How many choices a message names.
 const CHOICES_SHOWN: usize = 12;
 
-impl std::fmt::Display for Choices {
+impl std::fmt::Display for Alternatives {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         for choice in self.0.iter().take(CHOICES_SHOWN) {
             write!(f, "\n    {choice}")?;

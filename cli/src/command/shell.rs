@@ -6,7 +6,7 @@ use std::sync::Arc;
 use engine::{Build, NodeId, Owner, Plan, Prepared, TestOptions, Unprepared};
 use executor::{Job, Limits, LocalExecutor, Rung, Session};
 
-use crate::command::run::Choices;
+use crate::command::run::Alternatives;
 use crate::command::verify::own_nodes;
 use crate::error::CliError;
 use crate::planned::{ExecuteArgs, Planned, SandboxArg, SelectArgs};
@@ -136,13 +136,13 @@ fn one_action(plan: &Plan, args: &ShellArgs) -> Result<NodeId, CliError> {
     let all = (0..plan.graph.len()).filter_map(run);
     let found: Vec<_> = all.filter(|(_, owner)| is_wanted(owner)).collect();
     let names = |found: &[(NodeId, &Owner)]| {
-        Choices(found.iter().map(|(_, owner)| owner.to_string()).collect())
+        Alternatives(found.iter().map(|(_, owner)| owner.to_string()).collect())
     };
     let pattern = args.pattern.clone();
     match found.as_slice() {
         [(node, _)] => Ok(*node),
         [] => Err(CliError::NoCommand { pattern, choices: names(&own) }),
-        _ => Err(CliError::Choice {
+        _ => Err(CliError::Several {
             pattern,
             what: "actions (choose by the cell in braces and with --role)",
             choices: names(&found),

@@ -176,7 +176,7 @@ impl Machine {
 
     /// Starts `bld`.
     pub(crate) fn start(&self, arguments: &[&str]) -> Started {
-        Started(Some(self.command(arguments).spawn().unwrap()))
+        Started::new(self.command(arguments))
     }
 
     /// Waits until an action of `build` has made `out/<name>`, and returns that `out`. What is put there, it sees.
@@ -235,6 +235,11 @@ impl Machine {
 pub(crate) struct Started(Option<Child>);
 
 impl Started {
+    /// Starts a command.
+    pub(crate) fn new(mut command: Command) -> Self {
+        Self(Some(command.spawn().unwrap()))
+    }
+
     /// Returns the number of its process.
     pub(crate) fn id(&self) -> u32 {
         self.0.as_ref().unwrap().id()

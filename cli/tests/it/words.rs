@@ -35,6 +35,13 @@ fn a_label_that_is_wrong() {
     );
     check(
         &machine,
+        &["build", "t"],
+        &expect![[r#"
+            error: t/BUILD.bld declares no target `t`; //t:all stands for all that it declares
+        "#]],
+    );
+    check(
+        &machine,
         &["build", "//s:things"],
         &expect![[r#"
         error: there is no package //s: s/BUILD.bld does not exist, did you mean `//t`?
@@ -58,8 +65,7 @@ fn a_label_that_is_wrong() {
         &machine,
         &["build", "/t:things"],
         &expect![[r#"
-        error: `///t:things` is not a label: its package is not a path inside the workspace
-          because: a path has an empty name (it is absolute, or has a slash too many)
+        error: `/t:things` is not a label: labels look like //package:name, //package or :name
     "#]],
     );
     check(
@@ -118,6 +124,13 @@ fn a_question_that_is_wrong() {
 }
 
 #[test]
+fn a_target_that_makes_nothing_itself_is_no_reason_to_count_to_zero() {
+    let machine = Machine::hello();
+    let said = machine.run(&["build", "//hello:shell"]).expect(0).stdout;
+    assert!(said.starts_with("nothing to build: //hello:shell makes no files itself; "), "{said}");
+}
+
+#[test]
 fn a_word_that_is_wrong() {
     let machine = small();
     check(
@@ -140,7 +153,7 @@ fn a_word_that_is_wrong() {
         error: the following required arguments were not provided:
           <PATTERN>...
 
-        Usage: bld build --store <DIR> <PATTERN>...
+        Usage: bld build <PATTERN>...
 
         For more information, try '--help'.
     "#]],
@@ -364,7 +377,7 @@ fn a_rule_that_asks_for_what_is_nowhere() {
         &expect![[r#"
         fetch  archive a.tar (000000000000)
         error: cannot lock the outside world
-          because: cannot get archive a.tar (000000000000): file:///nowhere/a.tar: HTTP status 404
+          because: cannot get archive a.tar (000000000000): file:///nowhere/a.tar: there is no such file
     "#]],
     );
     rule("file:///nowhere/a.tar", "1234");
@@ -439,11 +452,15 @@ fn the_version_and_completions_for_every_shell() {
     let machine = Machine::bare();
     let version = machine.run(&["--version"]).expect(0).stdout;
     assert_eq!(version, format!("bld {}\n", env!("CARGO_PKG_VERSION")));
-    for (shell, word) in
-        [("bash", "complete -F _bld"), ("zsh", "#compdef bld"), ("fish", "complete -c bld")]
-    {
+    for (shell, word) in [
+        ("bash", "complete -F _bld"),
+        ("zsh", "#compdef bld"),
+        ("fish", "complete --command bld"),
+        ("elvish", "doctor"),
+        ("powershell", "doctor"),
+    ] {
         let script = machine.run(&["completions", shell]).expect(0).stdout;
-        assert!(script.contains(word) && script.contains("doctor"), "{shell}: {script}");
+        assert!(script.contains(word), "{shell}: {script}");
     }
 }
 

@@ -191,7 +191,7 @@ fn open_release(
                     .open_inline(&inline, &source.keys, scratch.path())
                     .map_err(failed("InRelease"));
             }
-            Err(DownloadError::Status { status: 404, .. }) => {}
+            Err(error) if error.is_absence() => {}
             Err(error) => return Err(error.into()),
         }
     }

@@ -129,7 +129,7 @@ fn open_file(url: &Url, from: u64) -> Result<Reply, DownloadError> {
     let mut file = match File::open(&path) {
         Ok(file) => file,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Err(DownloadError::Status { url: url.clone(), status: 404 });
+            return Err(DownloadError::NoFile { url: url.clone() });
         }
         Err(source) => return Err(DownloadError::disk("open", &path)(source)),
     };

@@ -38,6 +38,12 @@ pub enum DownloadError {
         /// The answer.
         status: u16,
     },
+    /// The address is that of a file that is not there.
+    #[error("{url}: there is no such file")]
+    NoFile {
+        /// The address.
+        url: Url,
+    },
     /// The server sends us somewhere we do not go.
     #[error("{url}: redirected too often, or to a place that cannot be followed")]
     Redirect {
@@ -102,7 +108,7 @@ impl DownloadError {
 
     /// Returns whether whoever was asked says that there is no such thing.
     pub fn is_absence(&self) -> bool {
-        matches!(self, Self::Status { status: 404 | 410, .. })
+        matches!(self, Self::Status { status: 404 | 410, .. } | Self::NoFile { .. })
     }
 
     /// Returns whether the same call may succeed later without anybody mending anything.
@@ -111,6 +117,7 @@ impl DownloadError {
             Self::Connect { .. } | Self::Cut { .. } => true,
             Self::Status { status, .. } => *status >= 500 || matches!(status, 408 | 416 | 429),
             Self::Offline { .. }
+            | Self::NoFile { .. }
             | Self::Proxy { .. }
             | Self::Redirect { .. }
             | Self::TooLarge { .. }

@@ -154,7 +154,7 @@ fn a_source_that_is_not_there_is_warned_of_and_named_where_something_is_missing(
         ),
         "{error}"
     );
-    assert!(error.contains("status 404"), "{error}");
+    assert!(error.contains("there is no such file"), "{error}");
     let error =
         bench.lock_from(&[gone], &[packages(&["base-data"])], None, Mode::Missing).unwrap_err();
     assert!(error.to_string().contains("there is no source for amd64"), "{error}");
