@@ -128,7 +128,7 @@ fn what_it_asks_to_be_locked() {
     expect![[r#"
         //drivers:clang wants {"debian_packages":{"arch":"amd64","packages":["clang-14"]}}
         //drivers:gcc wants {"debian_packages":{"arch":"amd64","packages":["gcc-12"]}}
-        //drivers:kernels wants {"debian_kernels":{"arch":"amd64","patterns":["6.*-amd64"],"releases":[]}}
+        //drivers:kernels wants {"debian_kernels":{"arch":"amd64","images":false,"patterns":["6.*-amd64"],"releases":[]}}
     "#]]
     .assert_eq(&locked(&text).lock_requests());
 }
@@ -214,28 +214,28 @@ fn a_blocklist_excludes_cells() {
         5.10-amd64
         one two three four
             line 1 of the blocklist has more than three words: one two three four
-           --> @rules//kernel.bzl:230:13
+           --> @rules//kernel.bzl:233:13
             |
-        230 |             fail("line {} of the blocklist has more than three words: {}".format(number + 1, line))
+        233 |             fail("line {} of the blocklist has more than three words: {}".format(number + 1, line))
             |             ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
             = called at drivers/BUILD.bld:16
-            = called at @rules//kernel.bzl:294
+            = called at @rules//kernel.bzl:297
         6.12-amd64 1.0.0 2.0.0
             line 1 of the blocklist names two versions: 6.12-amd64 1.0.0 2.0.0
-           --> @rules//kernel.bzl:235:17
+           --> @rules//kernel.bzl:238:17
             |
-        235 |                 fail("line {} of the blocklist names two {}s: {}".format(number + 1, axis, line))
+        238 |                 fail("line {} of the blocklist names two {}s: {}".format(number + 1, axis, line))
             |                 ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
             = called at drivers/BUILD.bld:16
-            = called at @rules//kernel.bzl:294
+            = called at @rules//kernel.bzl:297
         6.12-amd64 mod bpf
             line 1 of the blocklist names two kinds: 6.12-amd64 mod bpf
-           --> @rules//kernel.bzl:235:17
+           --> @rules//kernel.bzl:238:17
             |
-        235 |                 fail("line {} of the blocklist names two {}s: {}".format(number + 1, axis, line))
+        238 |                 fail("line {} of the blocklist names two {}s: {}".format(number + 1, axis, line))
             |                 ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
             = called at drivers/BUILD.bld:16
-            = called at @rules//kernel.bzl:294
+            = called at @rules//kernel.bzl:297
         ~( mod
             `exclude`: `~(` is not a pattern: unclosed group
           --> drivers/BUILD.bld:16:1
@@ -253,18 +253,18 @@ fn a_driver_matrix_says_what_it_lacks() {
     };
     expect![[r#"
         `roots` names no build root for bpf
-           --> @rules//kernel.bzl:266:13
+           --> @rules//kernel.bzl:269:13
             |
-        266 |             fail("`roots` names no build root for {}".format(kind))
+        269 |             fail("`roots` names no build root for {}".format(kind))
             |             ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
             = called at drivers/BUILD.bld:16
     "#]]
     .assert_eq(&with(r#""bpf": ":clang""#, ""));
     expect![[r#"
         there is no file `drivers/BLOKLIST`, did you mean `BLOCKLIST`?
-           --> @rules//kernel.bzl:294:35
+           --> @rules//kernel.bzl:297:35
             |
-        294 |         exclude = parse_blocklist(read_file(blocklist)) if blocklist else [],
+        297 |         exclude = parse_blocklist(read_file(blocklist)) if blocklist else [],
             |                                   ^^^^^^^^^^^^^^^^^^^^
             = called at drivers/BUILD.bld:16
     "#]]
