@@ -2,6 +2,7 @@
 
 mod answer;
 mod args;
+mod carried;
 mod choices;
 mod ci;
 mod clock;

@@ -22,13 +22,15 @@ pub(crate) fn place(workspace: &OpenWorkspace, goal: &Goal, path: &RelativePath)
 
 /// Puts every goal's outputs, or its failure's log, in its place; what is there already stays, and what the same
 /// goals made before and make no more goes, and what cells made that a target has no more. Returns for each goal how
-/// many files it made; where two made the same, they are the first one's.
+/// many files it made; where two made the same, they are the first one's. Those of which `is_there` says so are in their
+/// places, and not counted.
 pub(crate) fn write(
     workspace: &OpenWorkspace,
     store: &LocalStore,
     plan: &Plan,
     report: &Report,
     patterns: &[Pattern],
+    is_there: &dyn Fn(usize) -> bool,
 ) -> Result<Vec<u64>, CliError> {
     let taken = places(plan, report)?;
     // Builds in one workspace write one after the other: they may make the same files.
@@ -58,7 +60,7 @@ pub(crate) fn write(
     }
     let copier = Copier { store, workspace, beside: workspace.notes().join("new") };
     let mut files = vec![0; plan.goals.len()];
-    for (path, output) in &taken {
+    for (path, output) in taken.iter().filter(|(_, output)| !is_there(output.number)) {
         files[output.number] += copier.put(output.node, path)?;
     }
     write_failures(workspace, store, plan, report)?;

@@ -151,9 +151,7 @@ impl Planned {
 
     /// Turns to the tests among the goals, and nothing else.
     pub(crate) fn into_tests(mut self) -> Self {
-        let plan = std::mem::take(&mut self.plan);
-        // Nobody else has had the plan yet.
-        self.plan = Arc::new(Arc::into_inner(plan).unwrap_or_default().into_tests());
+        self.plan = Arc::new(self.plan.tests());
         self
     }
 

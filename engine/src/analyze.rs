@@ -143,7 +143,7 @@ pub struct TestResults {
 #[derive(Debug, Default)]
 pub struct Plan {
     /// The nodes.
-    pub graph: Graph,
+    pub graph: Arc<Graph>,
     /// What was asked for, in order.
     pub goals: Vec<Goal>,
 }
@@ -156,17 +156,24 @@ impl Goal {
 }
 
 impl Plan {
+    /// Returns the plan for only the goals with these numbers.
+    #[must_use]
+    pub fn only(&self, numbers: &[usize]) -> Self {
+        let goals = numbers.iter().map(|number| self.goals[*number].clone()).collect();
+        Self { graph: Arc::clone(&self.graph), goals }
+    }
+
     /// Returns the plan for running the tests among the goals, and for nothing else. What a goal makes then is its
     /// test's results.
     #[must_use]
-    pub fn into_tests(self) -> Self {
-        let results = |mut goal: Goal| {
+    pub fn tests(&self) -> Self {
+        let results = |goal: &Goal| {
             let results = goal.results.iter();
-            goal.outputs = results.map(|it| (RelativePath::root(), it.results.clone())).collect();
-            goal
+            let outputs = results.map(|it| (RelativePath::root(), it.results.clone())).collect();
+            Goal { outputs, ..goal.clone() }
         };
-        let goals = self.goals.into_iter().filter(|goal| goal.is_test).map(results).collect();
-        Self { graph: self.graph, goals }
+        let goals = self.goals.iter().filter(|goal| goal.is_test).map(results).collect();
+        Self { graph: Arc::clone(&self.graph), goals }
     }
 }
 
@@ -219,7 +226,7 @@ fn plan(
         analyzer.add_goals(pattern, &mut goals)?;
     }
     let goals = goals.into_values().flat_map(BTreeMap::into_values).collect();
-    Ok(Plan { graph: analyzer.graph.into_inner(), goals })
+    Ok(Plan { graph: Arc::new(analyzer.graph.into_inner()), goals })
 }
 
 /// Calls `work` where the stack is large enough, whoever asks for it.

@@ -171,6 +171,11 @@ impl DiskFiles {
         answer
     }
 
+    /// Forgets what this has seen of a path.
+    pub(crate) fn forget(&self, path: &RelativePath, question: Question) {
+        self.shared.seen.lock().expect("no holder panics").remove(&(path.clone(), question));
+    }
+
     /// Looks at an input or result; a file is read by `digest`, which is told the file's permissions.
     pub(crate) fn read_source<E>(
         &self,

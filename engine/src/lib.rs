@@ -56,7 +56,7 @@ pub use label::{BUILD_FILE, Label, LabelError, Pattern, Targets};
 pub use load::Workspace;
 pub use names::{NamedFolder, NamedTarget};
 pub use origin::Origin;
-pub use receipt::{Front, Part, Receipt};
+pub use receipt::{Front, Part, Receipt, Settled};
 pub use shard::{Shard, ShardRule, shards};
 pub use snapshot::{Changes, Snapshot};
 pub use targets::TargetInfo;

@@ -2,7 +2,8 @@
 //!
 //! A receipt holds what was seen of the workspace, the plan, and what each goal came to. If everything still looks the
 //! same there is nothing to do. If only inputs changed, the plan is still right, and only the goals that they reach are
-//! worked on: the others are not even decoded.
+//! worked on: the others are not even decoded. If the workspace has to be planned anew, those goals are settled that are
+//! made as they were, from what did not change.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,6 +20,7 @@ use crate::build::{GoalOutcome, GoalStatus};
 use crate::disk::OUTPUT_FOLDER;
 use crate::graph::{Graph, Node, NodeId};
 use crate::shelf::{Shelf, encode};
+use crate::signature;
 use crate::snapshot::{Changes, Snapshot};
 
 /// What a receipt's bytes begin with.
@@ -78,6 +80,9 @@ struct Goals {
     shelf: Shelf,
     /// Those that have to be worked on again.
     open: Vec<u32>,
+    /// What each is made from, all the way down to the paths of sources: hashes, one after the other.
+    #[serde(with = "serde_bytes")]
+    signatures: Vec<u8>,
 }
 
 /// The plan's graph, and what can be asked of it without decoding its nodes.
@@ -114,7 +119,8 @@ impl Receipt {
             .collect();
         let open = (0..).zip(&stored).filter(|(_, (_, kept))| kept.is_none());
         let open = open.map(|(number, _)| number).collect();
-        let goals = Goals { shelf: Shelf::of(&stored), open };
+        let signatures = signatures(plan).concat();
+        let goals = Goals { shelf: Shelf::of(&stored), open, signatures };
         Self::assemble(front, &encode(&goals), &encode(&Whole::of(plan, requests)))
     }
 
@@ -138,7 +144,7 @@ impl Receipt {
             let (goal, _): Stored<'_> = goals.shelf.get(number)?;
             Some((goal, kept))
         })?;
-        let goals = encode(&Goals { shelf: goals_now, open });
+        let goals = encode(&Goals { shelf: goals_now, open, ..goals });
         Some(Self::assemble(front, &goals, &self.bytes[self.plan.clone()]))
     }
 
@@ -190,22 +196,34 @@ impl Receipt {
     /// Returns what has to be worked on again after these changes; `None` if the plan may not be right any more, or
     /// this is damaged.
     pub fn part(&self, changes: &Changes) -> Option<Part> {
-        if changes.loading {
+        if !changes.loaded.is_empty() {
             return None;
         }
         let goals: Goals = self.decode(&self.goals)?;
         let whole: Whole = self.decode(&self.plan)?;
-        let output = RelativePath::new(OUTPUT_FOLDER).expect("a constant");
-        let mut wanted: BTreeSet<u32> = goals.open.iter().copied().collect();
-        let mut edited = BTreeSet::new();
-        for path in &changes.sources {
-            match path.strip_prefix(&output) {
-                Some(result) => wanted.extend(at_or_above(&whole.places, &result)),
-                None => edited.extend(at_or_above(&whole.sources, path)),
+        let wanted = whole.touched(&goals, changes);
+        whole.part(&goals.shelf, wanted)
+    }
+
+    /// Returns for each goal of a new plan what it came to, and how many files that are, where this still stands after
+    /// these changes; `None` if this is damaged.
+    pub fn settled(&self, plan: &Plan, changes: &Changes) -> Option<Vec<Settled>> {
+        let goals: Goals = self.decode(&self.goals)?;
+        let whole: Whole = self.decode(&self.plan)?;
+        let touched = whole.touched(&goals, changes);
+        let mut before = BTreeMap::new();
+        for (number, signature) in (0..).zip(goals.signatures.chunks_exact(HASH_BYTES)) {
+            let (goal, kept): Stored<'_> = goals.shelf.get(number as usize)?;
+            if let Some(kept) = kept.filter(|_| !touched.contains(&number)) {
+                before.insert((goal.label.clone(), Arc::clone(&goal.cell)), (signature, kept));
             }
         }
-        wanted.extend(whole.reached(&edited));
-        whole.part(&goals.shelf, wanted)
+        let settled = |(goal, signature): (&Goal, [u8; HASH_BYTES])| {
+            let (then, (outputs, files)) =
+                before.remove(&(goal.label.clone(), Arc::clone(&goal.cell)))?;
+            (then == signature && !goal.xfail).then(|| (outcome(goal, outputs), files))
+        };
+        Some(plan.goals.iter().zip(signatures(plan)).map(settled).collect())
     }
 
     fn decode<T: DeserializeOwned>(&self, section: &Range<usize>) -> Option<T> {
@@ -246,6 +264,21 @@ impl Whole {
         }
     }
 
+    /// Returns the goals that have to be worked on again.
+    fn touched(&self, goals: &Goals, changes: &Changes) -> BTreeSet<u32> {
+        let output = RelativePath::new(OUTPUT_FOLDER).expect("a constant");
+        let mut touched: BTreeSet<u32> = goals.open.iter().copied().collect();
+        let mut edited = BTreeSet::new();
+        for path in changes.paths() {
+            match path.strip_prefix(&output) {
+                Some(result) => touched.extend(at_or_above(&self.places, &result)),
+                None => edited.extend(at_or_above(&self.sources, path)),
+            }
+        }
+        touched.extend(self.reached(&edited));
+        touched
+    }
+
     /// Returns the goals that these nodes reach.
     fn reached(&self, changed: &BTreeSet<u32>) -> BTreeSet<u32> {
         let mut reached = vec![false; self.needs.len()];
@@ -276,7 +309,7 @@ impl Whole {
         }
         let (nodes, numbers) = self.nodes_for(&wanted)?;
         let mut part = Part {
-            plan: Plan { graph: Graph::from_nodes(nodes)?, goals: Vec::new() },
+            plan: Plan { graph: Arc::new(Graph::from_nodes(nodes)?), goals: Vec::new() },
             numbers: wanted.into_iter().map(|number| number as usize).collect(),
             files: 0,
             requests: self.requests.iter().map(request).collect::<Option<_>>()?,
@@ -316,6 +349,17 @@ impl Whole {
         }
         Some((nodes, numbers))
     }
+}
+
+/// What a goal came to, and how many files that are, if nothing has changed for it.
+pub type Settled = Option<(GoalOutcome, u64)>;
+
+/// Returns what each goal is made from, where the path of a source stands for it.
+fn signatures(plan: &Plan) -> Vec<[u8; HASH_BYTES]> {
+    let source = |path: &RelativePath| Digest::of(DigestFunction::Blake3, path.as_str().as_bytes());
+    let nodes = signature::signatures(plan, source);
+    let goal = |goal| signature::of_goal(goal, |node| nodes.get(node).copied());
+    plan.goals.iter().map(|it| *goal(it).expect("every node is described").hash()).collect()
 }
 
 /// A node, and what people call it.

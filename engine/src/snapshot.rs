@@ -4,7 +4,7 @@
 //! long as `stat` says the same, unless the file may have changed again within the clock's granularity
 //! (<https://git-scm.com/docs/racy-git>): such a file is read again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::Duration;
@@ -162,6 +162,14 @@ impl Snapshot {
         self.0.is_empty()
     }
 
+    /// Returns this without what is different now.
+    #[must_use]
+    pub fn without(mut self, changes: &Changes) -> Self {
+        let paths = changes.paths();
+        self.0.retain(|(path, ..)| !paths.contains(path));
+        self
+    }
+
     /// Returns this with what `other` has besides, which is older.
     #[must_use]
     pub fn over(self, other: Self) -> Self {
@@ -191,7 +199,7 @@ impl Snapshot {
         });
         let mut all = Changes::default();
         for part in parts {
-            all.loading |= part.loading;
+            all.loaded.extend(part.loaded);
             all.sources.extend(part.sources);
             all.looked_again |= part.looked_again;
         }
@@ -202,8 +210,8 @@ impl Snapshot {
 /// How the files differ from a snapshot.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Changes {
-    /// Whether something is different that loading looks at.
-    pub loading: bool,
+    /// What is different that loading looks at, sorted: targets may have to be declared and analysed anew.
+    pub loaded: Vec<RelativePath>,
     /// The inputs and results that are different, sorted.
     pub sources: Vec<RelativePath>,
     /// Whether a file had to be read to know that it is the same; a new snapshot saves that.
@@ -213,7 +221,12 @@ pub struct Changes {
 impl Changes {
     /// Returns whether everything is as it was.
     pub fn is_none(&self) -> bool {
-        !self.loading && self.sources.is_empty()
+        self.loaded.is_empty() && self.sources.is_empty()
+    }
+
+    /// Returns the paths at which something is different.
+    pub(crate) fn paths(&self) -> BTreeSet<&RelativePath> {
+        self.loaded.iter().chain(&self.sources).collect()
     }
 }
 
@@ -226,13 +239,18 @@ fn look_at(entries: &[Entry], files: &DiskFiles) -> Changes {
             continue;
         }
         match files.ask(path, *question) {
-            Ok(now) if now == seen.answer => changes.looked_again = true,
+            Ok(now) if now == seen.answer => {
+                changes.looked_again = true;
+                continue;
+            }
             Ok(now) if *question == Question::Source && now.is_like(&seen.answer) => {
                 changes.sources.push(path.clone());
             }
             Ok(Answer::Absent) if is_result(path) => changes.sources.push(path.clone()),
-            Ok(_) | Err(_) => changes.loading = true,
+            Ok(_) | Err(_) => changes.loaded.push(path.clone()),
         }
+        // Whoever still needs it asks again; nobody may.
+        files.forget(path, *question);
     }
     changes
 }

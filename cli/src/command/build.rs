@@ -3,12 +3,13 @@
 use std::fs;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
-use engine::{Counts, Front, GoalOutcome, Pattern, Plan, Receipt, Report};
+use engine::{Counts, Front, GoalOutcome, Plan, Report};
 
 use crate::answer::Answer;
+use crate::carried::Carried;
 use crate::error::CliError;
+use crate::exit;
 use crate::grid::{Grid, GridFile};
 use crate::history::{History, RecordArgs};
 use crate::planned::{ExecuteArgs, Planned, SandboxArg, SelectArgs};
@@ -18,7 +19,6 @@ use crate::settings::Settings;
 use crate::terminal::{report, say, tell};
 use crate::watch::Watch;
 use crate::workspace::OpenWorkspace;
-use crate::{exit, output};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct BuildArgs {
@@ -78,24 +78,14 @@ fn build(settings: &Settings, args: &BuildArgs) -> Result<ExitCode, CliError> {
     {
         return nothing_to_do(settings, args, &workspace, &receipts, looked);
     }
-    let part = looked.as_ref().and_then(Looked::part);
-    let (mut planned, earlier) = match looked.zip(part) {
-        Some((Looked { receipt, .. }, part)) => {
-            let earlier = Earlier { receipt, numbers: part.numbers.clone(), files: part.files };
-            (Planned::again(settings, workspace, part, &args.select)?, Some(earlier))
-        }
-        None => (Planned::of(settings, workspace, &patterns, &args.select)?, None),
-    };
+    let (mut planned, carried) =
+        Carried::plan(settings, workspace, &patterns, &args.select, looked)?;
     let events = args.record.begin(settings, &args.patterns, &planned.plan, &planned.journal)?;
     planned.hearers.extend(events.clone().map(|it| it as _));
     let mut report = planned.build(&args.execute)?;
     let Planned { workspace, store, plan, journal, .. } = &planned;
-    // Of a part it cannot be told what its targets have no more.
-    let whole: &[Pattern] = if earlier.is_none() { &patterns } else { &[] };
-    let files = output::write(workspace, store, plan, &report, whole)?;
-    if let Some(earlier) = &earlier {
-        earlier.count_untouched(&mut report.counts);
-    }
+    let files = carried.write(&planned, &report, &patterns)?;
+    carried.count_untouched(&mut report.counts);
     let record = journal.save(&args.patterns, &args.select.settings, &report)?;
     args.record.end(settings, events.as_deref(), &record)?;
     let because = journal.reasons(&report);
@@ -105,7 +95,7 @@ fn build(settings: &Settings, args: &BuildArgs) -> Result<ExitCode, CliError> {
         store: Some(store),
         plan,
         report: &report,
-        files: total(earlier.as_ref(), &files),
+        files: carried.total(&files),
         because: &because,
     };
     if args.record.takes_stdout() {
@@ -114,11 +104,9 @@ fn build(settings: &Settings, args: &BuildArgs) -> Result<ExitCode, CliError> {
         if !settings.json {
             args.record.reasons(&because).iter().for_each(|line| say(line));
         }
-        match earlier.as_ref().filter(|it| settings.json || it.receipt.front().has_axes) {
-            Some(earlier) => {
-                let (plan, report) = earlier.whole(&report);
-                Answer { plan: &plan, report: &report, ..answer }.print();
-            }
+        let is_shown = settings.json || carried.has_axes();
+        match is_shown.then(|| carried.all(&report)).flatten() {
+            Some((plan, report)) => Answer { plan: &plan, report: &report, ..answer }.print(),
             None => answer.print(),
         }
     }
@@ -126,7 +114,7 @@ fn build(settings: &Settings, args: &BuildArgs) -> Result<ExitCode, CliError> {
         write_grids(settings, workspace, &args.grids, &answer.grid())?;
     }
     if args.execute.sandbox == SandboxArg::Strict {
-        keep_receipt(&receipts, earlier.as_ref(), &planned, &report, &files)?;
+        carried.keep(&receipts, &planned, &report, &files)?;
     }
     let failed = report.has_failed();
     planned.close(settings)?;
@@ -139,77 +127,6 @@ fn remembers(args: &BuildArgs) -> bool {
     let runs_again = args.execute.retry_failed || args.execute.sandbox == SandboxArg::None;
     let is_told = args.record.events.is_some() || args.record.trace.is_some();
     !runs_again && !is_told && args.grids.is_empty()
-}
-
-/// What an earlier build left, of which only a part is worked on again.
-struct Earlier {
-    receipt: Receipt,
-    /// The numbers of the part's goals among all goals.
-    numbers: Vec<usize>,
-    /// How many files they had made.
-    files: u64,
-}
-
-impl Earlier {
-    /// Counts the actions that were not even looked at.
-    fn count_untouched(&self, counts: &mut Counts) {
-        let looked_at = counts.hits + counts.misses;
-        counts.hits += self.receipt.front().actions.saturating_sub(looked_at);
-    }
-
-    /// Puts what the part came to into its place among all goals.
-    fn whole(&self, part: &Report) -> (Plan, Report) {
-        let (goals, mut outcomes) = self.receipt.goals().unwrap_or_default();
-        for (number, outcome) in self.numbers.iter().zip(&part.goals) {
-            outcomes[*number] = Some(outcome.clone());
-        }
-        let outcome = |it: Option<GoalOutcome>| it.expect("what is not known is worked on");
-        let outcomes = outcomes.into_iter().map(outcome).collect();
-        let plan = Plan { goals, ..Plan::default() };
-        (plan, Report { goals: outcomes, counts: part.counts, ..Report::default() })
-    }
-}
-
-/// Returns how many files lie under `bld-out` for all goals.
-fn total(earlier: Option<&Earlier>, files: &[u64]) -> u64 {
-    let untouched = earlier.map_or(0, |it| it.receipt.front().files.saturating_sub(it.files));
-    untouched + files.iter().sum::<u64>()
-}
-
-/// Leaves a receipt for the next build of this kind.
-fn keep_receipt(
-    receipts: &Receipts,
-    earlier: Option<&Earlier>,
-    planned: &Planned,
-    report: &Report,
-    files: &[u64],
-) -> Result<(), CliError> {
-    let plan = &planned.plan;
-    let seen = planned.workspace.files.snapshot();
-    let fresh = Front {
-        snapshot: Arc::new(seen),
-        ended: now(),
-        actions: plan.graph.actions(),
-        cpu: report.counts.cpu_saved + report.counts.cpu_spent,
-        files: total(earlier, files),
-        is_complete: plan.goals.iter().zip(&report.goals).all(|(goal, it)| it.is_settled(goal)),
-        has_axes: plan.goals.iter().any(|goal| !goal.cell.0.is_empty()),
-    };
-    let Some(earlier) = earlier else {
-        let receipt = Receipt::new(fresh, plan, &report.goals, files, &planned.asked);
-        return receipts.keep(&receipt);
-    };
-    let front = earlier.receipt.front();
-    // What was not worked on depends on what it depended on.
-    let snapshot = Arc::unwrap_or_clone(fresh.snapshot).over((*front.snapshot).clone());
-    let (files_now, is_complete) = (fresh.files, fresh.is_complete);
-    let renewed =
-        Front { snapshot: Arc::new(snapshot), files: files_now, is_complete, ..front.clone() };
-    match earlier.receipt.renewed(renewed, &earlier.numbers, &plan.goals, &report.goals, files) {
-        Some(receipt) => receipts.keep(&receipt),
-        // A damaged one is no use to anybody.
-        None => Ok(()),
-    }
 }
 
 /// Answers from a receipt alone.
@@ -239,10 +156,6 @@ fn nothing_to_do(
         receipts.keep(&looked.receipt.with_front(front))?;
     }
     Ok(exit::SUCCESS)
-}
-
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 /// Writes the grid to each file, whole or not at all.

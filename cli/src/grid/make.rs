@@ -104,7 +104,9 @@ impl<'a> Maker<'a> {
 
     fn cell(&mut self, row: usize, column: usize, goal: &Goal, outcome: &GoalOutcome) -> Cell {
         let failed = outcome.status.failure();
-        let made: f64 = goal.outputs.iter().map(|(_, it)| self.seconds_of(it.node)).sum();
+        let made = || goal.outputs.iter().map(|(_, it)| self.seconds_of(it.node)).sum();
+        // Where nothing is told of actions, there need not be a graph of them either.
+        let made = if self.seconds.is_empty() { 0.0 } else { made() };
         let seconds =
             failed.map_or(made, |it| self.owners.get(&it.owner).copied().unwrap_or_default());
         Cell {

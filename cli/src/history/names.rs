@@ -50,7 +50,7 @@ impl Names {
     ) -> Vec<String> {
         let explanation = compare(store, keys.0, keys.1);
         let node = self.plan.as_ref().zip(self.nodes.get(key));
-        let node = node.map(|(plan, node)| (&plan.graph, *node));
+        let node = node.map(|(plan, node)| (&*plan.graph, *node));
         describe(&explanation, node, Between::Times)
     }
 

@@ -67,7 +67,11 @@ async fn only_the_goals_that_a_change_reaches_are_worked_on_again() {
     assert_eq!(again(&receipt, &["folder-not"]), "");
     assert_eq!(again(&receipt, &["bld-out/right"]), "right");
     assert_eq!(again(&receipt, &["bld-out/right/below"]), "right");
-    assert!(receipt.part(&Changes { loading: true, ..Changes::default() }).is_none());
+    assert!(
+        receipt
+            .part(&Changes { loaded: vec![RelativePath::root()], ..Changes::default() })
+            .is_none()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -89,6 +93,33 @@ async fn a_part_of_a_plan_has_the_same_actions_as_the_whole() {
     // `both` needs both others, though only one of them changed.
     assert_eq!(part, ["//:both", "//:left", "//:right"]);
     assert_eq!(whole, ["//:both", "//:folder", "//:left", "//:right"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_new_plan_those_goals_are_settled_that_are_made_as_they_were_from_what_did_not_change()
+{
+    let receipt = receipt(&Workshop::new(TEXT)).await;
+    let left = |text: &str, changes: &Changes| -> String {
+        let plan = Workshop::new(text).plan(&["//..."]).unwrap();
+        let settled = receipt.settled(&plan, changes).unwrap();
+        let left = plan.goals.iter().zip(settled).filter(|(_, it)| it.is_none());
+        left.map(|(goal, _)| goal.label.name.as_str()).collect::<Vec<_>>().join(" ")
+    };
+    let none = Changes::default();
+    assert_eq!(left(TEXT, &none), "");
+    let more = TEXT.replace("do(name = 'left'", "do(name = 'amid', srcs = [])\ndo(name = 'left'");
+    assert_eq!(left(&more, &none), "amid");
+    assert_eq!(left(&TEXT.replace("['left.txt']", "['right.txt']"), &none), "both left");
+    assert_eq!(left(&TEXT.replace("do(name = 'both'", "do(name = 'each'"), &none), "each");
+    let xfail = TEXT.replace("['folder'])", "['folder'], xfail = [{}])");
+    assert_eq!(left(&xfail, &none), "folder");
+    for (path, names) in
+        [("left.txt", "both left"), ("folder", "folder"), ("bld-out/right", "right")]
+    {
+        let path = vec![RelativePath::new(path).unwrap()];
+        assert_eq!(left(TEXT, &Changes { sources: path.clone(), ..Changes::default() }), names);
+        assert_eq!(left(TEXT, &Changes { loaded: path, ..Changes::default() }), names);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -342,7 +342,7 @@ impl Workshop {
 
     /// Runs every test, and builds nothing but what they need.
     pub(crate) async fn test(&self) -> Report {
-        let plan = self.plan(&["//..."]).unwrap().into_tests();
+        let plan = self.plan(&["//..."]).unwrap().tests();
         let pretender = self.pretender(&self.store);
         self.prepare_plan(&self.store, pretender, plan).run().await.unwrap()
     }

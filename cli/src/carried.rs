@@ -1,0 +1,210 @@
+//! What a build takes over from an earlier one, and what it leaves for the next.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use engine::{Counts, Front, GoalOutcome, Pattern, Plan, Receipt, Report, Settled};
+
+use crate::error::CliError;
+use crate::output;
+use crate::planned::{Planned, SelectArgs};
+use crate::receipts::{Looked, Receipts};
+use crate::settings::Settings;
+use crate::workspace::OpenWorkspace;
+
+/// What is not worked on, because an earlier build has done it.
+pub(crate) enum Carried {
+    /// Nothing.
+    Nothing,
+    /// All goals of the receipt's plan but those with these numbers, which had made so many files.
+    Goals { earlier: Looked, numbers: Vec<usize>, files: u64 },
+    /// Those goals of a new plan that are settled.
+    Settled { earlier: Looked, plan: Arc<Plan>, settled: Vec<Settled> },
+}
+
+impl Carried {
+    /// Plans what is left to be worked on. `earlier` is what an earlier build left, and how the workspace differs.
+    pub(crate) fn plan(
+        settings: &Settings,
+        workspace: OpenWorkspace,
+        patterns: &[Pattern],
+        select: &SelectArgs,
+        earlier: Option<Looked>,
+    ) -> Result<(Planned, Self), CliError> {
+        let Some(earlier) = earlier else {
+            return Ok((Planned::of(settings, workspace, patterns, select)?, Self::Nothing));
+        };
+        if let Some(part) = earlier.part() {
+            let carried = Self::Goals { earlier, numbers: part.numbers.clone(), files: part.files };
+            return Ok((Planned::again(settings, workspace, part, select)?, carried));
+        }
+        let mut planned = Planned::of(settings, workspace, patterns, select)?;
+        let plan = Arc::clone(&planned.plan);
+        let Some(settled) = earlier.receipt.settled(&plan, &earlier.changes) else {
+            return Ok((planned, Self::Nothing));
+        };
+        let left = settled.iter().enumerate().filter(|(_, it)| it.is_none());
+        planned.plan = Arc::new(plan.only(&left.map(|it| it.0).collect::<Vec<_>>()));
+        Ok((planned, Self::Settled { earlier, plan, settled }))
+    }
+
+    /// Returns which of the patterns are known to stand for all goals that there are now: what else their targets have
+    /// made goes.
+    fn whole<'a>(&self, patterns: &'a [Pattern]) -> &'a [Pattern] {
+        match self {
+            // Of a part it cannot be told what its targets have no more.
+            Self::Goals { .. } => &[],
+            Self::Nothing | Self::Settled { .. } => patterns,
+        }
+    }
+
+    /// Puts what was made in its place, and returns how many files lie there for each goal that was worked on or planned.
+    pub(crate) fn write(
+        &self,
+        planned: &Planned,
+        report: &Report,
+        patterns: &[Pattern],
+    ) -> Result<Vec<u64>, CliError> {
+        let Planned { workspace, store, .. } = planned;
+        let patterns = self.whole(patterns);
+        let Self::Settled { plan, settled, .. } = self else {
+            return output::write(workspace, store, &planned.plan, report, patterns, &|_| false);
+        };
+        let is_settled = |number: usize| settled[number].is_some();
+        let report = Report { goals: merged(settled, report), ..Report::default() };
+        let written = output::write(workspace, store, plan, &report, patterns, &is_settled)?;
+        let files = written.into_iter().zip(settled);
+        Ok(files.map(|(files, it)| it.as_ref().map_or(files, |(_, files)| *files)).collect())
+    }
+
+    /// Counts the actions that were not even looked at.
+    pub(crate) fn count_untouched(&self, counts: &mut Counts) {
+        let actions = match self {
+            Self::Nothing => return,
+            Self::Goals { earlier, .. } => earlier.receipt.front().actions,
+            Self::Settled { plan, .. } => plan.graph.actions(),
+        };
+        counts.hits += actions.saturating_sub(counts.hits + counts.misses);
+    }
+
+    /// Returns how many files lie under `bld-out` for all goals.
+    pub(crate) fn total(&self, files: &[u64]) -> u64 {
+        let untouched = match self {
+            Self::Nothing | Self::Settled { .. } => 0,
+            Self::Goals { earlier, files, .. } => {
+                earlier.receipt.front().files.saturating_sub(*files)
+            }
+        };
+        untouched + files.iter().sum::<u64>()
+    }
+
+    /// Returns all goals and what they came to, if that is more than what was worked on.
+    pub(crate) fn all(&self, report: &Report) -> Option<(Plan, Report)> {
+        let (goals, outcomes) = match self {
+            Self::Nothing => return None,
+            Self::Settled { plan, settled, .. } => (plan.goals.clone(), merged(settled, report)),
+            Self::Goals { earlier, numbers, .. } => {
+                let (goals, mut outcomes) = earlier.receipt.goals()?;
+                for (number, outcome) in numbers.iter().zip(&report.goals) {
+                    outcomes[*number] = Some(outcome.clone());
+                }
+                let known = |it: Option<GoalOutcome>| it.expect("what is not known is worked on");
+                (goals, outcomes.into_iter().map(known).collect())
+            }
+        };
+        let report = Report { goals: outcomes, counts: report.counts, ..Report::default() };
+        Some((Plan { goals, ..Plan::default() }, report))
+    }
+
+    /// Returns whether there is a grid to show of what was carried over.
+    pub(crate) fn has_axes(&self) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::Goals { earlier, .. } => earlier.receipt.front().has_axes,
+            Self::Settled { plan, .. } => has_axes(plan),
+        }
+    }
+
+    /// Leaves a receipt for the next build of this kind.
+    pub(crate) fn keep(
+        &self,
+        receipts: &Receipts,
+        planned: &Planned,
+        report: &Report,
+        files: &[u64],
+    ) -> Result<(), CliError> {
+        let receipt = match self {
+            Self::Nothing => {
+                Some(receipt(planned, &planned.plan, &report.goals, report, files, None))
+            }
+            Self::Settled { earlier, plan, settled } => {
+                Some(receipt(planned, plan, &merged(settled, report), report, files, Some(earlier)))
+            }
+            Self::Goals { earlier, numbers, .. } => {
+                let front = Front {
+                    snapshot: Arc::new(seen(planned, earlier)),
+                    files: self.total(files),
+                    is_complete: is_complete(&planned.plan, &report.goals),
+                    ..earlier.receipt.front().clone()
+                };
+                earlier.receipt.renewed(front, numbers, &planned.plan.goals, &report.goals, files)
+            }
+        };
+        // One that is damaged is no use to anybody.
+        receipt.map_or(Ok(()), |receipt| receipts.keep(&receipt))
+    }
+}
+
+/// Returns the receipt of a plan that was worked on, or of which parts were settled.
+fn receipt(
+    planned: &Planned,
+    plan: &Plan,
+    outcomes: &[GoalOutcome],
+    report: &Report,
+    files: &[u64],
+    earlier: Option<&Looked>,
+) -> Receipt {
+    let carried = earlier.map(|it| it.receipt.front());
+    let front = Front {
+        snapshot: Arc::new(match earlier {
+            Some(earlier) => seen(planned, earlier),
+            None => planned.workspace.files.snapshot(),
+        }),
+        ended: carried.map_or_else(now, |front| front.ended),
+        actions: plan.graph.actions(),
+        cpu: carried.map_or(report.counts.cpu_saved + report.counts.cpu_spent, |front| front.cpu),
+        files: files.iter().sum(),
+        is_complete: is_complete(plan, outcomes),
+        has_axes: has_axes(plan),
+    };
+    Receipt::new(front, plan, outcomes, files, &planned.asked)
+}
+
+/// Returns what was seen now, and before of what nobody had to look at: that depends on what it depended on.
+fn seen(planned: &Planned, earlier: &Looked) -> engine::Snapshot {
+    let before = (*earlier.receipt.front().snapshot).clone().without(&earlier.changes);
+    planned.workspace.files.snapshot().over(before)
+}
+
+fn is_complete(plan: &Plan, outcomes: &[GoalOutcome]) -> bool {
+    plan.goals.iter().zip(outcomes).all(|(goal, outcome)| outcome.is_settled(goal))
+}
+
+fn has_axes(plan: &Plan) -> bool {
+    plan.goals.iter().any(|goal| !goal.cell.0.is_empty())
+}
+
+/// Returns what all goals came to: those that are settled, and between them those that were worked on.
+fn merged(settled: &[Settled], report: &Report) -> Vec<GoalOutcome> {
+    let mut worked_on = report.goals.iter();
+    let outcome = |it: &Settled| match it {
+        Some((outcome, _)) => outcome.clone(),
+        None => worked_on.next().expect("what is not settled is worked on").clone(),
+    };
+    settled.iter().map(outcome).collect()
+}
+
+/// Returns the seconds since the epoch.
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
