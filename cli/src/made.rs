@@ -52,8 +52,10 @@ impl Made {
         // What is kept of a test has an owner of its own, with words behind the cell.
         let is_cell = |rest: &str| rest.is_empty() || rest.starts_with('{') && rest.ends_with('}');
         let of_label = |key: &String| key.strip_prefix(&label).is_some_and(is_cell);
+        let alike = self.0.range(label.clone()..).map(|(key, _)| key);
+        let alike = alike.take_while(|key| key.starts_with(&label));
         let gone: Vec<String> =
-            self.0.keys().filter(|key| of_label(key) && !cells.contains(*key)).cloned().collect();
+            alike.filter(|key| of_label(key) && !cells.contains(*key)).cloned().collect();
         let paths = gone.iter().filter_map(|key| self.0.remove(key)).flatten();
         paths.filter_map(|path| RelativePath::new(path).ok()).collect()
     }
