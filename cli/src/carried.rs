@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use engine::{Counts, Front, GoalOutcome, Pattern, Plan, Receipt, Report, Settled};
+use engine::{Counts, Front, GoalOutcome, Packed, Pattern, Plan, Receipt, Report, Settled};
 
 use crate::error::CliError;
 use crate::output;
@@ -133,57 +133,41 @@ impl Carried {
         report: &Report,
         files: &[u64],
     ) -> Result<(), CliError> {
+        let front = Front {
+            ended: now(),
+            actions: planned.plan.graph.actions(),
+            cpu: report.counts.cpu_saved + report.counts.cpu_spent,
+            files: self.total(files),
+            is_complete: is_complete(&planned.plan, &report.goals),
+            has_axes: self.has_axes() || has_axes(&planned.plan),
+        };
+        let asked = &planned.asked;
         let receipt = match self {
             Self::Nothing => {
-                Some(receipt(planned, &planned.plan, &report.goals, report, files, None))
+                let (plan, seen) = (&planned.plan, planned.workspace.files.snapshot().pack());
+                Some(Receipt::bytes(&front, &seen, plan, &report.goals, files, asked))
             }
             Self::Settled { earlier, plan, settled } => {
-                Some(receipt(planned, plan, &merged(settled, report), report, files, Some(earlier)))
+                let front = earlier.renew(front);
+                let bytes = |seen: Packed| {
+                    let goals = merged(settled, report);
+                    Receipt::bytes(&front, &seen, plan, &goals, files, asked)
+                };
+                earlier.seen(&planned.workspace).map(bytes)
             }
             Self::Goals { earlier, numbers, .. } => {
-                let front = Front {
-                    snapshot: Arc::new(seen(planned, earlier)),
-                    files: self.total(files),
-                    is_complete: is_complete(&planned.plan, &report.goals),
-                    ..earlier.receipt.front().clone()
+                let actions = earlier.receipt.front().actions;
+                let front = Front { actions, ..earlier.renew(front) };
+                let renewed = |seen: Packed| {
+                    let (goals, outcomes) = (&planned.plan.goals, &report.goals);
+                    earlier.receipt.renewed(&front, &seen, numbers, goals, outcomes, files)
                 };
-                earlier.receipt.renewed(front, numbers, &planned.plan.goals, &report.goals, files)
+                earlier.seen(&planned.workspace).and_then(renewed)
             }
         };
         // One that is damaged is no use to anybody.
         receipt.map_or(Ok(()), |receipt| receipts.keep(&receipt))
     }
-}
-
-/// Returns the receipt of a plan that was worked on, or of which parts were settled.
-fn receipt(
-    planned: &Planned,
-    plan: &Plan,
-    outcomes: &[GoalOutcome],
-    report: &Report,
-    files: &[u64],
-    earlier: Option<&Looked>,
-) -> Receipt {
-    let carried = earlier.map(|it| it.receipt.front());
-    let front = Front {
-        snapshot: Arc::new(match earlier {
-            Some(earlier) => seen(planned, earlier),
-            None => planned.workspace.files.snapshot(),
-        }),
-        ended: carried.map_or_else(now, |front| front.ended),
-        actions: plan.graph.actions(),
-        cpu: carried.map_or(report.counts.cpu_saved + report.counts.cpu_spent, |front| front.cpu),
-        files: files.iter().sum(),
-        is_complete: is_complete(plan, outcomes),
-        has_axes: has_axes(plan),
-    };
-    Receipt::new(front, plan, outcomes, files, &planned.asked)
-}
-
-/// Returns what was seen now, and before of what nobody had to look at: that depends on what it depended on.
-fn seen(planned: &Planned, earlier: &Looked) -> engine::Snapshot {
-    let before = (*earlier.receipt.front().snapshot).clone().without(&earlier.changes);
-    planned.workspace.files.snapshot().over(before)
 }
 
 fn is_complete(plan: &Plan, outcomes: &[GoalOutcome]) -> bool {

@@ -1,13 +1,13 @@
 //! Where receipts are kept, and what a workspace looks like beside the one of its last build.
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use engine::{Changes, Part, Pattern, Receipt};
+use engine::{Changes, Front, Packed, Part, Pattern, Receipt};
 use model::{Digest, DigestFunction};
 
 use crate::error::CliError;
@@ -48,27 +48,29 @@ impl Receipts {
         Self { path: folder.join(short(&key)) }
     }
 
-    /// Returns the receipt, and how the workspace differs from it; `None` if there is none that answers. The
-    /// workspace's files know from then on what the receipt says of them.
-    pub(crate) fn look(&self, workspace: &mut OpenWorkspace) -> Result<Option<Looked>, CliError> {
-        let receipt = fs::read(&self.path).ok().and_then(Receipt::parse);
-        let Some(receipt) = receipt else { return Ok(None) };
-        workspace.remember(Arc::clone(&receipt.front().snapshot))?;
+    /// Returns the receipt, and how the workspace differs from it; `None` if there is none that answers. If it does
+    /// differ, the workspace's files know from then on what the receipt says of them.
+    pub(crate) fn look(&self, workspace: &OpenWorkspace) -> Option<Looked> {
+        let receipt = File::open(&self.path).ok().and_then(Receipt::open)?;
         let ended = UNIX_EPOCH + Duration::from_secs(receipt.front().ended);
         let is_young = SystemTime::now().duration_since(ended).is_ok_and(|age| age < AGE_MAX);
         if !is_young {
-            return Ok(None);
+            return None;
         }
-        let changes = receipt.front().snapshot.look(&workspace.files, threads());
-        Ok(Some(Looked { receipt, changes }))
+        let changes = receipt.snapshot().look(&workspace.files, threads())?;
+        let looked = Looked { receipt, changes };
+        if !looked.is_done() {
+            workspace.files.know(Arc::clone(looked.receipt.snapshot()));
+        }
+        Some(looked)
     }
 
     /// Keeps a receipt for the next build of this kind.
-    pub(crate) fn keep(&self, receipt: &Receipt) -> Result<(), CliError> {
+    pub(crate) fn keep(&self, receipt: &[u8]) -> Result<(), CliError> {
         let folder = self.path.parent().expect("it lies in a folder");
         fs::create_dir_all(folder).map_err(CliError::disk("create", folder))?;
         let beside = self.path.with_extension(format!("new-{}", std::process::id()));
-        fs::write(&beside, receipt.bytes()).map_err(CliError::disk("write", &beside))?;
+        fs::write(&beside, receipt).map_err(CliError::disk("write", &beside))?;
         fs::rename(&beside, &self.path).map_err(CliError::disk("write", &self.path))?;
         prune(folder)
     }
@@ -95,6 +97,18 @@ impl Looked {
     /// Returns whether everything is as the build left it, and nothing had failed.
     pub(crate) fn is_done(&self) -> bool {
         self.changes.is_none() && self.receipt.front().is_complete
+    }
+
+    /// Returns what a build says of itself that took over results: they are as old, and cost as much, as they were.
+    pub(crate) fn renew(&self, front: Front) -> Front {
+        let before = self.receipt.front();
+        Front { ended: before.ended, cpu: before.cpu, ..front }
+    }
+
+    /// Returns what was seen of the workspace by now, and before of what nobody had to look at again; `None` if the
+    /// receipt is damaged.
+    pub(crate) fn seen(&self, workspace: &OpenWorkspace) -> Option<Packed> {
+        self.receipt.snapshot().renewed(&self.changes, &workspace.files.snapshot())
     }
 
     /// Returns what has to be worked on again, if the rest still stands.

@@ -3,12 +3,9 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::SystemTime;
 
-use engine::{
-    CONFIG_FILE, Config, DiskFiles, Files as _, LockRequest, Pattern, Snapshot, Workspace,
-};
+use engine::{CONFIG_FILE, Config, DiskFiles, Files as _, LockRequest, Pattern, Workspace};
 use model::RelativePath;
 use rustix::fs::{FlockOperation, flock};
 
@@ -39,8 +36,6 @@ pub(crate) struct OpenWorkspace {
     /// Its files.
     pub(crate) files: DiskFiles,
     rules: BTreeMap<String, String>,
-    /// Before anything was looked at.
-    began: SystemTime,
 }
 
 impl OpenWorkspace {
@@ -56,25 +51,11 @@ impl OpenWorkspace {
         let here = directory.strip_prefix(root).unwrap_or(Path::new(""));
         let here = RelativePath::new(here.to_string_lossy())
             .map_err(|_source| CliError::NoWorkspace(directory.to_owned()))?;
-        let mut workspace = Self {
-            root: root.to_owned(),
-            here,
-            config: Config::parse("")?,
-            files: DiskFiles::new(root.to_owned()),
-            rules: rules::embedded(),
-            began: SystemTime::now(),
-        };
-        workspace.remember(Arc::default())?;
-        Ok(workspace)
-    }
-
-    /// Begins to look at the files anew, knowing what `snapshot` says of them.
-    pub(crate) fn remember(&mut self, snapshot: Arc<Snapshot>) -> Result<(), CliError> {
-        let files = DiskFiles::with_snapshot(self.root.clone(), snapshot, self.began);
+        let files = DiskFiles::looked_at(root.to_owned(), SystemTime::now());
         let name = RelativePath::new(CONFIG_FILE).expect("a constant");
-        self.config = Config::parse(&files.read(&name)?.unwrap_or_default())?;
-        self.files = files.named_by(self.config.function);
-        Ok(())
+        let config = Config::parse(&files.read(&name)?.unwrap_or_default())?;
+        let files = files.named_by(config.function);
+        Ok(Self { root: root.to_owned(), here, config, files, rules: rules::embedded() })
     }
 
     /// Returns the workspace as the engine sees it.

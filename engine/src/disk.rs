@@ -5,12 +5,13 @@ use std::fs;
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use model::{Digest, DigestFunction, Hasher, PathSegment, RelativePath};
 
 use crate::files::{FileKind, Files, FilesError};
+use crate::packed::Packed;
 use crate::snapshot::{Answer, Base, Listing, Question, Seen, Snapshot, Stat};
 
 /// The folder at the root of a workspace that results appear under.
@@ -34,7 +35,7 @@ pub struct DiskFiles {
 struct Shared {
     base: io::Result<Base>,
     /// What was seen by an earlier process.
-    before: Arc<Snapshot>,
+    before: OnceLock<Arc<Packed>>,
     /// What this one has seen.
     seen: Mutex<BTreeMap<(RelativePath, Question), Seen>>,
     /// When this began, in nanoseconds since the epoch.
@@ -44,15 +45,15 @@ struct Shared {
 impl DiskFiles {
     /// Returns the files below `root`, of which nothing is known.
     pub fn new(root: PathBuf) -> Self {
-        Self::with_snapshot(root, Arc::default(), UNIX_EPOCH)
+        Self::looked_at(root, UNIX_EPOCH)
     }
 
-    /// Returns the files below `root`, of which `before` is known. `now` is a time before the first look at them.
-    pub fn with_snapshot(root: PathBuf, before: Arc<Snapshot>, now: SystemTime) -> Self {
+    /// Returns the files below `root`. `now` is a time before the first look at them.
+    pub fn looked_at(root: PathBuf, now: SystemTime) -> Self {
         let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
         let shared = Shared {
             base: Base::open(&root),
-            before,
+            before: OnceLock::new(),
             seen: Mutex::default(),
             now: i64::try_from(now).unwrap_or(i64::MAX),
         };
@@ -63,6 +64,11 @@ impl DiskFiles {
     #[must_use]
     pub fn named_by(self, function: DigestFunction) -> Self {
         Self { function, ..self }
+    }
+
+    /// Notes what was seen by an earlier process; what is noted first counts.
+    pub fn know(&self, before: Arc<Packed>) {
+        self.shared.before.get_or_init(|| before);
     }
 
     /// Returns where they are.
@@ -88,7 +94,7 @@ impl DiskFiles {
 
     /// Notes what was just written, so that it need not be read to be known.
     pub fn note_file(&self, path: &RelativePath, digest: Digest, mode: u32) -> io::Result<()> {
-        let stat = self.stat(path, Question::Source)?;
+        let stat = self.stat(path.as_str(), Question::Source)?;
         // Not settled, since it is newer than `now`: the next process reads it once.
         self.remember(path, Question::Source, stat, Answer::File { digest, mode });
         Ok(())
@@ -101,7 +107,7 @@ impl DiskFiles {
     }
 
     /// Returns what the system says of a path, looked at as the question demands.
-    pub(crate) fn stat(&self, path: &RelativePath, question: Question) -> io::Result<Option<Stat>> {
+    pub(crate) fn stat(&self, path: &str, question: Question) -> io::Result<Option<Stat>> {
         let follow = match question {
             Question::Text | Question::Listing => true,
             Question::Kind | Question::Source => false,
@@ -114,16 +120,16 @@ impl DiskFiles {
 
     /// Returns what is known of a path without reading anything, if it still holds.
     pub(crate) fn known(&self, path: &RelativePath, question: Question) -> Option<Answer> {
-        let stat = self.stat(path, question).ok()?;
+        let stat = self.stat(path.as_str(), question).ok()?;
         let holds = |seen: &Seen| seen.holds(stat.as_ref()).filter(|it| self.is_ours(it)).cloned();
         let key = (path.clone(), question);
         let mut seen = self.shared.seen.lock().expect("no holder panics");
         if let Some(answer) = seen.get(&key).and_then(holds) {
             return Some(answer);
         }
-        let before = self.shared.before.get(path, question)?;
-        let answer = holds(before)?;
-        seen.insert(key, before.clone());
+        let before = self.shared.before.get()?.get(path, question)?;
+        let answer = holds(&before)?;
+        seen.insert(key, before);
         Some(answer)
     }
 
@@ -137,13 +143,13 @@ impl DiskFiles {
     pub(crate) fn ask(&self, path: &RelativePath, question: Question) -> io::Result<Answer> {
         match question {
             Question::Kind => {
-                let stat = self.stat(path, question)?;
+                let stat = self.stat(path.as_str(), question)?;
                 let answer = stat.map_or(Answer::Absent, |stat| Answer::Kind(stat.kind()));
                 Ok(self.remember(path, question, stat, answer))
             }
             Question::Text => self.text(path).map(|(answer, _)| answer),
             Question::Listing => {
-                let stat = self.stat(path, question)?;
+                let stat = self.stat(path.as_str(), question)?;
                 let answer = match list(&self.absolute(path)) {
                     Ok(listing) => Answer::Listing(listing),
                     Err(error) => absent(error)?,
@@ -183,7 +189,7 @@ impl DiskFiles {
         digest: impl FnOnce(&mut dyn Read, u32) -> Result<Digest, E>,
     ) -> io::Result<Result<Answer, E>> {
         let question = Question::Source;
-        let stat = self.stat(path, question)?;
+        let stat = self.stat(path.as_str(), question)?;
         let answer = match stat.map(|stat| stat.kind()) {
             None => Answer::Absent,
             Some(FileKind::File) => {
@@ -227,7 +233,7 @@ impl DiskFiles {
     }
 
     fn text(&self, path: &RelativePath) -> io::Result<(Answer, Option<String>)> {
-        let stat = self.stat(path, Question::Text)?;
+        let stat = self.stat(path.as_str(), Question::Text)?;
         let mut text = String::new();
         let read = self.open(path).and_then(|file| {
             // A file that grows meanwhile is not read for ever.

@@ -7,7 +7,8 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Range;
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,21 +20,26 @@ use crate::analyze::{Goal, LockRequest, Plan};
 use crate::build::{GoalOutcome, GoalStatus};
 use crate::disk::OUTPUT_FOLDER;
 use crate::graph::{Graph, Node, NodeId};
+use crate::packed::Packed;
 use crate::shelf::{Shelf, encode};
 use crate::signature;
-use crate::snapshot::{Changes, Snapshot};
+use crate::snapshot::Changes;
 
 /// What a receipt's bytes begin with.
-const MAGIC: &[u8] = b"bld-receipt-1\n";
+const MAGIC: &[u8] = b"bld-receipt-2\n";
 
 /// The bytes of a section's length.
 const LENGTH_BYTES: usize = 8;
 
+/// Front, snapshot, goals, plan.
+const SECTIONS: usize = 4;
+
+/// The bytes before the first section.
+const HEADER_BYTES: usize = MAGIC.len() + SECTIONS * (LENGTH_BYTES + HASH_BYTES);
+
 /// What is looked at first, and mostly alone.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Front {
-    /// What was seen of the workspace and of what was put under `bld-out`.
-    pub snapshot: Arc<Snapshot>,
     /// When all of it was built or found, in seconds since the epoch.
     pub ended: u64,
     /// How many actions the plan has.
@@ -61,13 +67,22 @@ pub struct Part {
     pub requests: Vec<LockRequest>,
 }
 
-/// A receipt, of which only the front is decoded.
-#[derive(Clone, Debug)]
+/// A receipt, of which no more is read and decoded than what is asked for.
+#[derive(Debug)]
 pub struct Receipt {
     front: Front,
-    bytes: Vec<u8>,
-    goals: Range<usize>,
-    plan: Range<usize>,
+    snapshot: Arc<Packed>,
+    file: File,
+    goals: Section,
+    plan: Section,
+}
+
+/// A part of a receipt's bytes, and what they hash to.
+#[derive(Debug)]
+struct Section {
+    start: u64,
+    length: u64,
+    hash: [u8; HASH_BYTES],
 }
 
 /// A goal, and what it came to unless it has to be worked on again: its outputs, and how many files they are.
@@ -103,14 +118,16 @@ struct Whole {
 }
 
 impl Receipt {
-    /// Returns the receipt of a build; `files` says of each goal how many files it made.
-    pub fn new(
-        front: Front,
+    /// Returns the bytes of a build's receipt; `snapshot` is what was seen of the workspace and of what was put under
+    /// `bld-out`, and `files` says of each goal how many files it made.
+    pub fn bytes(
+        front: &Front,
+        snapshot: &Packed,
         plan: &Plan,
         outcomes: &[GoalOutcome],
         files: &[u64],
         requests: &[LockRequest],
-    ) -> Self {
+    ) -> Vec<u8> {
         let stored: Vec<Stored<'_>> = plan
             .goals
             .iter()
@@ -121,19 +138,25 @@ impl Receipt {
         let open = open.map(|(number, _)| number).collect();
         let signatures = signatures(plan).concat();
         let goals = Goals { shelf: Shelf::of(&stored), open, signatures };
-        Self::assemble(front, &encode(&goals), &encode(&Whole::of(plan, requests)))
+        assemble([
+            &encode(front),
+            &encode(snapshot),
+            &encode(&goals),
+            &encode(&Whole::of(plan, requests)),
+        ])
     }
 
-    /// Returns this with what the goals with these numbers came to now; `None` if this is damaged.
+    /// Returns the bytes of this with what the goals with these numbers came to now; `None` if this is damaged.
     pub fn renewed(
         &self,
-        front: Front,
+        front: &Front,
+        snapshot: &Packed,
         numbers: &[usize],
         part: &[Goal],
         outcomes: &[GoalOutcome],
         files: &[u64],
-    ) -> Option<Self> {
-        let goals: Goals = self.decode(&self.goals)?;
+    ) -> Option<Vec<u8>> {
+        let goals: Goals = self.goals.decode(&self.file)?;
         let came = part.iter().zip(outcomes.iter().zip(files));
         let kept = came.map(|(goal, (outcome, files))| kept(goal, outcome, *files));
         let kept: BTreeMap<usize, _> = numbers.iter().copied().zip(kept).collect();
@@ -145,37 +168,40 @@ impl Receipt {
             Some((goal, kept))
         })?;
         let goals = encode(&Goals { shelf: goals_now, open, ..goals });
-        Some(Self::assemble(front, &goals, &self.bytes[self.plan.clone()]))
+        let (snapshot, plan) = (encode(snapshot), self.plan.read(&self.file)?);
+        Some(assemble([&encode(front), &snapshot, &goals, &plan]))
     }
 
-    /// Returns this with another front: what was seen again looked the same.
-    #[must_use]
-    pub fn with_front(&self, front: Front) -> Self {
-        Self::assemble(front, &self.bytes[self.goals.clone()], &self.bytes[self.plan.clone()])
+    /// Returns the bytes of this with another snapshot, that of a second look at the same; `None` if this is damaged.
+    pub fn seen_again(&self, snapshot: &Packed) -> Option<Vec<u8>> {
+        let (goals, plan) = (self.goals.read(&self.file)?, self.plan.read(&self.file)?);
+        Some(assemble([&encode(&self.front), &encode(snapshot), &goals, &plan]))
     }
 
-    fn assemble(front: Front, goals: &[u8], plan: &[u8]) -> Self {
-        let mut bytes = MAGIC.to_vec();
-        append(&mut bytes, &encode(&front));
-        let goals = append(&mut bytes, goals);
-        let plan = append(&mut bytes, plan);
-        Self { front, bytes, goals, plan }
+    /// Opens a receipt; one that is torn or of another form is as good as none.
+    pub fn open(file: File) -> Option<Self> {
+        let mut header = [0; HEADER_BYTES];
+        file.read_exact_at(&mut header, 0).ok()?;
+        let mut entries = header.strip_prefix(MAGIC)?.chunks_exact(LENGTH_BYTES + HASH_BYTES);
+        let mut start = HEADER_BYTES as u64;
+        let mut section = || {
+            let (length, hash) = entries.next()?.split_first_chunk::<LENGTH_BYTES>()?;
+            let (length, hash) = (u64::from_le_bytes(*length), *hash.first_chunk()?);
+            let section = Section { start, length, hash };
+            start = start.checked_add(length)?;
+            Some(section)
+        };
+        let (front, snapshot, goals, plan) = (section()?, section()?, section()?, section()?);
+        if file.metadata().ok()?.len() != start {
+            return None;
+        }
+        let (front, snapshot) = (front.decode(&file)?, Arc::new(snapshot.decode(&file)?));
+        Some(Self { front, snapshot, file, goals, plan })
     }
 
-    /// Parses a receipt; one that is torn or of another form is as good as none.
-    pub fn parse(bytes: Vec<u8>) -> Option<Self> {
-        let rest = bytes.strip_prefix(MAGIC)?;
-        let mut at = bytes.len() - rest.len();
-        let front = section(&bytes, &mut at)?;
-        let goals = section(&bytes, &mut at)?;
-        let plan = section(&bytes, &mut at)?;
-        let front = decode(&bytes, &front)?;
-        Some(Self { front, bytes, goals, plan })
-    }
-
-    /// Returns the receipt's bytes.
-    pub fn bytes(&self) -> &[u8] {
-        &self.bytes
+    /// Returns what was seen of the workspace and of what was put under `bld-out`.
+    pub fn snapshot(&self) -> &Arc<Packed> {
+        &self.snapshot
     }
 
     /// Returns what is looked at first.
@@ -185,7 +211,7 @@ impl Receipt {
 
     /// Returns all goals and what each came to, if that stands; `None` if this is damaged.
     pub fn goals(&self) -> Option<(Vec<Goal>, Vec<Option<GoalOutcome>>)> {
-        let goals: Goals = self.decode(&self.goals)?;
+        let goals: Goals = self.goals.decode(&self.file)?;
         let outcome = |(goal, kept): Stored<'_>| {
             let outcome = kept.map(|(outputs, _)| outcome(&goal, outputs));
             (goal.into_owned(), outcome)
@@ -199,8 +225,8 @@ impl Receipt {
         if !changes.loaded.is_empty() {
             return None;
         }
-        let goals: Goals = self.decode(&self.goals)?;
-        let whole: Whole = self.decode(&self.plan)?;
+        let goals: Goals = self.goals.decode(&self.file)?;
+        let whole: Whole = self.plan.decode(&self.file)?;
         let wanted = whole.touched(&goals, changes);
         whole.part(&goals.shelf, wanted)
     }
@@ -208,8 +234,8 @@ impl Receipt {
     /// Returns for each goal of a new plan what it came to, and how many files that are, where this still stands after
     /// these changes; `None` if this is damaged.
     pub fn settled(&self, plan: &Plan, changes: &Changes) -> Option<Vec<Settled>> {
-        let goals: Goals = self.decode(&self.goals)?;
-        let whole: Whole = self.decode(&self.plan)?;
+        let goals: Goals = self.goals.decode(&self.file)?;
+        let whole: Whole = self.plan.decode(&self.file)?;
         let touched = whole.touched(&goals, changes);
         let mut before = BTreeMap::new();
         for (number, signature) in (0..).zip(goals.signatures.chunks_exact(HASH_BYTES)) {
@@ -224,10 +250,6 @@ impl Receipt {
             (then == signature && !goal.xfail).then(|| (outcome(goal, outputs), files))
         };
         Some(plan.goals.iter().zip(signatures(plan)).map(settled).collect())
-    }
-
-    fn decode<T: DeserializeOwned>(&self, section: &Range<usize>) -> Option<T> {
-        decode(&self.bytes, section)
     }
 }
 
@@ -404,33 +426,28 @@ fn outcome(goal: &Goal, outputs: Vec<(RelativePath, TreeNode)>) -> GoalOutcome {
     GoalOutcome { status: GoalStatus::Cached, outputs }
 }
 
-/// Appends a section — its length, its bytes, what they hash to — and returns where its bytes are.
-fn append(bytes: &mut Vec<u8>, section: &[u8]) -> Range<usize> {
-    bytes.extend_from_slice(&(section.len() as u64).to_le_bytes());
-    let start = bytes.len();
-    bytes.extend_from_slice(section);
-    let end = bytes.len();
-    bytes.extend_from_slice(Digest::of(DigestFunction::Blake3, section).hash());
-    start..end
-}
-
-/// Returns where the section's bytes are that begins at `at`, and moves on to the next.
-fn section(bytes: &[u8], at: &mut usize) -> Option<Range<usize>> {
-    let length = bytes.get(*at..)?.first_chunk::<LENGTH_BYTES>()?;
-    let length = usize::try_from(u64::from_le_bytes(*length)).ok()?;
-    let start = *at + LENGTH_BYTES;
-    let end = start.checked_add(length)?;
-    *at = end.checked_add(HASH_BYTES)?;
-    bytes.get(start..*at)?;
-    Some(start..end)
-}
-
-/// Decodes a section, if it is what was written.
-fn decode<T: DeserializeOwned>(bytes: &[u8], section: &Range<usize>) -> Option<T> {
-    let hash = bytes.get(section.end..)?.first_chunk::<HASH_BYTES>()?;
-    let section = bytes.get(section.clone())?;
-    if Digest::of(DigestFunction::Blake3, section).hash() != hash {
-        return None;
+/// Returns the bytes of a receipt with these sections: what it begins with, the length and hash of each, and the sections.
+fn assemble(sections: [&[u8]; SECTIONS]) -> Vec<u8> {
+    let all: usize = sections.iter().map(|section| section.len()).sum();
+    let mut bytes = Vec::with_capacity(HEADER_BYTES + all);
+    bytes.extend_from_slice(MAGIC);
+    for section in sections {
+        bytes.extend_from_slice(&(section.len() as u64).to_le_bytes());
+        bytes.extend_from_slice(Digest::of(DigestFunction::Blake3, section).hash());
     }
-    postcard::from_bytes(section).ok()
+    bytes.extend(sections.concat());
+    bytes
+}
+
+impl Section {
+    /// Returns the section's bytes, if they are what was written.
+    fn read(&self, file: &File) -> Option<Vec<u8>> {
+        let mut bytes = vec![0; usize::try_from(self.length).ok()?];
+        file.read_exact_at(&mut bytes, self.start).ok()?;
+        (*Digest::of(DigestFunction::Blake3, &bytes).hash() == self.hash).then_some(bytes)
+    }
+
+    fn decode<T: DeserializeOwned>(&self, file: &File) -> Option<T> {
+        postcard::from_bytes(&self.read(file)?).ok()
+    }
 }

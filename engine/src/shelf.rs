@@ -4,7 +4,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 /// Values, encoded one after the other.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Shelf {
     /// Where each ends.
     ends: Vec<u32>,
@@ -17,7 +17,7 @@ impl Shelf {
     pub(crate) fn of<T: Serialize>(values: impl IntoIterator<Item = T>) -> Self {
         let mut shelf = Self::default();
         for value in values {
-            shelf.push_bytes(&encode(&value));
+            shelf.push(&value);
         }
         shelf
     }
@@ -28,7 +28,7 @@ impl Shelf {
     }
 
     /// Returns a value, if there are so many and it is of this type.
-    pub(crate) fn get<T: DeserializeOwned>(&self, index: usize) -> Option<T> {
+    pub(crate) fn get<'a, T: Deserialize<'a>>(&'a self, index: usize) -> Option<T> {
         postcard::from_bytes(self.bytes_of(index)?).ok()
     }
 
@@ -47,6 +47,23 @@ impl Shelf {
             }
         }
         Some(renewed)
+    }
+
+    /// Puts a value behind the others.
+    pub(crate) fn push(&mut self, value: &impl Serialize) {
+        self.push_bytes(&encode(value));
+    }
+
+    /// Returns what a value begins with, if that is of this type.
+    pub(crate) fn first_of<'a, T: Deserialize<'a>>(&'a self, index: usize) -> Option<T> {
+        postcard::take_from_bytes(self.bytes_of(index)?).ok().map(|(first, _)| first)
+    }
+
+    /// Puts a value of another shelf behind the others.
+    pub(crate) fn push_from(&mut self, other: &Self, index: usize) {
+        if let Some(bytes) = other.bytes_of(index) {
+            self.push_bytes(bytes);
+        }
     }
 
     fn push_bytes(&mut self, bytes: &[u8]) {

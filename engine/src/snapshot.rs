@@ -4,7 +4,7 @@
 //! long as `stat` says the same, unless the file may have changed again within the clock's granularity
 //! (<https://git-scm.com/docs/racy-git>): such a file is read again.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::Duration;
@@ -13,8 +13,8 @@ use model::{Digest, PathSegment, RelativePath};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, open, statat};
 use serde::{Deserialize, Serialize};
 
-use crate::disk::{DiskFiles, OUTPUT_FOLDER};
 use crate::files::FileKind;
+use crate::packed::Packed;
 
 /// How fine the times of files are, at worst: two seconds, on FAT (kernel ticks elsewhere).
 const GRANULARITY: Duration = Duration::from_secs(2);
@@ -56,7 +56,7 @@ pub(crate) enum Answer {
 
 impl Answer {
     /// Returns whether both are files, or both links: then only what is in them may differ.
-    fn is_like(&self, other: &Self) -> bool {
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
         let pair = (self, other);
         matches!(pair, (Self::File { .. }, Self::File { .. }) | (Self::Link(_), Self::Link(_)))
     }
@@ -107,11 +107,12 @@ impl Stat {
 }
 
 /// An answer, and when it holds.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Seen {
     /// `None` where nothing was.
-    stat: Option<Stat>,
-    settled: bool,
+    pub(crate) stat: Option<Stat>,
+    /// Whether the file cannot change any more without `stat` changing too.
+    pub(crate) settled: bool,
     pub(crate) answer: Answer,
 }
 
@@ -128,7 +129,7 @@ impl Seen {
 }
 
 /// What was asked and found, in the order of paths.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot(Vec<Entry>);
 
 type Entry = (RelativePath, Question, Seen);
@@ -146,12 +147,6 @@ impl Snapshot {
         Self(entries)
     }
 
-    pub(crate) fn get(&self, path: &RelativePath, question: Question) -> Option<&Seen> {
-        let place =
-            self.0.binary_search_by(|(at, asked, _)| (at, asked).cmp(&(path, &question))).ok()?;
-        Some(&self.0[place].2)
-    }
-
     /// Returns how many things were asked.
     pub fn len(&self) -> usize {
         self.0.len()
@@ -162,48 +157,13 @@ impl Snapshot {
         self.0.is_empty()
     }
 
-    /// Returns this without what is different now.
-    #[must_use]
-    pub fn without(mut self, changes: &Changes) -> Self {
-        let paths = changes.paths();
-        self.0.retain(|(path, ..)| !paths.contains(path));
-        self
+    /// Returns this in bytes.
+    pub fn pack(&self) -> Packed {
+        Packed::new(self)
     }
 
-    /// Returns this with what `other` has besides, which is older.
-    #[must_use]
-    pub fn over(self, other: Self) -> Self {
-        let mut merged = Vec::with_capacity(self.0.len().max(other.0.len()));
-        let mut older = other.0.into_iter().peekable();
-        for entry in self.0 {
-            while let Some(before) = older.next_if(|it| (&it.0, it.1) < (&entry.0, entry.1)) {
-                merged.push(before);
-            }
-            older.next_if(|it| (&it.0, it.1) == (&entry.0, entry.1));
-            merged.push(entry);
-        }
-        merged.extend(older);
-        Self(merged)
-    }
-
-    /// Looks at every file again, with as many threads as `threads`, and says what is different now.
-    pub fn look(&self, files: &DiskFiles, threads: usize) -> Changes {
-        let per_thread = self.0.len().div_ceil(threads.max(1)).max(1);
-        let parts: Vec<Changes> = std::thread::scope(|scope| {
-            let looking: Vec<_> = self
-                .0
-                .chunks(per_thread)
-                .map(|entries| scope.spawn(move || look_at(entries, files)))
-                .collect();
-            looking.into_iter().map(|part| part.join().expect("looking does not panic")).collect()
-        });
-        let mut all = Changes::default();
-        for part in parts {
-            all.loaded.extend(part.loaded);
-            all.sources.extend(part.sources);
-            all.looked_again |= part.looked_again;
-        }
-        all
+    pub(crate) fn entries(&self) -> &[Entry] {
+        &self.0
     }
 }
 
@@ -225,46 +185,8 @@ impl Changes {
     }
 
     /// Returns the paths at which something is different.
-    pub(crate) fn paths(&self) -> BTreeSet<&RelativePath> {
-        self.loaded.iter().chain(&self.sources).collect()
-    }
-}
-
-fn look_at(entries: &[Entry], files: &DiskFiles) -> Changes {
-    let mut changes = Changes::default();
-    for (path, question, seen) in entries {
-        if let Ok(stat) = files.stat(path, *question)
-            && (seen.holds(stat.as_ref()).is_some() || is_kind(seen, stat.as_ref()))
-        {
-            continue;
-        }
-        match files.ask(path, *question) {
-            Ok(now) if now == seen.answer => {
-                changes.looked_again = true;
-                continue;
-            }
-            Ok(now) if *question == Question::Source && now.is_like(&seen.answer) => {
-                changes.sources.push(path.clone());
-            }
-            Ok(Answer::Absent) if is_result(path) => changes.sources.push(path.clone()),
-            Ok(_) | Err(_) => changes.loaded.push(path.clone()),
-        }
-        // Whoever still needs it asks again; nobody may.
-        files.forget(path, *question);
-    }
-    changes
-}
-
-/// Returns whether a path lies where results are put, and nothing is loaded from.
-fn is_result(path: &RelativePath) -> bool {
-    path.segments().next().is_some_and(|first| first.as_str() == OUTPUT_FOLDER)
-}
-
-/// Returns whether only the kind was asked, and it is that.
-fn is_kind(seen: &Seen, stat: Option<&Stat>) -> bool {
-    match (&seen.answer, stat) {
-        (Answer::Kind(kind), Some(stat)) => stat.kind() == *kind,
-        _ => false,
+    pub(crate) fn paths(&self) -> impl Iterator<Item = &RelativePath> {
+        self.loaded.iter().chain(&self.sources)
     }
 }
 
@@ -279,8 +201,8 @@ impl Base {
     }
 
     /// Returns what the system says of a path, or `None` if nothing is there.
-    pub(crate) fn stat(&self, path: &RelativePath, follow: bool) -> std::io::Result<Option<Stat>> {
-        let name = if path.is_root() { "." } else { path.as_str() };
+    pub(crate) fn stat(&self, path: &str, follow: bool) -> std::io::Result<Option<Stat>> {
+        let name = if path.is_empty() { "." } else { path };
         let flags = if follow { AtFlags::empty() } else { AtFlags::SYMLINK_NOFOLLOW };
         match statat(&self.0, name, flags) {
             Ok(stat) => Ok(Some(Stat {

@@ -2,9 +2,8 @@
 
 use std::fs;
 use std::process::ExitCode;
-use std::sync::Arc;
 
-use engine::{Counts, Front, GoalOutcome, Plan, Report};
+use engine::{Counts, GoalOutcome, Plan, Report};
 
 use crate::answer::Answer;
 use crate::carried::Carried;
@@ -69,10 +68,10 @@ fn build_again_and_again(settings: &Settings, args: &BuildArgs) -> Result<ExitCo
 
 fn build(settings: &Settings, args: &BuildArgs) -> Result<ExitCode, CliError> {
     args.record.check(settings)?;
-    let mut workspace = OpenWorkspace::find(settings)?;
+    let workspace = OpenWorkspace::find(settings)?;
     let patterns = workspace.patterns(&args.patterns)?;
     let receipts = Receipts::of(settings, &workspace, &patterns, &args.select);
-    let looked = if remembers(args) { receipts.look(&mut workspace)? } else { None };
+    let looked = remembers(args).then(|| receipts.look(&workspace)).flatten();
     if let Some(looked) = &looked
         && looked.is_done()
     {
@@ -151,9 +150,10 @@ fn nothing_to_do(
     let history = History::at(&settings.store, workspace)?;
     history.save_idle(&args.patterns, &args.select.settings, report)?;
     if looked.changes.looked_again {
-        let snapshot = workspace.files.snapshot().over((*front.snapshot).clone());
-        let front = Front { snapshot: Arc::new(snapshot), ..front.clone() };
-        receipts.keep(&looked.receipt.with_front(front))?;
+        let seen = looked.seen(workspace);
+        if let Some(receipt) = seen.and_then(|seen| looked.receipt.seen_again(&seen)) {
+            receipts.keep(&receipt)?;
+        }
     }
     Ok(exit::SUCCESS)
 }

@@ -1,9 +1,9 @@
 //! What a build remembers, and what it does with it.
 
-use std::sync::Arc;
+use std::io::Write as _;
 use std::time::Duration;
 
-use engine::{Changes, Front, Receipt};
+use engine::{Changes, Front, Packed, Receipt};
 use model::RelativePath;
 
 use crate::workshop::Workshop;
@@ -27,12 +27,19 @@ async fn receipt(workshop: &Workshop) -> Receipt {
     let plan = workshop.plan(&["//..."]).unwrap();
     let report = workshop.build().await;
     let files = vec![1; plan.goals.len()];
-    Receipt::new(front(), &plan, &report.goals, &files, &[])
+    opened(&Receipt::bytes(&front(), &Packed::default(), &plan, &report.goals, &files, &[]))
+        .unwrap()
+}
+
+/// Returns a receipt as it is read from a file; `None` if it is none.
+fn opened(bytes: &[u8]) -> Option<Receipt> {
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(bytes).unwrap();
+    Receipt::open(file)
 }
 
 fn front() -> Front {
     Front {
-        snapshot: Arc::default(),
         ended: 1,
         actions: 4,
         cpu: Duration::from_secs(2),
@@ -59,7 +66,7 @@ fn again(receipt: &Receipt, paths: &[&str]) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn only_the_goals_that_a_change_reaches_are_worked_on_again() {
     let workshop = Workshop::new(TEXT);
-    let receipt = Receipt::parse(receipt(&workshop).await.bytes().to_vec()).unwrap();
+    let receipt = receipt(&workshop).await;
     assert_eq!(again(&receipt, &[]), "");
     assert_eq!(again(&receipt, &["left.txt"]), "both left");
     assert_eq!(again(&receipt, &["right.txt", "left.txt"]), "both left right");
@@ -132,9 +139,10 @@ async fn what_a_part_came_to_is_remembered_with_the_rest() {
         part.numbers.iter().map(|number| outcomes[*number].clone().unwrap()).collect();
     failed[0].status = engine::GoalStatus::Skipped;
     let files = vec![1; failed.len()];
-    let renewed =
-        receipt.renewed(front(), &part.numbers, &part.plan.goals, &failed, &files).unwrap();
-    let renewed = Receipt::parse(renewed.bytes().to_vec()).unwrap();
+    let renewed = receipt
+        .renewed(&front(), &Packed::default(), &part.numbers, &part.plan.goals, &failed, &files)
+        .unwrap();
+    let renewed = opened(&renewed).unwrap();
     let (goals, after) = renewed.goals().unwrap();
     let open: Vec<_> = goals
         .iter()
@@ -151,15 +159,14 @@ async fn what_a_part_came_to_is_remembered_with_the_rest() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_receipt_that_is_torn_or_spoiled_is_as_good_as_none() {
     let workshop = Workshop::new(TEXT);
-    let whole = receipt(&workshop).await;
-    let bytes = whole.bytes();
+    let bytes = receipt(&workshop).await.seen_again(&Packed::default()).unwrap();
     for length in 0..bytes.len() {
-        assert!(Receipt::parse(bytes[..length].to_vec()).is_none(), "{length} bytes");
+        assert!(opened(&bytes[..length]).is_none(), "{length} bytes");
     }
     for at in 0..bytes.len() {
-        let mut spoiled = bytes.to_vec();
+        let mut spoiled = bytes.clone();
         spoiled[at] ^= 1;
-        let Some(receipt) = Receipt::parse(spoiled) else { continue };
+        let Some(receipt) = opened(&spoiled) else { continue };
         assert!(
             receipt.goals().is_none() || receipt.part(&Changes::default()).is_none(),
             "byte {at} does not matter"

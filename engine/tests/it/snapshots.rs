@@ -5,7 +5,7 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use engine::{Changes, DiskFiles, Files as _, Snapshot};
+use engine::{Changes, DiskFiles, Files as _, Packed, Snapshot};
 use model::RelativePath;
 use tempfile::TempDir;
 
@@ -43,7 +43,9 @@ impl Folder {
     }
 
     fn files(&self, before: &Snapshot, now: SystemTime) -> DiskFiles {
-        DiskFiles::with_snapshot(self.0.path().to_owned(), Arc::new(before.clone()), now)
+        let files = DiskFiles::looked_at(self.0.path().to_owned(), now);
+        files.know(Arc::new(before.pack()));
+        files
     }
 
     /// Looks at everything, as a build at that time does.
@@ -59,7 +61,7 @@ impl Folder {
     }
 
     fn changes(&self, before: &Snapshot) -> Changes {
-        before.look(&self.files(before, self.now() + LATER), 2)
+        before.pack().look(&self.files(before, self.now() + LATER), 2).unwrap()
     }
 }
 
@@ -185,7 +187,16 @@ fn the_newer_of_two_snapshots_counts_and_nothing_is_lost() {
     let files = folder.files(&Snapshot::default(), folder.now() + LATER);
     files.file(&path("input")).unwrap();
     files.kind(&path("zebra")).unwrap();
-    let both = files.snapshot().over(older.clone());
+    let changes = folder.changes(&older);
+    assert_eq!(changes.sources, [path("input")]);
+    let both = older.pack().renewed(&changes, &files.snapshot()).unwrap();
     assert_eq!(both.len(), older.len() + 1);
-    assert_eq!(folder.changes(&both), Changes::default());
+    let look = |packed: &Packed| {
+        packed.look(&folder.files(&Snapshot::default(), folder.now() + LATER), 2).unwrap()
+    };
+    assert_eq!(look(&both), Changes::default());
+    // What is different and was not asked again is not asked any more.
+    let rest = older.pack().renewed(&changes, &Snapshot::default()).unwrap();
+    assert_eq!(rest.len(), older.len() - 1);
+    assert_eq!(look(&rest), Changes::default());
 }
