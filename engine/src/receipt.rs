@@ -38,7 +38,7 @@ const SECTIONS: usize = 4;
 const HEADER_BYTES: usize = MAGIC.len() + SECTIONS * (LENGTH_BYTES + HASH_BYTES);
 
 /// What is looked at first, and mostly alone.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Front {
     /// When all of it was built or found, in seconds since the epoch.
     pub ended: u64,
