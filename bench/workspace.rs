@@ -1,7 +1,13 @@
-//! Writes a large workspace, the same for the same seed, and the equivalent `build.ninja` beside it.
+//! Writes large workspaces, the same for the same seed, and measures how long one is loaded and analysed.
 //!
-//! `cargo bench -p cli --bench workspace -- FOLDER [PACKAGES] [SEED]`: PACKAGES packages (1,000 if not said) of ten
-//! targets and twenty sources each. A target joins two sources of its own and what up to three earlier ones made.
+//! `cargo bench -p cli --bench workspace -- COMMAND FOLDER …`:
+//!
+//! - `packages FOLDER [PACKAGES] [SEED]`: PACKAGES packages (1,000 if not said) of ten targets and twenty sources each,
+//!   and the equivalent `build.ninja` beside them. A target joins two sources and what up to three earlier ones made.
+//! - `cells FOLDER [KERNELS]`: one driver for KERNELS kernels (1,000 if not said), 20 versions and 2 kinds, each cell from a
+//!   header tree that its kernel's cells share. `//drivers:echo{kernel=k000?}` and so on are parts of it.
+//! - `analyse FOLDER`: loads and analyses `//...` of a workspace that needs nothing from outside or is locked, and prints
+//!   the processor time and the peak of the memory.
 #![expect(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -9,12 +15,18 @@
     reason = "a tool for people at a terminal"
 )]
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::time::Duration;
 
 /// How many targets a package has, each with two sources.
 const TARGETS: usize = 10;
+
+/// How many versions a driver has, and which kinds.
+const VERSIONS: usize = 20;
+const KINDS: [&str; 2] = ["mod", "bpf"];
 
 /// What a source's bytes are made of, repeated to a length between 200 and 4,000.
 const LINE: &str = "static int answer(void) { return 42; }\n";
@@ -31,17 +43,110 @@ impl Random {
     }
 }
 
+/// As in `bld` itself.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() {
     // `cargo bench` adds a flag of its own.
-    let mut words = std::env::args().skip(1).filter(|word| word != "--bench");
-    let Some(folder) = words.next().map(PathBuf::from) else {
-        eprintln!("usage: cargo bench -p cli --bench workspace -- FOLDER [PACKAGES] [SEED]");
-        return;
+    let words: Vec<_> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
+    let number =
+        |at: usize, default: usize| words.get(at).map_or(default, |it| it.parse().unwrap());
+    match words.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["packages", folder, ..] => {
+            let (packages, seed) = (number(2, 1_000), number(3, 1));
+            let sources = generate(Path::new(folder), packages, &mut Random(seed as u64));
+            println!("{packages} packages, {} targets, {sources} sources", packages * TARGETS);
+        }
+        ["cells", folder, ..] => {
+            let kernels = number(2, 1_000);
+            cells(Path::new(folder), kernels);
+            println!("{} cells", kernels * VERSIONS * KINDS.len());
+        }
+        ["analyse", folder] => analyse(Path::new(folder)),
+        _ => eprintln!(
+            "usage: cargo bench -p cli --bench workspace -- packages|cells|analyse FOLDER …"
+        ),
+    }
+}
+
+/// Loads and analyses all of a workspace, as `bld build //...` does.
+fn analyse(folder: &Path) {
+    let files = engine::DiskFiles::new(folder.to_owned());
+    let rules = rules();
+    let workspace = engine::Workspace { files: &files, rules: &rules, rules_folder: None };
+    let root = model::RelativePath::root();
+    let pattern = engine::Pattern::parse("//...", &root).unwrap();
+    let lock = fs::read_to_string(folder.join("bld.lock")).ok();
+    let lock = lock.map(|text| fetch::Lock::parse(&text).unwrap());
+    let before = cpu();
+    let plan = workspace.plan_locking(&[pattern], &BTreeMap::new(), |_asked| {
+        Ok::<_, engine::Diagnostic>(lock.as_ref().map(members).unwrap_or_default())
+    });
+    let plan = plan.unwrap_or_else(|error| panic!("{error}"));
+    let seconds = (cpu() - before).as_secs_f64();
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let (goals, nodes) = (plan.goals.len(), plan.graph.len());
+    println!(
+        "{goals} goals, {nodes} nodes: {seconds:.3} s of processor time, peak {}",
+        peak.trim()
+    );
+}
+
+/// Returns the processor time that this process has used.
+fn cpu() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::try_from(time).unwrap()
+}
+
+/// Returns the rule library of this checkout.
+fn rules() -> BTreeMap<String, String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../rules");
+    let text = |path: &Path| fs::read_to_string(path).unwrap();
+    let mut all = BTreeMap::new();
+    for entry in fs::read_dir(&folder).unwrap().chain(fs::read_dir(folder.join("scripts")).unwrap())
+    {
+        let path = entry.unwrap().path();
+        if path.is_file() {
+            let name = path.strip_prefix(&folder).unwrap().to_str().unwrap().to_owned();
+            all.insert(name, text(&path));
+        }
+    }
+    all
+}
+
+/// As in `bld` itself: to the engine a locked tree is only a digest.
+fn members(lock: &fetch::Lock) -> BTreeMap<String, Vec<engine::LockedMember>> {
+    let member = |member: fetch::Member| engine::LockedMember {
+        group: member.group,
+        name: member.name,
+        version: member.version,
+        arch: member.arch,
+        tree: member.tree,
     };
-    let packages = words.next().map_or(1_000, |word| word.parse().unwrap());
-    let seed = words.next().map_or(1, |word| word.parse().unwrap());
-    let sources = generate(&folder, packages, &mut Random(seed));
-    println!("{packages} packages, {} targets, {sources} sources", packages * TARGETS);
+    let members = |label: &str| lock.members(label).into_iter().map(member).collect();
+    lock.labels().map(|label| (label.to_owned(), members(label))).collect()
+}
+
+/// Writes the workspace of one driver for many kernels.
+fn cells(folder: &Path, kernels: usize) {
+    write(&folder.join("bld.toml"), "");
+    write(&folder.join("BUILD.bld"), ROOT);
+    write(&folder.join("driver.bzl"), DRIVER);
+    let kernels: Vec<_> = (0..kernels).map(|number| format!("k{number:04}")).collect();
+    let versions: Vec<_> = (0..VERSIONS).map(|number| format!("{number}.0")).collect();
+    for version in &versions {
+        write(&folder.join(format!("drivers/src/{version}.c")), &LINE.repeat(50));
+    }
+    let text = format!(
+        "load(\"//:driver.bzl\", \"driver\", \"headers\")\n\nKERNELS = {kernels:?}\nVERSIONS = {versions:?}\n\n\
+        headers(name = \"headers\", root = \"//:shell\", matrix = {{\"kernel\": KERNELS}})\n\
+        driver(\n    name = \"echo\",\n    src = select({{\"version=\" + it: \"src/{{}}.c\".format(it) for it in VERSIONS}}),\n    \
+        headers = \":headers\",\n    root = \"//:shell\",\n    \
+        matrix = {{\"kernel\": KERNELS, \"version\": VERSIONS, \"kind\": {KINDS:?}}},\n)\n"
+    );
+    write(&folder.join("drivers/BUILD.bld"), &text);
 }
 
 fn generate(folder: &Path, packages: usize, random: &mut Random) -> usize {
@@ -137,6 +242,54 @@ join = rule(
     attrs = {
         "srcs": attr.source_list(),
         "deps": attr.label_list(providers = [JoinedInfo]),
+        "root": attr.label(providers = [BuildRootInfo]),
+    },
+)
+"#;
+
+const DRIVER: &str = r#""""A header tree for each kernel, and a driver for each cell."""
+
+load("@rules//debian.bzl", "BuildRootInfo")
+
+HeadersInfo = provider(doc = "A kernel's headers.", fields = {"tree": "artifact"})
+
+def _headers(ctx):
+    [made] = ctx.actions.run(
+        arguments = ["/bin/sh", "-c", "echo " + ctx.cell["kernel"] + " > out/kernel.h"],
+        inputs = {"/": ctx.attr.root[BuildRootInfo].tree},
+        outputs = ["kernel.h"],
+        env = {"PATH": "/usr/bin"},
+        role = "headers",
+    )
+    return [DefaultInfo(), HeadersInfo(tree = made)]
+
+headers = rule(
+    implementation = _headers,
+    attrs = {"root": attr.label(providers = [BuildRootInfo])},
+)
+
+def _driver(ctx):
+    inputs = {
+        "/": ctx.attr.root[BuildRootInfo].tree,
+        "/src/driver.c": ctx.attr.src,
+        "/src/kernel.h": ctx.attr.headers[HeadersInfo].tree,
+    }
+    cell = ctx.cell
+    name = "{}/{}-{}.ko".format(cell["version"], cell["kernel"], cell["kind"])
+    [made] = ctx.actions.run(
+        arguments = ["/bin/sh", "-c", "cat /src/* > out/made && echo " + cell["kind"] + " >> out/made"],
+        inputs = inputs,
+        outputs = ["made"],
+        env = {"PATH": "/usr/bin"},
+        role = cell["kind"],
+    )
+    return [DefaultInfo(outputs = {name: made})]
+
+driver = rule(
+    implementation = _driver,
+    attrs = {
+        "src": attr.source(),
+        "headers": attr.label(providers = [HeadersInfo]),
         "root": attr.label(providers = [BuildRootInfo]),
     },
 )
