@@ -137,7 +137,8 @@ fn cells(folder: &Path, kernels: usize) {
     let kernels: Vec<_> = (0..kernels).map(|number| format!("k{number:04}")).collect();
     let versions: Vec<_> = (0..VERSIONS).map(|number| format!("{number}.0")).collect();
     for version in &versions {
-        write(&folder.join(format!("drivers/src/{version}.c")), &LINE.repeat(50));
+        let text = format!("// {version}\n{}", LINE.repeat(50));
+        write(&folder.join(format!("drivers/src/{version}.c")), &text);
     }
     let text = format!(
         "load(\"//:driver.bzl\", \"driver\", \"headers\")\n\nKERNELS = {kernels:?}\nVERSIONS = {versions:?}\n\n\

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
+use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -72,25 +73,39 @@ impl Receipts {
         let beside = self.path.with_extension(format!("new-{}", std::process::id()));
         fs::write(&beside, receipt).map_err(CliError::disk("write", &beside))?;
         fs::rename(&beside, &self.path).map_err(CliError::disk("write", &self.path))?;
-        prune(folder)
+        let all = folder.parent().expect("one for each workspace");
+        for workspace in entries(all).map_err(CliError::disk("list", all))? {
+            // Somebody else may be at the same.
+            let _ = prune(&workspace);
+        }
+        Ok(())
     }
 }
 
-/// Removes all receipts but the newest.
-fn prune(folder: &Path) -> Result<(), CliError> {
+/// Removes the receipts of a workspace that answer no more, all but the newest of the others, and the folder if it is
+/// empty then: workspaces come and go.
+fn prune(folder: &Path) -> io::Result<()> {
     let mut kept = Vec::new();
-    for entry in fs::read_dir(folder).map_err(CliError::disk("list", folder))? {
-        let path = entry.map_err(CliError::disk("list", folder))?.path();
-        // Somebody else may have removed it.
-        if let Ok(written) = path.metadata().and_then(|metadata| metadata.modified()) {
+    for path in entries(folder)? {
+        let written = path.metadata()?.modified()?;
+        if written.elapsed().is_ok_and(|age| age > AGE_MAX) {
+            fs::remove_file(path)?;
+        } else {
             kept.push((written, path));
         }
     }
     kept.sort();
     for (_, path) in kept.iter().rev().skip(RECEIPTS_MAX) {
-        let _ = fs::remove_file(path);
+        fs::remove_file(path)?;
+    }
+    if kept.is_empty() {
+        fs::remove_dir(folder)?;
     }
     Ok(())
+}
+
+fn entries(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect()
 }
 
 impl Looked {
