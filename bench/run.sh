@@ -1,12 +1,15 @@
 #!/bin/bash
-# Runs every benchmark and prints what docs/BENCHMARKS.md records. Root, about 20 minutes and 8 GB of disk;
-# needs the Debian packages bubblewrap and util-linux. Nothing else should run on the machine meanwhile.
+# Runs every benchmark and prints what docs/BENCHMARKS.md records. Root, about 35 minutes and 12 GB of disk;
+# needs the Debian packages bubblewrap, git, ninja-build, time and util-linux. Nothing else should run on the machine
+# meanwhile.
 # Usage: bench/run.sh [rounds]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 rounds=${1:-3}
 jobs=$(nproc)
-command -v bwrap >/dev/null || apt-get install -y -q bubblewrap >/dev/null
+for program in bwrap:bubblewrap git:git ninja:ninja-build /usr/bin/time:time; do
+	command -v "${program%%:*}" >/dev/null || apt-get install -y -q "${program#*:}" >/dev/null
+done
 cargo build --release -q
 bld=$PWD/target/release/bld
 scratch=$(mktemp -d "$PWD/target/bench.XXXXXX")
@@ -102,3 +105,55 @@ for n in $(seq 3); do
 	echo "one source changed: $(since "$began") s; $(grep 'actions ran' "$scratch/log")"
 done
 "$bld" cache stat
+
+# Milliseconds of wall clock that a command takes; what it says goes to the log.
+wall() {
+	local began=$EPOCHREALTIME
+	"$@" >"$scratch/log" 2>&1 || { tail -20 "$scratch/log" >&2; return 1; }
+	echo "$began $EPOCHREALTIME" | awk '{ printf "%.1f\n", ($2 - $1) * 1000 }'
+}
+peak() { /usr/bin/time -f %M -o "$scratch/peak" "$@" >/dev/null 2>&1 && cat "$scratch/peak"; }
+
+echo "== 1,000 packages, 10,000 targets, 20,000 sources"
+large=$scratch/large
+cargo bench -q -p cli --bench workspace -- packages "$large"
+(cd "$large" && git init -q . && git add . && git -c user.name=bench -c user.email=bench@localhost commit -qm large)
+echo "first build: $(wall "$bld" -C "$large" build //...) ms of bld, $(wall ninja -C "$large") ms of ninja, unsandboxed"
+sleep 3 # What was just written is read again once.
+for _ in 1 2; do "$bld" -C "$large" build //... >/dev/null; git -C "$large" status >/dev/null; done
+for _ in $(seq 15); do
+	wall "$bld" -C "$large" build //... >>"$scratch/idle-bld"
+	grep -q "^nothing to do" "$scratch/log"
+	wall ninja -C "$large" >>"$scratch/idle-ninja"
+	wall git -C "$large" status >>"$scratch/idle-git"
+done
+ours=$(median <"$scratch/idle-bld") ninja=$(median <"$scratch/idle-ninja") git=$(median <"$scratch/idle-git")
+awk -v a="$ours" -v b="$ninja" -v c="$git" 'BEGIN {
+	printf "nothing to do: bld %s ms, ninja %s ms, git status %s ms: %.2f of ninja (aim 0.5), %.2f of git (aim 1)\n", a, b, c, a / b, a / c }'
+for n in $(seq 7); do
+	echo "// $n" >>"$large/p13/q0933/s4.c"
+	wall "$bld" -C "$large" build //... >>"$scratch/edit"
+	grep -q "^1 action ran" "$scratch/log"
+	# How long the action itself took, from being told to start until its result was there.
+	"$bld" -C "$large" builds last --json | tr -d ' ,' | awk -F: -v wall="$(tail -1 "$scratch/edit")" '
+		$1 == "\"began\"" && !began { began = $2 } $1 == "\"ended\"" && !ended { ended = $2 }
+		END { printf "%.1f\n", wall - 1000 * (ended - began) }' >>"$scratch/over"
+	echo "# $n" >>"$large/p13/q0933/BUILD.bld"
+	wall "$bld" -C "$large" build //... >>"$scratch/redeclare"
+done
+echo "one source changed, one action: $(median <"$scratch/edit") ms, $(median <"$scratch/over") ms over the action itself (aim 50); a build file changed: $(median <"$scratch/redeclare") ms"
+for _ in $(seq 5); do taskset -c 0 cargo bench -q -p cli --bench workspace -- analyse "$large"; done
+
+echo "== plans of a matrix, all cached"
+cells=$scratch/cells
+cargo bench -q -p cli --bench workspace -- cells "$cells"
+echo "first build of 40,000 cells: $(wall "$bld" -C "$cells" build //...) ms"
+"$bld" -C "$cells" plan //... | tail -1
+for kernels in '~k00[0-4].,version=?.0' 'k00??' '~k0[01]..' '~k0[0-4]..' 'k0???'; do
+	pattern="//drivers:echo{kernel=$kernels}"
+	for _ in $(seq 5); do wall "$bld" -C "$cells" plan "$pattern" >>"$scratch/plan"; done
+	number=$("$bld" -C "$cells" plan --json "$pattern" | grep -c '"status": "cached"')
+	awk -v p="$pattern" -v n="$number" -v ms="$(median <"$scratch/plan")" -v kb="$(peak "$bld" -C "$cells" plan "$pattern")" \
+		'BEGIN { printf "%s: %d cells, %s ms, %.1f us a cell, %.0f MB\n", p, n, ms, 1000 * ms / n, kb / 1024 }'
+	rm "$scratch/plan"
+done
