@@ -83,8 +83,8 @@ fn analyse(folder: &Path) {
     let plan = workspace.plan_locking(&[pattern], &BTreeMap::new(), |_asked| {
         Ok::<_, engine::Diagnostic>(lock.as_ref().map(members).unwrap_or_default())
     });
-    let plan = plan.unwrap_or_else(|error| panic!("{error}"));
-    let seconds = (cpu() - before).as_secs_f64();
+    let plan = plan.map_err(|error| error.to_string()).unwrap();
+    let seconds = cpu().saturating_sub(before).as_secs_f64();
     let status = fs::read_to_string("/proc/self/status").unwrap();
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     let (goals, nodes) = (plan.goals.len(), plan.graph.len());

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use engine::{Counts, Front, GoalOutcome, Packed, Pattern, Plan, Receipt, Report, Settled};
+use engine::{Front, GoalOutcome, Packed, Pattern, Plan, Receipt, Report, Settled};
 
 use crate::error::CliError;
 use crate::output;
@@ -77,14 +77,14 @@ impl Carried {
         Ok(files.map(|(files, it)| it.as_ref().map_or(files, |(_, files)| *files)).collect())
     }
 
-    /// Counts the actions that were not even looked at.
-    pub(crate) fn count_untouched(&self, counts: &mut Counts) {
-        let actions = match self {
-            Self::Nothing => return,
+    /// Returns how many actions were not even looked at, because what is settled needs them and nothing else.
+    pub(crate) fn untouched(&self, planned: &Planned) -> u64 {
+        let all = match self {
+            Self::Nothing => return 0,
             Self::Goals { earlier, .. } => earlier.receipt.front().actions,
-            Self::Settled { plan, .. } => plan.graph.actions(),
+            Self::Settled { plan, .. } => plan.actions(),
         };
-        counts.hits += actions.saturating_sub(counts.hits + counts.misses);
+        all.saturating_sub(planned.plan.actions())
     }
 
     /// Returns how many files lie under `bld-out` for all goals.
@@ -132,10 +132,10 @@ impl Carried {
         planned: &Planned,
         report: &Report,
         files: &[u64],
-    ) -> Result<(), CliError> {
+    ) {
         let front = Front {
             ended: now(),
-            actions: planned.plan.graph.actions(),
+            actions: planned.plan.actions() + self.untouched(planned),
             cpu: report.counts.cpu_saved + report.counts.cpu_spent,
             files: self.total(files),
             is_complete: is_complete(&planned.plan, &report.goals),
@@ -156,8 +156,7 @@ impl Carried {
                 earlier.seen(&planned.workspace).map(bytes)
             }
             Self::Goals { earlier, numbers, .. } => {
-                let actions = earlier.receipt.front().actions;
-                let front = Front { actions, ..earlier.renew(front) };
+                let front = earlier.renew(front);
                 let renewed = |seen: Packed| {
                     let (goals, outcomes) = (&planned.plan.goals, &report.goals);
                     earlier.receipt.renewed(&front, &seen, numbers, goals, outcomes, files)
@@ -166,7 +165,9 @@ impl Carried {
             }
         };
         // One that is damaged is no use to anybody.
-        receipt.map_or(Ok(()), |receipt| receipts.keep(&receipt))
+        if let Some(receipt) = receipt {
+            receipts.keep(&receipt);
+        }
     }
 }
 

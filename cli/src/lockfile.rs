@@ -8,6 +8,7 @@ use model::DigestFunction;
 
 use crate::error::CliError;
 use crate::outside::Outside;
+use crate::replace::replace;
 use crate::terminal::count;
 use crate::workspace::OpenWorkspace;
 
@@ -90,7 +91,5 @@ fn write(path: &Path, text: &str) -> Result<(), CliError> {
     if fs::read_to_string(path).is_ok_and(|old| old == text) {
         return Ok(());
     }
-    let beside = path.with_extension(format!("lock.{}", std::process::id()));
-    fs::write(&beside, text).map_err(CliError::disk("write", &beside))?;
-    fs::rename(&beside, path).map_err(CliError::disk("write", path))
+    replace(path, text)
 }

@@ -29,6 +29,8 @@ mod planned;
 mod progress;
 mod pty;
 mod receipts;
+mod replace;
+mod results;
 mod rules;
 mod settings;
 mod size;

@@ -4,14 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, Write as _};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use engine::{Failure, Files as _, Goal, GoalOutcome, GoalStatus, Label, Pattern, Plan, Report};
+use engine::{Failure, Files as _, Goal, GoalOutcome, GoalStatus, Pattern, Plan, Report};
 use model::{Digest, Directory, Hasher, Node, PathSegment, RelativePath, TreeDigest};
 use store::LocalStore;
 
 use crate::error::CliError;
 use crate::made::Made;
+use crate::results::{Results, remove};
 use crate::workspace::OpenWorkspace;
 
 /// Returns where an output of a goal is put.
@@ -35,35 +36,29 @@ pub(crate) fn write(
     let taken = places(plan, report)?;
     // Builds in one workspace write one after the other: they may make the same files.
     let _alone = workspace.alone("writing")?;
+    let results = Results::new(workspace.output());
     let before = Made::read(workspace);
     let mut made = before.clone();
+    let mut gone = made.forget_others(plan, patterns);
     for (goal, outcome) in plan.goals.iter().zip(&report.goals) {
-        if matches!(outcome.status, GoalStatus::Skipped) {
-            continue;
-        }
-        let owner = format!("{}{}", goal.label, goal.cell);
-        for gone in made.replace(owner, made_by(goal, outcome)) {
-            if !taken.contains_key(&gone) {
-                remove_below(&workspace.output(), &gone)?;
-            }
+        if !matches!(outcome.status, GoalStatus::Skipped) {
+            gone.extend(made.replace(name(goal), made_by(goal, outcome)));
         }
     }
-    for (label, cells) in whole_targets(plan, patterns) {
-        for gone in made.forget_others(label, &cells) {
-            if !taken.contains_key(&gone) && !made.has(&gone) {
-                remove_below(&workspace.output(), &gone)?;
-            }
-        }
+    // What somebody else has made in the same place stays.
+    gone.retain(|path| !taken.contains_key(path));
+    for path in made.nobodys(gone) {
+        results.remove(&path)?;
     }
     if made != before {
         made.write(workspace)?;
     }
-    let copier = Copier { store, workspace, beside: workspace.notes().join("new") };
+    let copier = Copier { store, workspace, results, beside: workspace.notes().join("new") };
     let mut files = vec![0; plan.goals.len()];
     for (path, output) in taken.iter().filter(|(_, output)| !is_there(output.number)) {
         files[output.number] += copier.put(output.node, path)?;
     }
-    write_failures(workspace, store, plan, report)?;
+    write_failures(&copier.results, store, plan, report)?;
     Ok(files)
 }
 
@@ -75,17 +70,9 @@ struct Output<'a> {
     node: &'a Node,
 }
 
-/// Returns the targets of which every cell was asked for, and these.
-fn whole_targets<'a>(
-    plan: &'a Plan,
-    patterns: &[Pattern],
-) -> BTreeMap<&'a Label, BTreeSet<String>> {
-    let mut targets: BTreeMap<&Label, BTreeSet<String>> = BTreeMap::new();
-    for goal in &plan.goals {
-        targets.entry(&goal.label).or_default().insert(format!("{}{}", goal.label, goal.cell));
-    }
-    targets.retain(|label, _| patterns.iter().any(|pattern| pattern.is_whole(label)));
-    targets
+/// Returns what a goal is called.
+fn name(goal: &Goal) -> String {
+    format!("{}{}", goal.label, goal.cell)
 }
 
 /// Returns what stands where below `bld-out`.
@@ -114,8 +101,7 @@ fn places<'a>(
 }
 
 fn collision(path: &RelativePath, one: &Goal, other_path: &RelativePath, other: &Goal) -> CliError {
-    let (one, other) =
-        (format!("{}{}", one.label, one.cell), format!("{}{}", other.label, other.cell));
+    let (one, other) = (name(one), name(other));
     let out = engine::OUTPUT_FOLDER;
     CliError::Collision(if path == other_path {
         format!("{one} and {other} both make {out}/{path}, and differently")
@@ -140,7 +126,7 @@ pub(crate) struct Kept {
     /// What the test left, by name.
     pub(crate) results: Option<(PathSegment, Node)>,
     /// The log: name and text.
-    pub(crate) log: (String, String),
+    pub(crate) log: (PathSegment, String),
 }
 
 /// Puts what is kept of tests in its place; what lay there before goes.
@@ -151,27 +137,30 @@ pub(crate) fn write_kept(
 ) -> Result<(), CliError> {
     let _alone = workspace.alone("writing")?;
     let mut made = Made::read(workspace);
-    let copier = Copier { store, workspace, beside: workspace.notes().join("new") };
+    let results = Results::new(workspace.output());
+    let copier = Copier { store, workspace, results, beside: workspace.notes().join("new") };
     for kept in all {
-        let folder = workspace.output().join(&kept.folder);
         // A build that makes the same target must not take this for something that it made.
-        made.replace(
-            format!("{} as a test", kept.owner),
-            BTreeSet::from([kept.folder.to_string()]),
-        );
-        remove(&folder)?;
-        fs::create_dir_all(&folder).map_err(CliError::disk("create", &folder))?;
+        let owner = Made::test(&kept.owner);
+        made.replace(owner.clone(), BTreeSet::from([kept.folder.to_string()]));
+        if let Some(other) = made.other_at(&owner, &kept.folder) {
+            let (out, folder) = (engine::OUTPUT_FOLDER, &kept.folder);
+            let why = format!(
+                "what is kept of {owner} belongs in {out}/{folder}, where {other} puts what it makes"
+            );
+            return Err(CliError::Collision(why));
+        }
+        copier.results.remove(&kept.folder)?;
         if let Some((name, node)) = &kept.results {
             copier.put(node, &kept.folder.child(name))?;
         }
-        let log = folder.join(&kept.log.0);
-        fs::write(&log, &kept.log.1).map_err(CliError::disk("write", &log))?;
+        copier.results.write(&kept.folder.child(&kept.log.0), &kept.log.1)?;
     }
     made.write(workspace)
 }
 
 fn write_failures(
-    workspace: &OpenWorkspace,
+    results: &Results,
     store: &LocalStore,
     plan: &Plan,
     report: &Report,
@@ -180,11 +169,9 @@ fn write_failures(
         let (Some(failure), Some(log)) = (outcome.status.failure(), &goal.failure_log) else {
             continue;
         };
-        let to = place(workspace, goal, log);
-        make_parent(&to)?;
         let text = failure_text(store, failure);
         let text = format!("{}: {}\n{text}", failure.owner, failure.kind);
-        fs::write(&to, text).map_err(CliError::disk("write", &to))?;
+        results.write(&goal.label.package.join(log), &text)?;
     }
     Ok(())
 }
@@ -203,6 +190,7 @@ pub(crate) fn failure_text(store: &LocalStore, failure: &Failure) -> String {
 struct Copier<'a> {
     store: &'a LocalStore,
     workspace: &'a OpenWorkspace,
+    results: Results,
     /// Where a file is until it is whole.
     beside: PathBuf,
 }
@@ -230,27 +218,23 @@ impl Copier<'_> {
     }
 
     fn put_link(&self, target: &str, path: &RelativePath) -> Result<(), CliError> {
-        let to = self.workspace.output().join(path);
+        let at = self.workspace.output().join(path);
         let seen = || {
             let link = self.workspace.files.link(&Self::seen_as(path));
-            link.map_err(CliError::disk("read", &to))
+            link.map_err(CliError::disk("read", &at))
         };
         if seen()?.is_some_and(|found| found == target) {
             return Ok(());
         }
+        let to = self.results.make_way(path)?;
         remove(&to)?;
-        make_parent(&to)?;
         symlink(target, &to).map_err(CliError::disk("write", &to))?;
         seen().map(|_| ())
     }
 
     fn put_tree(&self, tree: TreeDigest, path: &RelativePath) -> Result<u64, CliError> {
-        let to = &self.workspace.output().join(path);
         let directory = self.directory(tree)?;
-        if to.symlink_metadata().is_ok_and(|metadata| !metadata.is_dir()) {
-            remove(to)?;
-        }
-        fs::create_dir_all(to).map_err(CliError::disk("create", to))?;
+        let to = &self.results.make_folder(path)?;
         for entry in fs::read_dir(to).map_err(CliError::disk("list", to))? {
             let entry = entry.map_err(CliError::disk("list", to))?;
             if directory.get(&entry.file_name().to_string_lossy()).is_none() {
@@ -272,7 +256,6 @@ impl Copier<'_> {
         executable: bool,
         path: &RelativePath,
     ) -> Result<(), CliError> {
-        let to = &self.workspace.output().join(path);
         let mode = if executable { 0o755 } else { 0o644 };
         // What cannot be read is written anew.
         if self.workspace.files.file(&Self::seen_as(path)).ok().flatten() == Some((digest, mode)) {
@@ -280,10 +263,10 @@ impl Copier<'_> {
         }
         let missing = || store::StoreError::Missing { digest };
         let mut from = self.store.open_blob(digest)?.ok_or_else(missing)?;
+        let to = &self.results.make_way(path)?;
         if to.is_dir() {
             remove(to)?;
         }
-        make_parent(to)?;
         let beside = &self.beside;
         let mut file = fs::File::create(beside).map_err(CliError::disk("create", beside))?;
         let mut hasher = Hasher::new(digest.function());
@@ -314,35 +297,4 @@ fn copy(from: &mut fs::File, to: &mut fs::File, hasher: &mut Hasher) -> io::Resu
         hasher.update(&buffer[..read]);
         to.write_all(&buffer[..read])?;
     }
-}
-
-fn make_parent(path: &Path) -> Result<(), CliError> {
-    let parent = path.parent().expect("outputs lie below bld-out");
-    fs::create_dir_all(parent).map_err(CliError::disk("create", parent))
-}
-
-fn remove(path: &Path) -> Result<(), CliError> {
-    let removed = match path.symlink_metadata() {
-        Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),
-        Ok(_) => fs::remove_file(path),
-        Err(error) => Err(error),
-    };
-    match removed {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(CliError::disk("remove", path)(error))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Removes what lies at `path` below `root`, and the folders above it that this leaves empty.
-fn remove_below(root: &Path, path: &RelativePath) -> Result<(), CliError> {
-    remove(&root.join(path))?;
-    let above = std::iter::successors(path.split_last(), |(above, _)| above.split_last());
-    for (folder, _) in above {
-        if folder.is_root() || fs::remove_dir(root.join(&folder)).is_err() {
-            break;
-        }
-    }
-    Ok(())
 }

@@ -1,5 +1,7 @@
 //! Text as others can carry it: no terminal's escape sequences, no control characters.
 
+use std::borrow::Cow;
+
 /// Where an escape sequence begins.
 const ESCAPE: char = '\u{1b}';
 
@@ -8,13 +10,37 @@ const BELL: char = '\u{7}';
 
 /// Returns the text without escape sequences; what XML 1.0 cannot carry is replaced.
 pub(crate) fn plain(text: &str) -> String {
+    without_escapes(text, false)
+}
+
+/// Returns the text as a terminal may be given it: coloured, but with nothing that moves, asks for or sets anything.
+pub(crate) fn harmless(text: &str) -> Cow<'_, str> {
+    let is_plain = |byte: &u8| (b' '..=b'~').contains(byte) || matches!(byte, b'\n' | b'\t');
+    if text.as_bytes().iter().all(is_plain) {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(without_escapes(text, true))
+}
+
+fn without_escapes(text: &str, keeps_colours: bool) -> String {
     let mut plain = String::with_capacity(text.len());
     let mut rest = text.chars().peekable();
     while let Some(character) = rest.next() {
         match character {
             ESCAPE => match rest.next() {
                 // Control sequences: parameters, and a final character.
-                Some('[') => while rest.next().is_some_and(|it| !('@'..='~').contains(&it)) {},
+                Some('[') => {
+                    let mut parameters = String::new();
+                    let last = rest.find(|it| {
+                        parameters.push(*it);
+                        ('@'..='~').contains(it)
+                    });
+                    let is_colour = parameters.trim_end_matches('m').chars().all(is_parameter);
+                    if keeps_colours && last == Some('m') && is_colour {
+                        plain.push_str("\u{1b}[");
+                        plain.push_str(&parameters);
+                    }
+                }
                 // Texts for the terminal, such as links and titles: up to BEL or ESC \.
                 Some(']' | 'P' | '^' | '_' | 'X') => {
                     while let Some(it) = rest.next() {
@@ -33,6 +59,11 @@ pub(crate) fn plain(text: &str) -> String {
         }
     }
     plain
+}
+
+/// Returns whether a colour may be said with a character.
+fn is_parameter(character: char) -> bool {
+    character.is_ascii_digit() || matches!(character, ';' | ':')
 }
 
 /// Returns whether a document of XML 1.0 may hold the character: §2.2, without the controls that it discourages.
@@ -61,6 +92,25 @@ mod tests {
             ("cut\u{1b}", "cut"),
         ] {
             assert_eq!(plain(text), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_terminal_is_given_colours_and_nothing_else() {
+        for (text, expected) in [
+            ("plain ünï\tx\n", "plain ünï\tx\n"),
+            (
+                "\u{1b}[1;38:5:196merror\u{1b}[0m: \u{1b}[mno",
+                "\u{1b}[1;38:5:196merror\u{1b}[0m: \u{1b}[mno",
+            ),
+            ("\u{1b}[2J\u{1b}[1;1Hup\u{1b}[?25l\u{1b}[6n", "up"),
+            ("\u{1b}[>4;2mkeys\u{1b}[?4m", "keys"),
+            ("\u{1b}]52;c;aGk=\u{7}clip\u{1b}]0;title\u{1b}\\board", "clipboard"),
+            ("\u{1b}Pq\u{1b}\\six\u{1b}cel", "sixel"),
+            ("a\u{8}b\rc\u{9b}2J", "a\u{fffd}b\u{fffd}c\u{fffd}2J"),
+            ("cut\u{1b}[3", "cut"),
+        ] {
+            assert_eq!(harmless(text), expected, "{text:?}");
         }
     }
 }

@@ -13,11 +13,16 @@ use model::{Digest, DigestFunction};
 
 use crate::error::CliError;
 use crate::planned::SelectArgs;
+use crate::replace::replace;
 use crate::settings::Settings;
+use crate::terminal::tell;
 use crate::workspace::OpenWorkspace;
 
 /// How many receipts of one workspace are kept: what somebody builds in turn on one day.
 const RECEIPTS_MAX: usize = 8;
+
+/// How large a receipt may be: that of 10,000 targets has eight megabytes.
+const BYTES_MAX: usize = 1 << 30;
 
 /// How long a receipt answers: what it answers for is not seen to be used, and would look forgotten to the collector.
 const AGE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
@@ -43,36 +48,43 @@ impl Receipts {
     ) -> Self {
         let patterns = patterns.iter().map(|it| format!("{}{}", it.targets, it.cells));
         let patterns: BTreeSet<String> = patterns.collect();
-        let key = format!("{patterns:?} {:?} {}", select.settings, this_program());
+        let function = workspace.config.function.name();
+        let key = format!("{patterns:?} {:?} {function} {}", select.settings, this_program());
         let root = workspace.root.to_string_lossy();
         let folder = settings.store.join("receipts").join(short(&root));
         Self { path: folder.join(short(&key)) }
     }
 
-    /// Returns the receipt, and how the workspace differs from it; `None` if there is none that answers. If it does
-    /// differ, the workspace's files know from then on what the receipt says of them.
+    /// Returns the receipt, and how the workspace differs from it; `None` if there is none that answers. The
+    /// workspace's files know from then on what the receipt says of them.
     pub(crate) fn look(&self, workspace: &OpenWorkspace) -> Option<Looked> {
-        let receipt = File::open(&self.path).ok().and_then(Receipt::open)?;
+        let receipt = self.open(workspace)?;
         let ended = UNIX_EPOCH + Duration::from_secs(receipt.front().ended);
         let is_young = SystemTime::now().duration_since(ended).is_ok_and(|age| age < AGE_MAX);
-        if !is_young {
-            return None;
-        }
-        let changes = receipt.snapshot().look(&workspace.files, threads())?;
-        let looked = Looked { receipt, changes };
-        if !looked.is_done() {
-            workspace.files.know(Arc::clone(looked.receipt.snapshot()));
-        }
-        Some(looked)
+        let looked = is_young.then(|| receipt.snapshot().look(&workspace.files, threads()));
+        Some(Looked { changes: looked??, receipt })
     }
 
-    /// Keeps a receipt for the next build of this kind.
-    pub(crate) fn keep(&self, receipt: &[u8]) -> Result<(), CliError> {
+    /// Returns the receipt, if there is one. The workspace's files know from then on what it says of them.
+    pub(crate) fn open(&self, workspace: &OpenWorkspace) -> Option<Receipt> {
+        let receipt = File::open(&self.path).ok().and_then(Receipt::open)?;
+        workspace.files.know(Arc::clone(receipt.snapshot()));
+        Some(receipt)
+    }
+
+    /// Keeps a receipt for the next build of this kind. That it cannot be kept makes no build fail.
+    pub(crate) fn keep(&self, receipt: &[u8]) {
+        if receipt.len() <= BYTES_MAX
+            && let Err(error) = self.try_to_keep(receipt)
+        {
+            tell(&format!("warning: the next build has to look at everything: {error}"));
+        }
+    }
+
+    fn try_to_keep(&self, receipt: &[u8]) -> Result<(), CliError> {
         let folder = self.path.parent().expect("it lies in a folder");
         fs::create_dir_all(folder).map_err(CliError::disk("create", folder))?;
-        let beside = self.path.with_extension(format!("new-{}", std::process::id()));
-        fs::write(&beside, receipt).map_err(CliError::disk("write", &beside))?;
-        fs::rename(&beside, &self.path).map_err(CliError::disk("write", &self.path))?;
+        replace(&self.path, receipt)?;
         let all = folder.parent().expect("one for each workspace");
         for workspace in entries(all).map_err(CliError::disk("list", all))? {
             // Somebody else may be at the same.

@@ -7,17 +7,18 @@ use std::sync::OnceLock;
 
 use crate::ci::Ci;
 use crate::error::CliError;
+use crate::plain::harmless;
 
 /// Prints a line of the answer.
 ///
 /// Who reads it may have seen enough (`bld log … | head`): what cannot be written any more is not a failure.
 pub(crate) fn say(line: &str) {
-    let _ = writeln!(std::io::stdout(), "{}", Ci::detect().tame(line));
+    let _ = writeln!(std::io::stdout(), "{}", Ci::detect().tame(&harmless(line)));
 }
 
 /// Prints a line about what goes on.
 pub(crate) fn tell(line: &str) {
-    let _ = writeln!(std::io::stderr(), "{}", Ci::detect().tame(line));
+    let _ = writeln!(std::io::stderr(), "{}", Ci::detect().tame(&harmless(line)));
 }
 
 /// Prints a line for who keeps the log, if there is one.
@@ -46,10 +47,15 @@ pub(crate) fn annotate(error: &CliError, directory: Option<&Path>) {
 
 /// Prints an answer in JSON, part by part: it may be long.
 pub(crate) fn say_serialized(value: &impl serde::Serialize) {
-    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     // As with `say`: who has seen enough stops reading.
-    let _ = serde_json::to_writer_pretty(&mut out, value);
-    let _ = writeln!(out);
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    if Ci::detect() == Ci::Plain {
+        let _ = serde_json::to_writer_pretty(&mut out, value);
+        let _ = writeln!(out);
+    } else {
+        let text = serde_json::to_string_pretty(value).expect("an answer has only texts as keys");
+        let _ = writeln!(out, "{}", Ci::detect().tame_json(&text));
+    }
 }
 
 /// Prints an answer in JSON in one line.

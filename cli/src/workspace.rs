@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -93,15 +94,24 @@ impl OpenWorkspace {
         let folder = self.notes();
         fs::create_dir_all(&folder).map_err(CliError::disk("create", &folder))?;
         let path = folder.join(purpose);
-        let file = File::create(&path).map_err(CliError::disk("create", &path))?;
-        flock(&file, FlockOperation::LockExclusive)
-            .map_err(|error| CliError::disk("lock", &path)(error.into()))?;
-        Ok(file)
+        loop {
+            let file = File::create(&path).map_err(CliError::disk("create", &path))?;
+            flock(&file, FlockOperation::LockExclusive)
+                .map_err(|error| CliError::disk("lock", &path)(error.into()))?;
+            // Who cleans up takes the file away, with whoever waits for it: then it is another's turn, too.
+            let held = file.metadata().map_err(CliError::disk("read", &path))?;
+            let is_there =
+                |found: fs::Metadata| (found.dev(), found.ino()) == (held.dev(), held.ino());
+            if path.metadata().is_ok_and(is_there) {
+                return Ok(file);
+            }
+            fs::create_dir_all(&folder).map_err(CliError::disk("create", &folder))?;
+        }
     }
 
     /// Returns where it is noted what is under `bld-out` and who is at it.
     pub(crate) fn notes(&self) -> PathBuf {
-        self.output().join(".bld")
+        self.output().join(engine::NOTES_FOLDER)
     }
 
     /// Returns where results appear.

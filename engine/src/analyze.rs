@@ -7,7 +7,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use model::{RelativePath, TreeDigest};
-use serde::{Deserialize, Serialize};
 use starlark::environment::Module;
 use starlark::eval::Evaluator;
 use starlark::values::list::ListRef;
@@ -15,6 +14,7 @@ use starlark::values::{Value, ValueLike as _};
 
 use crate::cell::{Cell, CellPattern};
 use crate::diagnostic::{Diagnostic, suggest};
+use crate::disk::{NOTES_FOLDER, refuse_result};
 use crate::graph::{Artifact, Graph, Node, Owner, first_nested};
 use crate::label::{Label, Pattern, Targets, split_cell};
 use crate::lang::attr::{Attr, AttrKind, is_label};
@@ -26,6 +26,7 @@ use crate::lang::provider::{InstanceValue, ProviderId};
 use crate::lang::rule::{Axis, Target, check_values};
 use crate::lang::session::Session;
 use crate::load::{Loader, Workspace};
+use crate::plan::{Goal, Plan, TestResults};
 
 /// How many cells one target may have: the matrices that people ship have tens of thousands.
 const CELLS_MAX: usize = 1_000_000;
@@ -107,76 +108,6 @@ pub struct LockedMember {
     pub tree: TreeDigest,
 }
 
-/// One thing that somebody asked for: a target in one of its cells.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Goal {
-    /// The target.
-    pub label: Label,
-    /// The cell.
-    pub cell: Arc<Cell>,
-    /// Whether the target's `exclude` names this cell: then it is not built.
-    pub excluded: bool,
-    /// Whether the target's `xfail` names this cell: then it must fail.
-    pub xfail: bool,
-    /// Why it cannot be had, if something that it needs is not there: then it is not built.
-    pub unavailable: Option<Arc<str>>,
-    /// What it makes: path below its package's folder in `bld-out`, and artifact.
-    pub outputs: Vec<(RelativePath, Artifact)>,
-    /// Where its log goes if it fails.
-    pub failure_log: Option<RelativePath>,
-    /// Whether it is a test, excluded or not.
-    pub is_test: bool,
-    /// What the test leaves; `None` unless it is a test that is not excluded.
-    pub results: Option<TestResults>,
-}
-
-/// What a test leaves.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TestResults {
-    /// Its results, a file or folder: an output of the action that is the test.
-    pub results: Artifact,
-    /// What its coverage was measured to be, if it was.
-    pub coverage: Option<Artifact>,
-}
-
-/// What is to be built.
-#[derive(Debug, Default)]
-pub struct Plan {
-    /// The nodes.
-    pub graph: Arc<Graph>,
-    /// What was asked for, in order.
-    pub goals: Vec<Goal>,
-}
-
-impl Goal {
-    /// Returns whether there is something to build.
-    pub fn is_wanted(&self) -> bool {
-        !self.excluded && self.unavailable.is_none()
-    }
-}
-
-impl Plan {
-    /// Returns the plan for only the goals with these numbers.
-    #[must_use]
-    pub fn only(&self, numbers: &[usize]) -> Self {
-        let goals = numbers.iter().map(|number| self.goals[*number].clone()).collect();
-        Self { graph: Arc::clone(&self.graph), goals }
-    }
-
-    /// Returns the plan for running the tests among the goals, and for nothing else. What a goal makes then is its
-    /// test's results.
-    #[must_use]
-    pub fn tests(&self) -> Self {
-        let results = |goal: &Goal| {
-            let results = goal.results.iter();
-            let outputs = results.map(|it| (RelativePath::root(), it.results.clone())).collect();
-            Goal { outputs, ..goal.clone() }
-        };
-        let goals = self.goals.iter().filter(|goal| goal.is_test).map(results).collect();
-        Self { graph: Arc::clone(&self.graph), goals }
-    }
-}
-
 impl Workspace<'_> {
     /// Returns what the targets of the whole workspace ask to be locked.
     pub fn lock_requests(&self) -> Result<Vec<LockRequest>, Diagnostic> {
@@ -204,7 +135,9 @@ impl Workspace<'_> {
         with_stack(|| {
             let loader = Loader::new(*self);
             let locked = lock(lock_requests(&loader)?)?;
-            Ok(plan(&loader, patterns, settings, &locked)?)
+            let plan = plan(&loader, patterns, settings, &locked)?;
+            let manual = loader.everything()?.into_iter().filter(|target| target.is_manual());
+            Ok(Plan { manual: manual.map(|target| target.label.clone()).collect(), ..plan })
         })
     }
 }
@@ -226,7 +159,7 @@ fn plan(
         analyzer.add_goals(pattern, &mut goals)?;
     }
     let goals = goals.into_values().flat_map(BTreeMap::into_values).collect();
-    Ok(Plan { graph: Arc::new(analyzer.graph.into_inner()), goals })
+    Ok(Plan { graph: Arc::new(analyzer.graph.into_inner()), goals, ..Plan::default() })
 }
 
 /// Calls `work` where the stack is large enough, whoever asks for it.
@@ -356,7 +289,7 @@ impl Analyzer<'_, '_> {
         let info = dep.provider_named(DEFAULT_INFO);
         let log = info.and_then(|info| info.field("failure_log")?.as_str()).unwrap_or_default();
         if !log.is_empty() {
-            let log = RelativePath::new(log);
+            let log = failure_log(log, &target.label.package, &goal.outputs);
             goal.failure_log = Some(log.map_err(|error| {
                 let why = format!("the `failure_log` of {}: {error}", target.label);
                 Diagnostic::at(&target.place, why)
@@ -550,7 +483,8 @@ impl Analyzer<'_, '_> {
             .expect("a rule put its implementation there");
         let graph = RefCell::new(self.graph.take());
         graph.borrow_mut().note_rule(&target.label, rule.name());
-        let session = Session::Analysis { graph, owner };
+        let first = graph.borrow().len();
+        let session = Session::Analysis { graph, owner, first };
         let returned = Module::with_temp_heap(|module| {
             let mut eval = Evaluator::new(&module);
             self.loader.set_bounds(&mut eval)?;
@@ -685,6 +619,10 @@ impl Analyzer<'_, '_> {
         }
         let path = RelativePath::new(text).map_err(|error| Diagnostic::new(error.to_string()))?;
         let path = here.join(&path);
+        if path.is_root() {
+            return Err(Diagnostic::new("the whole workspace cannot be an input"));
+        }
+        refuse_result(&path).map_err(Diagnostic::new)?;
         let kind = self.loader.files().kind(&path);
         let kind = kind.map_err(|error| Diagnostic::new(format!("{error}: {}", error.source)))?;
         if kind.is_none() {
@@ -862,6 +800,26 @@ fn instances(returned: Value<'_>) -> Result<Vec<Arc<Instance>>, String> {
     Ok(instances)
 }
 
+/// Parses the place of a failure's log, which no output takes.
+fn failure_log(
+    log: &str,
+    package: &RelativePath,
+    outputs: &[(RelativePath, Artifact)],
+) -> Result<RelativePath, String> {
+    let log = RelativePath::new(log).map_err(|error| error.to_string())?;
+    let first = package.join(&log).segments().next();
+    if first.is_none_or(|first| first.as_str() == NOTES_FOLDER) {
+        return Err("bld keeps its own notes there".to_owned());
+    }
+    let meets = |(path, _): &&(RelativePath, Artifact)| {
+        path.strip_prefix(&log).is_some() || log.strip_prefix(path).is_some()
+    };
+    match outputs.iter().find(meets) {
+        Some((path, _)) => Err(format!("the output `{path}` is in its place")),
+        None => Ok(log),
+    }
+}
+
 /// Returns what a target makes, sorted by path.
 fn outputs_of(dep: &Dep) -> Result<Vec<(RelativePath, Artifact)>, String> {
     let info = dep.provider_named(DEFAULT_INFO).ok_or("it has no DefaultInfo")?;
@@ -877,6 +835,10 @@ fn outputs_of(dep: &Dep) -> Result<Vec<(RelativePath, Artifact)>, String> {
         let path = RelativePath::new(path).map_err(|error| malformed(&error))?;
         if path.is_root() {
             return Err(malformed(&"it has no name"));
+        }
+        let at = dep.label.package.join(&path);
+        if at.segments().next().is_some_and(|first| first.as_str() == NOTES_FOLDER) {
+            return Err(malformed(&"bld keeps its own notes there"));
         }
         outputs.push((path, artifact.clone()));
     }

@@ -17,6 +17,20 @@ use crate::snapshot::{Answer, Base, Listing, Question, Seen, Snapshot, Stat};
 /// The folder at the root of a workspace that results appear under.
 pub const OUTPUT_FOLDER: &str = "bld-out";
 
+/// The folder in it that holds what is noted of results.
+pub const NOTES_FOLDER: &str = ".bld";
+
+/// Returns why a path cannot be loaded or be an input, if it lies where results are put: that is not looked at as
+/// inputs are.
+pub(crate) fn refuse_result(path: &RelativePath) -> Result<(), String> {
+    match path.segments().next() {
+        Some(first) if first.as_str() == OUTPUT_FOLDER => Err(format!(
+            "`{path}` lies in {OUTPUT_FOLDER}, where results are put: name the target that makes it"
+        )),
+        _ => Ok(()),
+    }
+}
+
 /// How large a file may be that loading reads: BUILD files, rules, lists; not data.
 const TEXT_BYTES_MAX: u64 = 64 << 20;
 

@@ -4,9 +4,9 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::time::Duration;
 
-use crate::analyze::Plan;
 use crate::build::{ActionFate, Survey};
 use crate::graph::{NodeId, Owner};
+use crate::plan::Plan;
 
 /// What running some actions costs, as far as is known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

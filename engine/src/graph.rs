@@ -199,6 +199,19 @@ impl Graph {
         self.nodes.iter().filter(is_action).count() as u64
     }
 
+    /// Returns of every node whether it is one of these, or they need it.
+    pub fn closure(&self, roots: impl IntoIterator<Item = NodeId>) -> Vec<bool> {
+        let mut needed = vec![false; self.nodes.len()];
+        roots.into_iter().for_each(|id| needed[id] = true);
+        // A node only refers to those before it.
+        for id in (0..needed.len()).rev() {
+            if needed[id] {
+                self.nodes[id].needs().for_each(|it| needed[it.node] = true);
+            }
+        }
+        needed
+    }
+
     /// Returns how many nodes there are.
     pub fn len(&self) -> usize {
         self.nodes.len()

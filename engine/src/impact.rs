@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use model::{Digest, DigestFunction, Node, RelativePath};
 
-use crate::analyze::{Goal, Plan};
 use crate::build::Survey;
 use crate::cell::Cell;
 use crate::label::{Label, Pattern};
+use crate::plan::{Goal, Plan};
 use crate::signature;
 
 /// One of the two states that are compared.

@@ -27,6 +27,7 @@ mod load;
 mod names;
 mod origin;
 mod packed;
+mod plan;
 pub mod query;
 mod receipt;
 mod shard;
@@ -38,7 +39,7 @@ mod targets;
 mod timeline;
 mod why;
 
-pub use analyze::{Goal, LockRequest, LockedMember, Plan, TestResults};
+pub use analyze::{LockRequest, LockedMember};
 pub use build::{
     ActionFate, Asked, Attempt, Build, BuildError, BuildOptions, Counts, Events, Failure,
     FailureKind, GoalFate, GoalOutcome, GoalStatus, OutputDifference, Prepared, Ran, Report,
@@ -48,7 +49,7 @@ pub use build::{
 pub use cell::{Cell, CellPattern, PatternError, ValuePattern};
 pub use config::{CONFIG_FILE, Config, ConfigError, Mirror};
 pub use diagnostic::{Diagnostic, Place, suggest};
-pub use disk::{DiskFiles, OUTPUT_FOLDER};
+pub use disk::{DiskFiles, NOTES_FOLDER, OUTPUT_FOLDER};
 pub use estimate::{Estimate, estimate};
 pub use files::{FileKind, Files, FilesError};
 pub use graph::{Artifact, BuiltinNode, Graph, Node, NodeId, Owner, RunNode, TreeNode};
@@ -58,6 +59,7 @@ pub use load::Workspace;
 pub use names::{NamedFolder, NamedTarget};
 pub use origin::Origin;
 pub use packed::Packed;
+pub use plan::{Goal, Plan, TestResults};
 pub use receipt::{Front, Part, Receipt, Settled};
 pub use shard::{Shard, ShardRule, shards};
 pub use snapshot::{Changes, Snapshot};

@@ -10,7 +10,7 @@ use starlark::eval::{Evaluator, FileLoader};
 use starlark::syntax::{AstModule, Dialect, DialectTypes};
 
 use crate::diagnostic::{Diagnostic, suggest};
-use crate::disk::OUTPUT_FOLDER;
+use crate::disk::{OUTPUT_FOLDER, refuse_result};
 use crate::files::{FileKind, Files};
 use crate::label::{BUILD_FILE, Label, Targets, is_build_file};
 use crate::lang::globals::{globals, inside, no_file};
@@ -153,6 +153,7 @@ impl<'a> Loader<'a> {
             return Ok(Rc::clone(known));
         }
         let path = package.join(&build_file());
+        refuse_result(&path).map_err(Diagnostic::new)?;
         let text = self.workspace.files.read(&path).map_err(|error| unreadable(&error))?;
         let Some(text) = text else {
             let suggestion = self.similar_package(package)?;
@@ -263,7 +264,10 @@ impl<'a> Loader<'a> {
                 });
             }
             (Home::Rules, Some(folder)) => (folder.join(path), read(&folder.join(path))?),
-            (Home::Workspace(_), _) => (path.clone(), read(path)?),
+            (Home::Workspace(_), _) => {
+                refuse_result(path).map_err(mistake)?;
+                (path.clone(), read(path)?)
+            }
         };
         match text {
             Some(text) => Ok(text),

@@ -135,6 +135,7 @@ impl Packed {
             let part = part?;
             changes.loaded.extend(part.loaded);
             changes.sources.extend(part.sources);
+            changes.kinds |= part.kinds;
             changes.looked_again |= part.looked_again;
         }
         Some(changes)
@@ -158,7 +159,10 @@ impl Packed {
                     changes.sources.push(path.clone());
                 }
                 Ok(Answer::Absent) if is_result(&path) => changes.sources.push(path.clone()),
-                Ok(_) | Err(_) => changes.loaded.push(path.clone()),
+                Ok(_) | Err(_) => {
+                    changes.kinds |= matches!(entry.question, Question::Kind | Question::Source);
+                    changes.loaded.push(path.clone());
+                }
             }
             // Whoever still needs it asks again; nobody may.
             files.forget(&path, entry.question);

@@ -16,11 +16,12 @@ use model::{Digest, DigestFunction, HASH_BYTES, Node as TreeNode, RelativePath};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::analyze::{Goal, LockRequest, Plan};
+use crate::analyze::LockRequest;
 use crate::build::{GoalOutcome, GoalStatus};
 use crate::disk::OUTPUT_FOLDER;
 use crate::graph::{Graph, Node, NodeId};
 use crate::packed::Packed;
+use crate::plan::{Goal, Plan};
 use crate::shelf::{Shelf, encode};
 use crate::signature;
 use crate::snapshot::Changes;
@@ -232,8 +233,11 @@ impl Receipt {
     }
 
     /// Returns for each goal of a new plan what it came to, and how many files that are, where this still stands after
-    /// these changes; `None` if this is damaged.
+    /// these changes; `None` if nothing can be said of that, or this is damaged.
     pub fn settled(&self, plan: &Plan, changes: &Changes) -> Option<Vec<Settled>> {
+        if changes.kinds {
+            return None;
+        }
         let goals: Goals = self.goals.decode(&self.file)?;
         let whole: Whole = self.plan.decode(&self.file)?;
         let touched = whole.touched(&goals, changes);
@@ -324,14 +328,20 @@ impl Whole {
         while let Some(number) = pending.pop() {
             let stored: Stored<'_> = goals.get(number as usize)?;
             for (path, _) in &stored.0.outputs {
-                let near = at_or_above(&self.places, &stored.0.label.package.join(path));
+                let place = stored.0.label.package.join(path);
+                let mut near = at_or_above(&self.places, &place);
+                near.extend(below(&self.places, &place));
                 pending.extend(near.into_iter().filter(|number| wanted.insert(*number)));
             }
             chosen.insert(number, stored);
         }
         let (nodes, numbers) = self.nodes_for(&wanted)?;
         let mut part = Part {
-            plan: Plan { graph: Arc::new(Graph::from_nodes(nodes)?), goals: Vec::new() },
+            plan: Plan {
+                graph: Arc::new(Graph::from_nodes(nodes)?),
+                goals: Vec::new(),
+                ..Plan::default()
+            },
             numbers: wanted.into_iter().map(|number| number as usize).collect(),
             files: 0,
             requests: self.requests.iter().map(request).collect::<Option<_>>()?,
@@ -408,6 +418,22 @@ fn at_or_above(shelf: &Shelf, path: &RelativePath) -> Vec<u32> {
         found.extend(same.take_while(|(it, _)| *it == path).map(|(_, number)| number));
     }
     found
+}
+
+/// Returns the numbers of those paths, on a sorted shelf, that lie below `path`.
+fn below(shelf: &Shelf, path: &RelativePath) -> Vec<u32> {
+    let prefix = format!("{path}/");
+    let (mut low, mut high) = (0, shelf.len());
+    while low < high {
+        let middle = low.midpoint(high);
+        match shelf.first_of::<&str>(middle) {
+            Some(it) if it < prefix.as_str() => low = middle + 1,
+            _ => high = middle,
+        }
+    }
+    let from_there = (low..).map_while(|at| shelf.get::<(&str, u32)>(at));
+    let inside = from_there.take_while(|(it, _)| it.starts_with(&prefix));
+    inside.map(|(_, number)| number).collect()
 }
 
 /// Returns what is to be kept of an outcome.

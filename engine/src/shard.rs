@@ -5,9 +5,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::analyze::Goal;
 use crate::cell::CellPattern;
 use crate::label::{Label, Pattern};
+use crate::plan::Goal;
 
 /// How work is divided.
 #[derive(Clone, Debug)]

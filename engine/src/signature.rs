@@ -5,8 +5,8 @@
 
 use model::{ActionDigest, Digest, DigestFunction, Hasher, RelativePath};
 
-use crate::analyze::{Goal, Plan};
 use crate::graph::{Artifact, BuiltinNode, Graph, Node, NodeId, RunNode};
+use crate::plan::{Goal, Plan};
 
 /// Signatures are compared with each other and kept in notes; they name no blob, so the workspace's choice is not theirs.
 const FUNCTION: DigestFunction = DigestFunction::Blake3;

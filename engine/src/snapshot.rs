@@ -174,6 +174,9 @@ pub struct Changes {
     pub loaded: Vec<RelativePath>,
     /// The inputs and results that are different, sorted.
     pub sources: Vec<RelativePath>,
+    /// Whether something became another kind of thing: then also what lies behind it, and links that lead to it, may not
+    /// be what they were.
+    pub kinds: bool,
     /// Whether a file had to be read to know that it is the same; a new snapshot saves that.
     pub looked_again: bool,
 }

@@ -14,6 +14,7 @@ use crate::history::{History, RecordArgs};
 use crate::planned::{ExecuteArgs, Planned, SandboxArg, SelectArgs};
 use crate::progress::Display;
 use crate::receipts::{Looked, Receipts};
+use crate::replace::replace;
 use crate::settings::Settings;
 use crate::terminal::{report, say, tell};
 use crate::watch::Watch;
@@ -71,11 +72,17 @@ fn build(settings: &Settings, args: &BuildArgs) -> Result<ExitCode, CliError> {
     let workspace = OpenWorkspace::find(settings)?;
     let patterns = workspace.patterns(&args.patterns)?;
     let receipts = Receipts::of(settings, &workspace, &patterns, &args.select);
-    let looked = remembers(args).then(|| receipts.look(&workspace)).flatten();
+    let looked = if remembers(args) {
+        receipts.look(&workspace)
+    } else {
+        // What is known of files is known in any case.
+        receipts.open(&workspace).and(None)
+    };
     if let Some(looked) = &looked
         && looked.is_done()
+        && let Some(idle) = Idle::of(settings, looked)
     {
-        return nothing_to_do(settings, args, &workspace, &receipts, looked);
+        return nothing_to_do(settings, args, &workspace, &receipts, looked, &idle);
     }
     let (mut planned, carried) =
         Carried::plan(settings, workspace, &patterns, &args.select, looked)?;
@@ -84,7 +91,7 @@ fn build(settings: &Settings, args: &BuildArgs) -> Result<ExitCode, CliError> {
     let mut report = planned.build(&args.execute)?;
     let Planned { workspace, store, plan, journal, .. } = &planned;
     let files = carried.write(&planned, &report, &patterns)?;
-    carried.count_untouched(&mut report.counts);
+    report.counts.hits += carried.untouched(&planned);
     let record = journal.save(&args.patterns, &args.select.settings, &report)?;
     args.record.end(settings, events.as_deref(), &record)?;
     let because = journal.reasons(&report);
@@ -113,7 +120,7 @@ fn build(settings: &Settings, args: &BuildArgs) -> Result<ExitCode, CliError> {
         write_grids(settings, workspace, &args.grids, &answer.grid())?;
     }
     if args.execute.sandbox == SandboxArg::Strict {
-        carried.keep(&receipts, &planned, &report, &files)?;
+        carried.keep(&receipts, &planned, &report, &files);
     }
     let failed = report.has_failed();
     planned.close(settings)?;
@@ -128,6 +135,27 @@ fn remembers(args: &BuildArgs) -> bool {
     !runs_again && !is_told && args.grids.is_empty()
 }
 
+/// What is said where there is nothing to do.
+struct Idle {
+    plan: Plan,
+    report: Report,
+}
+
+impl Idle {
+    /// Returns what a receipt has to say; `None` if it is damaged.
+    fn of(settings: &Settings, looked: &Looked) -> Option<Self> {
+        let front = looked.receipt.front();
+        let is_shown = settings.json || front.has_axes || front.actions == 0;
+        let (goals, outcomes) = if is_shown { looked.receipt.goals()? } else { Default::default() };
+        let outcomes: Option<Vec<GoalOutcome>> = outcomes.into_iter().collect();
+        let counts = Counts { hits: front.actions, cpu_saved: front.cpu, ..Counts::default() };
+        Some(Self {
+            plan: Plan { goals, ..Plan::default() },
+            report: Report { goals: outcomes?, counts, ..Report::default() },
+        })
+    }
+}
+
 /// Answers from a receipt alone.
 fn nothing_to_do(
     settings: &Settings,
@@ -135,24 +163,19 @@ fn nothing_to_do(
     workspace: &OpenWorkspace,
     receipts: &Receipts,
     looked: &Looked,
+    Idle { plan, report }: &Idle,
 ) -> Result<ExitCode, CliError> {
-    let front = looked.receipt.front();
-    let is_shown = settings.json || front.has_axes || front.actions == 0;
-    let goals = if is_shown { looked.receipt.goals() } else { None };
-    let (goals, outcomes) = goals.unwrap_or_default();
-    let counts = Counts { hits: front.actions, cpu_saved: front.cpu, ..Counts::default() };
-    let goal = |outcome: Option<GoalOutcome>| outcome.expect("all of it was built");
-    let report =
-        Report { goals: outcomes.into_iter().map(goal).collect(), counts, ..Report::default() };
-    let plan = Plan { goals, ..Plan::default() };
-    let (report, files) = (&report, front.files);
-    Answer { settings, workspace, store: None, plan: &plan, report, files, because: &[] }.print();
-    let history = History::at(&settings.store, workspace)?;
-    history.save_idle(&args.patterns, &args.select.settings, report)?;
+    let files = looked.receipt.front().files;
+    Answer { settings, workspace, store: None, plan, report, files, because: &[] }.print();
+    // Where nobody tells of changes there is a round every few seconds, of which none is worth a record.
+    if !args.watch {
+        let history = History::at(&settings.store, workspace)?;
+        history.save_idle(&args.patterns, &args.select.settings, report)?;
+    }
     if looked.changes.looked_again {
         let seen = looked.seen(workspace);
         if let Some(receipt) = seen.and_then(|seen| looked.receipt.seen_again(&seen)) {
-            receipts.keep(&receipt)?;
+            receipts.keep(&receipt);
         }
     }
     Ok(exit::SUCCESS)
@@ -167,13 +190,11 @@ fn write_grids(
 ) -> Result<(), CliError> {
     for file in files {
         let path = file.path(&settings.directory);
-        let beside = path.with_extension(format!("new-{}", std::process::id()));
         let text = file.text(grid, &settings.directory, &workspace.output());
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder).map_err(CliError::disk("create", folder))?;
         }
-        fs::write(&beside, text).map_err(CliError::disk("write", &beside))?;
-        fs::rename(&beside, &path).map_err(CliError::disk("write", &path))?;
+        replace(&path, text)?;
     }
     Ok(())
 }

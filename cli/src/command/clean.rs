@@ -1,14 +1,12 @@
 //! `bld clean`.
 
-use std::fs;
-use std::io::ErrorKind;
-use std::path::Path;
 use std::process::ExitCode;
 
 use serde_json::json;
 
 use crate::error::CliError;
 use crate::exit;
+use crate::results::remove;
 use crate::settings::Settings;
 use crate::size::ByteSize;
 use crate::terminal::{say, say_json};
@@ -24,7 +22,10 @@ pub(crate) struct CleanArgs {
 pub(crate) fn run(settings: &Settings, args: &CleanArgs) -> Result<ExitCode, CliError> {
     let workspace = OpenWorkspace::find(settings)?;
     let output = workspace.output();
-    remove(&output)?;
+    if output.exists() {
+        let _alone = workspace.alone("writing")?;
+        remove(&output)?;
+    }
     let freed = args.cache.then(|| empty_store(settings, &workspace)).transpose()?;
     if settings.json {
         say_json(&json!({ "removed": output, "bytes_freed": freed }));
@@ -43,13 +44,4 @@ fn empty_store(settings: &Settings, workspace: &OpenWorkspace) -> Result<u64, Cl
     store.set_no_roots()?;
     let collected = store.collect(0)?;
     Ok(collected.bytes_before - collected.bytes_after)
-}
-
-fn remove(path: &Path) -> Result<(), CliError> {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => {
-            Err(CliError::disk("remove", path)(error))
-        }
-        _ => Ok(()),
-    }
 }

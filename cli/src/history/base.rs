@@ -5,10 +5,11 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
+use super::History;
 use super::key::Key;
 use super::record::Record;
-use super::{History, replace};
 use crate::error::CliError;
+use crate::replace::replace;
 
 /// How many records a workspace keeps: weeks of a busy person's builds.
 const RECORDS_MAX: usize = 200;

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::journal::{Journal, outcome};
 use super::record::Record;
+use crate::ci::Ci;
 use crate::error::CliError;
 use crate::grid;
 
@@ -33,6 +34,10 @@ impl Events for FanOut {
         self.0.iter().for_each(|it| it.hit(ran));
     }
 
+    fn abandoned(&self, owner: &Owner) {
+        self.0.iter().for_each(|it| it.abandoned(owner));
+    }
+
     fn goal(&self, index: usize, outcome: &GoalOutcome) {
         self.0.iter().for_each(|it| it.goal(index, outcome));
     }
@@ -48,6 +53,7 @@ pub(crate) struct EventLog {
 
 struct Out {
     file: Box<dyn Write + Send>,
+    ci: Ci,
     /// The first line that could not be written; nothing is written after it.
     failed: Option<std::io::Error>,
     ended: bool,
@@ -57,7 +63,8 @@ impl Out {
     fn line(&mut self, value: &Value) {
         if self.failed.is_none() && !self.ended {
             // In one piece, so that whoever follows the file never sees half a line.
-            let written = self.file.write_all(format!("{value}\n").as_bytes());
+            let line = self.ci.tame_json(&format!("{value}\n"));
+            let written = self.file.write_all(line.as_bytes());
             self.failed = written.and_then(|()| self.file.flush()).err();
         }
     }
@@ -71,12 +78,15 @@ impl EventLog {
         plan: &Arc<Plan>,
         journal: &Arc<Journal>,
     ) -> Result<Arc<Self>, CliError> {
-        let file: Box<dyn Write + Send> = if path == Path::new("-") {
+        let is_stdout = path == Path::new("-");
+        let file: Box<dyn Write + Send> = if is_stdout {
             Box::new(std::io::stdout())
         } else {
             Box::new(File::create(path).map_err(CliError::disk("create", path))?)
         };
-        let out = Out { file, failed: None, ended: false };
+        // Whoever keeps the log of this must not take it for commands.
+        let ci = if is_stdout { Ci::detect() } else { Ci::Plain };
+        let out = Out { file, ci, failed: None, ended: false };
         let log = Self {
             began: Instant::now(),
             plan: Arc::clone(plan),
@@ -162,6 +172,10 @@ impl Events for EventLog {
 
     fn hit(&self, ran: &Ran) {
         self.write(told("action_cached", ran));
+    }
+
+    fn abandoned(&self, owner: &Owner) {
+        self.write(event("action_abandoned", owner));
     }
 
     fn goal(&self, index: usize, outcome: &GoalOutcome) {

@@ -23,10 +23,9 @@ pub(crate) struct Who {
 }
 
 impl Key {
-    /// Returns the key of an owner's action; of several with the same role, that of the `nth`, from 1.
-    pub(super) fn of(owner: &Owner, nth: usize) -> Self {
-        let role = if nth == 1 { owner.role.clone() } else { format!("{}#{nth}", owner.role) };
-        let parts = (owner.label.to_string(), &owner.cell.0, role);
+    /// Returns the key of an owner's action.
+    pub(super) fn of(owner: &Owner) -> Self {
+        let parts = (owner.label.to_string(), &owner.cell.0, &owner.role);
         Self(serde_json::to_string(&parts).expect("texts become JSON"))
     }
 

@@ -133,7 +133,7 @@ impl Ledger {
         self.trim(build, ENTRIES_MAX);
         let mut text = String::with_capacity(HEADER.len() + self.lines.len());
         text.extend([HEADER, &self.lines]);
-        super::replace(path, text.as_bytes())
+        crate::replace::replace(path, text.as_bytes())
     }
 
     pub(crate) fn get(&self, key: &Key) -> Option<Entry> {

@@ -17,7 +17,6 @@ mod trace;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use engine::{Pattern, Report};
@@ -28,6 +27,7 @@ use base::{Bounds, State};
 use ledger::Ledger;
 
 use crate::error::CliError;
+use crate::replace::beside;
 use crate::workspace::OpenWorkspace;
 
 pub(crate) use events::FanOut;
@@ -297,18 +297,4 @@ fn list(folder: &Path) -> Result<Vec<PathBuf>, CliError> {
         entries => entries.map_err(failed)?,
     };
     Ok(entries.filter_map(|entry| entry.ok().map(|entry| entry.path())).collect())
-}
-
-/// Writes a file, whole or not at all.
-fn replace(path: &Path, bytes: &[u8]) -> Result<(), CliError> {
-    let beside = beside(path);
-    fs::write(&beside, bytes).map_err(CliError::disk("write", &beside))?;
-    fs::rename(&beside, path).map_err(CliError::disk("write", path))
-}
-
-/// Returns a path that nobody else uses, in the same folder.
-fn beside(path: &Path) -> PathBuf {
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-    let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    path.with_extension(format!("new-{}-{number}", std::process::id()))
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use engine::{Explanation, Graph, Node, NodeId, Owner, Pattern, Plan, explain};
+use engine::{Explanation, Graph, NodeId, Owner, Pattern, Plan, explain};
 use model::ActionDigest;
 use store::LocalStore;
 
@@ -66,14 +66,8 @@ impl Names {
 
 /// Returns the keys under which history knows the actions of a graph.
 pub(super) fn keys(graph: &Graph) -> BTreeMap<NodeId, Key> {
-    let mut counts: BTreeMap<&Owner, usize> = BTreeMap::new();
-    let mut keys = BTreeMap::new();
-    for id in 0..graph.len() {
-        let Some(owner) = owner_of(graph, id) else { continue };
-        let nth = counts.entry(owner).and_modify(|count| *count += 1).or_insert(1);
-        keys.insert(id, Key::of(owner, *nth));
-    }
-    keys
+    let key = |id| Some((id, Key::of(owner_of(graph, id)?)));
+    (0..graph.len()).filter_map(key).collect()
 }
 
 /// Returns the name of an action with that of its rule: `kernel_module //drivers:echo-mod{kernel=…} (module)`.
@@ -83,11 +77,7 @@ pub(crate) fn full_name(graph: &Graph, owner: &Owner) -> String {
 
 /// Returns whose action a node is, if it is one.
 pub(crate) fn owner_of(graph: &Graph, node: NodeId) -> Option<&Owner> {
-    match graph.node(node) {
-        Node::Run(run) => Some(&run.owner),
-        Node::Builtin(builtin) => Some(&builtin.owner),
-        Node::Source(_) | Node::Locked(_) | Node::Write { .. } | Node::Tree(_) => None,
-    }
+    graph.node(node).action_owner()
 }
 
 /// Returns in what two keys differ; messages that the store cannot give are as good as evicted.

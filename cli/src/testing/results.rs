@@ -46,6 +46,10 @@ fn folder_name(text: &str) -> PathSegment {
     PathSegment::new(name).expect("neither long nor dots, and without slashes")
 }
 
+fn log_name() -> PathSegment {
+    PathSegment::new(LOG).expect("a constant")
+}
+
 /// Returns where the log of a test is, if it was run.
 pub(crate) fn log_place(workspace: &OpenWorkspace, judged: &Judged<'_>) -> Option<PathBuf> {
     judged.tested?;
@@ -75,7 +79,11 @@ pub(crate) fn write(
     for judged in all {
         let Some(tested) = judged.tested else { continue };
         let results = node(judged.goal, tested).map(|(name, node)| (name, node.clone()));
-        let log = (LOG.to_owned(), logs::whole(store, tested));
+        let log = (log_name(), logs::whole(store, tested));
+        if results.as_ref().is_some_and(|(name, _)| *name == log.0) {
+            let why = format!("the results of {} are called {LOG}, as its log is", judged.name());
+            return Err(CliError::Collision(why));
+        }
         kept.push(output::Kept { owner: judged.name(), folder: folder(judged.goal), results, log });
     }
     output::write_kept(workspace, store, &kept)

@@ -19,6 +19,9 @@ const EDITS: usize = 45;
 /// What a text may be: of equal length, so that sizes tell nothing.
 const TEXTS: [&str; 4] = ["one\n", "two\n", "six\n", "ten\n"];
 
+/// A file that nobody makes: nobody removes it either, unless it lies in a folder that is an output.
+const STRANGER: &str = "stranger";
+
 const PACKAGE: &str = r#"load("@rules//files.bzl", "filegroup", "genrule")
 load("//:names.bzl", "NAME")
 
@@ -39,6 +42,31 @@ fn whatever_is_edited_a_build_that_remembers_comes_to_the_same_as_one_that_does_
             scope.spawn(move || pair.iter().for_each(|seed| edit_at_random(*seed)));
         }
     });
+}
+
+#[test]
+fn what_a_link_leads_to_and_what_a_source_lies_behind_count_too() {
+    let (machine, forgetful) = (workspace(), Machine::bare());
+    machine.write(
+        "n/BUILD.bld",
+        "load(\"@rules//files.bzl\", \"filegroup\")\nfilegroup(name = \"named\", srcs = [\"link\", \"dir/f\"])\n",
+    );
+    machine.write("n/t.txt", "one\n");
+    machine.write("n/dir/f", "one\n");
+    let at = |name: &str| machine.workspace().join("n").join(name);
+    symlink("t.txt", at("link")).unwrap();
+    let check = |what: &str| compare(&machine, &forgetful, &[what.to_owned()]);
+    check("as it is");
+    fs::rename(at("t.txt"), at("aside")).unwrap();
+    check("the link leads nowhere");
+    fs::rename(at("aside"), at("t.txt")).unwrap();
+    check("it leads there again");
+    fs::rename(at("dir"), at("real")).unwrap();
+    symlink("real", at("dir")).unwrap();
+    check("the file lies behind a link");
+    fs::remove_file(at("dir")).unwrap();
+    fs::rename(at("real"), at("dir")).unwrap();
+    check("and does no more");
 }
 
 fn edit_at_random(seed: u64) {
@@ -102,6 +130,9 @@ fn compare(machine: &Machine, forgetful: &Machine, history: &[String]) {
         for (path, content) in &wanted {
             assert_eq!(found.get(path), Some(content), "{} {}", path.display(), context());
         }
+        // Nothing of what was made once and is made no more is left.
+        let is_ours = |path: &&PathBuf| !path.ends_with(STRANGER) && !wanted.contains_key(*path);
+        assert_eq!(found.keys().find(is_ours), None, "{}", context());
         // And then there is nothing to do.
         let again = machine.run(&["build", "//..."]).expect(0);
         assert!(again.stdout.starts_with("nothing to do"), "{}\n{}", again.stdout, context());
@@ -296,7 +327,7 @@ fn spoil_outputs(machine: &Machine, random: &mut Random) -> String {
     match how {
         0 => put(&at, "bad\n"),
         1 => clear(&at),
-        2 => put(&at.with_file_name("stranger"), "bad\n"),
+        2 => put(&at.with_file_name(STRANGER), "bad\n"),
         3 => {
             let _ = fs::set_permissions(&at, Permissions::from_mode(0o600));
         }

@@ -29,9 +29,9 @@ pub use survey::survey;
 pub use testing::{Attempt, TestOptions, Tested, Verdict};
 pub use verify::{OutputDifference, Reproduction, Verified};
 
-use crate::analyze::Plan;
 use crate::disk::DiskFiles;
 use crate::graph::{Artifact, Node, NodeId, Owner};
+use crate::plan::Plan;
 use crate::source::{SourceError, ingest};
 
 /// How a build is to go about it.

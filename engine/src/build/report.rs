@@ -7,8 +7,8 @@ use std::time::Duration;
 use model::{ActionDigest, Digest, Node, RelativePath};
 
 use super::Tested;
-use crate::analyze::Goal;
 use crate::graph::{NodeId, Owner};
+use crate::plan::Goal;
 
 /// What came of a build.
 #[derive(Debug, Default)]

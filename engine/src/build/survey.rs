@@ -15,9 +15,9 @@ use super::action::{Keyed, builtin_entries, builtin_key, outputs_of, run_key};
 use super::fate::{ActionFate, Asked, GoalFate, Survey, SurveyedAction};
 use super::inputs::{Unplaced, put_together};
 use super::{BuildError, Stop};
-use crate::analyze::{Goal, Plan};
 use crate::disk::DiskFiles;
 use crate::graph::{Artifact, Node, NodeId};
+use crate::plan::{Goal, Plan};
 use crate::source::ingest;
 
 /// How many listings are kept in memory: a build root is looked into once, not once for every cell.
@@ -42,8 +42,7 @@ pub fn survey(
         needed: vec![false; plan.graph.len()],
         asked: Asked::default(),
     };
-    let wanted = wanted(plan);
-    for (id, wanted) in wanted.into_iter().enumerate() {
+    for (id, wanted) in plan.wanted().into_iter().enumerate() {
         let state = if wanted { surveyor.state(id)? } else { State::Unwanted };
         surveyor.states.push(state);
     }
@@ -51,24 +50,6 @@ pub fn survey(
     let goals = plan.goals.iter().map(|goal| surveyor.goal(goal)).collect();
     let Surveyor { actions, sources, asked, .. } = surveyor;
     Ok(Survey { goals, actions, downloads, sources, asked })
-}
-
-/// Returns which nodes goals need.
-fn wanted(plan: &Plan) -> Vec<bool> {
-    let mut wanted = vec![false; plan.graph.len()];
-    for goal in plan.goals.iter().filter(|goal| goal.is_wanted()) {
-        for (_, artifact) in &goal.outputs {
-            wanted[artifact.node] = true;
-        }
-    }
-    for id in (0..plan.graph.len()).rev() {
-        if wanted[id] {
-            for input in plan.graph.node(id).needs() {
-                wanted[input.node] = true;
-            }
-        }
-    }
-    wanted
 }
 
 /// What is known of a node.

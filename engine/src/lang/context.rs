@@ -23,7 +23,7 @@ use super::data::Data;
 use super::session::Session;
 use super::{mistake, plain_value};
 use crate::cell::Cell;
-use crate::graph::{BuiltinNode, Node, Owner, RunNode, first_nested};
+use crate::graph::{BuiltinNode, Node, RunNode, first_nested};
 use crate::label::Label;
 
 /// The folder below the working directory that outputs are kept from.
@@ -141,10 +141,6 @@ fn output_paths(outputs: &[String]) -> starlark::Result<Vec<RelativePath>> {
     }
 }
 
-fn role_of(owner: &Owner, role: &str) -> Owner {
-    Owner { role: role.to_owned(), ..owner.clone() }
-}
-
 #[starlark_module]
 fn action_methods(builder: &mut MethodsBuilder) {
     /// Runs a command in a sandbox and returns its outputs, in the order of their names.
@@ -165,7 +161,8 @@ fn action_methods(builder: &mut MethodsBuilder) {
         #[starlark(require = named, default = false)] test: bool,
         eval: &mut Evaluator<'v, '_, '_>,
     ) -> starlark::Result<Vec<ArtifactValue>> {
-        let (graph, owner) = Session::of(eval)?.analysis()?;
+        let session = Session::of(eval)?;
+        let (graph, _) = session.analysis()?;
         if arguments.items.is_empty() {
             return Err(mistake("`arguments` holds at least the program"));
         }
@@ -182,7 +179,7 @@ fn action_methods(builder: &mut MethodsBuilder) {
         let mut sorted = paths.clone();
         sorted.sort();
         let node = Node::Run(RunNode {
-            owner: role_of(owner, role),
+            owner: session.owner_of_action(role)?,
             arguments: arguments.items,
             environment: env.entries.into_iter().collect(),
             inputs: placed(inputs)?,
@@ -225,7 +222,8 @@ fn action_methods(builder: &mut MethodsBuilder) {
         #[starlark(require = named, default = "")] role: &str,
         eval: &mut Evaluator<'v, '_, '_>,
     ) -> starlark::Result<ArtifactValue> {
-        let (graph, owner) = Session::of(eval)?.analysis()?;
+        let session = Session::of(eval)?;
+        let (graph, _) = session.analysis()?;
         if executor::builtin_salt(name).is_none() {
             return Err(mistake(format!("this bld has no built-in `{name}`")));
         }
@@ -234,7 +232,7 @@ fn action_methods(builder: &mut MethodsBuilder) {
             .to_json()
             .ok_or_else(|| mistake("`options` holds texts, numbers, lists and dicts"))?;
         let node = Node::Builtin(BuiltinNode {
-            owner: role_of(owner, role),
+            owner: session.owner_of_action(role)?,
             name: name.to_owned(),
             inputs: inputs.items.iter().map(|artifact| artifact.0.clone()).collect(),
             options: options.to_string(),

@@ -22,6 +22,7 @@ use super::select::{Select, SelectValue};
 use super::session::Session;
 use crate::cell::ValuePattern;
 use crate::diagnostic::suggest;
+use crate::disk::refuse_result;
 use crate::files::Files;
 use crate::glob::PathGlob;
 
@@ -234,6 +235,7 @@ fn file_functions(builder: &mut GlobalsBuilder) {
     fn read_file<'v>(path: &str, eval: &mut Evaluator<'v, '_, '_>) -> starlark::Result<String> {
         let (package, files) = Session::of(eval)?.package_files()?;
         let path = package.join(&inside("this package", path)?);
+        refuse_result(&path).map_err(mistake)?;
         let text = files.read(&path);
         let text = text.map_err(|error| mistake(format!("{error}: {}", error.source)))?;
         text.ok_or_else(|| no_file(files, &path))

@@ -12,7 +12,7 @@ use super::mistake;
 use super::rule::Target;
 use crate::disk::OUTPUT_FOLDER;
 use crate::files::{FileKind, Files};
-use crate::graph::{Graph, Owner};
+use crate::graph::{Graph, NodeId, Owner};
 use crate::label::is_build_file;
 
 /// How many files a glob may look at: more is a folder that does not belong into a workspace.
@@ -38,7 +38,12 @@ pub(crate) enum Session<'a> {
         listed: RefCell<Option<Rc<Vec<RelativePath>>>>,
     },
     /// A rule's implementation: adds nodes to the graph.
-    Analysis { graph: RefCell<Graph>, owner: Owner },
+    Analysis {
+        graph: RefCell<Graph>,
+        owner: Owner,
+        /// The first node that the implementation adds.
+        first: NodeId,
+    },
 }
 
 impl<'e> Session<'e> {
@@ -127,10 +132,26 @@ impl<'e> Session<'e> {
     /// Returns the graph that is being filled, and for whom.
     pub(crate) fn analysis(&self) -> starlark::Result<(&RefCell<Graph>, &Owner)> {
         match self {
-            Self::Analysis { graph, owner } => Ok((graph, owner)),
-            Self::Library { .. } | Self::Package { .. } => {
-                Err(mistake("this can only be called by the implementation of a rule"))
-            }
+            Self::Analysis { graph, owner, .. } => Ok((graph, owner)),
+            Self::Library { .. } | Self::Package { .. } => Err(not_analysis()),
         }
     }
+
+    /// Returns the owner of the next action with this role; of several with the same, the second's has `#2` behind it.
+    pub(crate) fn owner_of_action(&self, role: &str) -> starlark::Result<Owner> {
+        let Self::Analysis { graph, owner, first } = self else { return Err(not_analysis()) };
+        let graph = graph.borrow();
+        let before: Vec<&Owner> =
+            (*first..graph.len()).filter_map(|id| graph.node(id).action_owner()).collect();
+        let named = |number: usize| {
+            let role = if number == 1 { role.to_owned() } else { format!("{role}#{number}") };
+            Owner { role, ..owner.clone() }
+        };
+        let free = (1..=before.len() + 1).map(named).find(|owner| !before.contains(&owner));
+        Ok(free.expect("there is a number more than there are actions"))
+    }
+}
+
+fn not_analysis() -> starlark::Error {
+    mistake("this can only be called by the implementation of a rule")
 }

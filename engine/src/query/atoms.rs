@@ -6,9 +6,9 @@ use model::RelativePath;
 
 use super::Query;
 use super::graph::QueryGraph;
-use crate::analyze::Plan;
 use crate::diagnostic::suggest;
 use crate::label::{Label, Pattern, Targets};
+use crate::plan::Plan;
 use crate::targets::TargetInfo;
 
 /// What words may stand for: the targets of a workspace, seen from one of its folders.

@@ -6,8 +6,8 @@ use std::fmt::Write as _;
 use model::RelativePath;
 use serde_json::{Value as Json, json};
 
-use crate::analyze::Plan;
 use crate::graph::{Node, NodeId, Owner};
+use crate::plan::Plan;
 use crate::targets::TargetInfo;
 
 /// What a file is, where a target has its rule.
