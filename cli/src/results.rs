@@ -3,7 +3,7 @@
 //! Actions make links, and one may stand where another target, another day, puts a file: no link is followed.
 
 use std::fs;
-use std::io::{self, ErrorKind};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use model::RelativePath;
@@ -89,10 +89,12 @@ pub(crate) fn remove(path: &Path) -> Result<(), CliError> {
         Err(error) if error.kind() == ErrorKind::NotADirectory => Ok(()),
         Err(error) => Err(error),
     };
-    removed.or_else(|error: io::Error| match error.kind() {
-        ErrorKind::NotFound => Ok(()),
-        _ => Err(CliError::disk("remove", path)(error)),
-    })
+    match removed {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(CliError::disk("remove", path)(error))
+        }
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]
@@ -118,7 +120,8 @@ mod tests {
     }
 
     fn entries(folder: &Path) -> Vec<String> {
-        let name = |it: io::Result<fs::DirEntry>| it.unwrap().file_name().into_string().unwrap();
+        let name =
+            |it: std::io::Result<fs::DirEntry>| it.unwrap().file_name().into_string().unwrap();
         fs::read_dir(folder).unwrap().map(name).collect()
     }
 
