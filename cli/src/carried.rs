@@ -17,7 +17,7 @@ pub(crate) enum Carried {
     /// Nothing.
     Nothing,
     /// All goals of the receipt's plan but those with these numbers, which had made so many files.
-    Goals { earlier: Looked, numbers: Vec<usize>, files: u64 },
+    Goals { earlier: Looked, numbers: Vec<usize>, shared: Vec<bool>, files: u64 },
     /// Those goals of a new plan that are settled.
     Settled { earlier: Looked, plan: Arc<Plan>, settled: Vec<Settled> },
 }
@@ -34,9 +34,10 @@ impl Carried {
         let Some(earlier) = earlier else {
             return Ok((Planned::of(settings, workspace, patterns, select)?, Self::Nothing));
         };
-        if let Some(part) = earlier.part() {
-            let carried = Self::Goals { earlier, numbers: part.numbers.clone(), files: part.files };
-            return Ok((Planned::again(settings, workspace, part, select)?, carried));
+        if let Some(mut part) = earlier.part() {
+            let (numbers, shared) = (part.numbers.clone(), std::mem::take(&mut part.shared));
+            let carried = Self::Goals { earlier, numbers, shared, files: part.files };
+            return Ok((Planned::again(settings, workspace, patterns, part, select)?, carried));
         }
         let mut planned = Planned::of(settings, workspace, patterns, select)?;
         let plan = Arc::clone(&planned.plan);
@@ -46,6 +47,22 @@ impl Carried {
         let left = settled.iter().enumerate().filter(|(_, it)| it.is_none());
         planned.plan = Arc::new(plan.only(&left.map(|it| it.0).collect::<Vec<_>>()));
         Ok((planned, Self::Settled { earlier, plan, settled }))
+    }
+
+    /// Returns whether something ran that goals need which were not worked on: its result had been lost, and if it made
+    /// something else this time, they are not what they should be.
+    pub(crate) fn is_overtaken(&self, report: &Report) -> bool {
+        let mut ran = report.ran.iter().filter(|ran| ran.executed.is_some());
+        match self {
+            Self::Nothing => false,
+            Self::Goals { shared, .. } => ran.any(|ran| shared[ran.node]),
+            Self::Settled { plan, settled, .. } => {
+                let goals = plan.goals.iter().zip(settled).filter(|(_, it)| it.is_some());
+                let outputs = goals.flat_map(|(goal, _)| goal.outputs.iter().map(|it| it.1.node));
+                let needed = plan.graph.closure(outputs);
+                ran.any(|ran| needed[ran.node])
+            }
+        }
     }
 
     /// Returns which of the patterns are known to stand for all goals that there are now: what else their targets have
@@ -140,6 +157,7 @@ impl Carried {
             files: self.total(files),
             is_complete: is_complete(&planned.plan, &report.goals),
             has_axes: self.has_axes() || has_axes(&planned.plan),
+            rewrites: planned.rewrites,
         };
         let asked = &planned.asked;
         let receipt = match self {

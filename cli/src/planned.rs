@@ -15,7 +15,7 @@ use fetch::Lock;
 use store::LocalStore;
 
 use crate::error::CliError;
-use crate::history::{self, FanOut, Journal};
+use crate::history::{self, Asked, FanOut, Journal, Manner};
 use crate::interrupt::Interrupts;
 use crate::lockfile::{self, network};
 use crate::nobody::Nobody;
@@ -92,6 +92,8 @@ pub(crate) struct Planned {
     /// What the workspace asked to be locked.
     pub(crate) asked: Vec<LockRequest>,
     pub(crate) journal: Arc<Journal>,
+    /// How often results had been replaced in the store before this began.
+    pub(crate) rewrites: u64,
     /// Who else hears what builds do.
     pub(crate) hearers: Vec<Arc<dyn engine::Events>>,
     trees: Arc<LockedTrees>,
@@ -133,20 +135,33 @@ impl Planned {
         };
         let plan = workspace.engine().plan_locking(patterns, &chosen, lock)?;
         let trees = trees.expect("planning locks");
-        begun.planned(workspace, plan, asked, trees)
+        begun.planned(workspace, plan, asked, trees, Asked::new(patterns, &args.settings))
     }
 
     /// Takes up a part of an earlier plan, where nothing changed that the plan depends on.
     pub(crate) fn again(
         settings: &Settings,
         workspace: OpenWorkspace,
+        patterns: &[Pattern],
         part: Part,
         args: &SelectArgs,
     ) -> Result<Self, CliError> {
         let begun = Begun::new(settings, &workspace)?;
         let outside = begun.outside(&workspace, part.requests.clone(), args)?;
         let lock = lockfile::ensure(&workspace, &outside, args.locked)?;
-        begun.planned(workspace, part.plan, part.requests, LockedTrees { outside, lock })
+        let asked = Asked::new(patterns, &args.settings);
+        begun.planned(workspace, part.plan, part.requests, LockedTrees { outside, lock }, asked)
+    }
+
+    /// Lets go of everything but the workspace.
+    pub(crate) fn into_workspace(self) -> OpenWorkspace {
+        self.workspace
+    }
+
+    /// Makes what tests leave, too.
+    pub(crate) fn with_tests(mut self) -> Self {
+        self.plan = Arc::new(self.plan.with_tests());
+        self
     }
 
     /// Turns to the tests among the goals, and nothing else.
@@ -155,7 +170,7 @@ impl Planned {
         self
     }
 
-    /// Builds every goal of the plan. Ends in an orderly way when a signal comes.
+    /// Builds every goal of the plan. Ends in an orderly way when a signal comes; the report says so then.
     pub(crate) fn build(&self, args: &ExecuteArgs) -> Result<Report, CliError> {
         self.test(args, TestOptions::default())
     }
@@ -166,7 +181,11 @@ impl Planned {
         if rung == Rung::Bare {
             tell("warning: without a sandbox nothing is isolated; results are not recorded");
         }
-        self.drive(self.start(args, tests, rung).run())?.map_err(CliError::Build)
+        let build = self.start(args, tests, rung);
+        match self.drive(Arc::clone(&build).run()) {
+            Err(CliError::Interrupted) => Ok(build.broken_off()),
+            ended => ended?.map_err(CliError::Build),
+        }
     }
 
     /// Returns the best sandbox that works here.
@@ -176,7 +195,11 @@ impl Planned {
 
     /// Returns a build of the plan, which has not begun.
     pub(crate) fn start(&self, args: &ExecuteArgs, tests: TestOptions, rung: Rung) -> Arc<Build> {
-        self.journal.begin(rung != Rung::Bare);
+        self.journal.begin(Manner {
+            kept: rung != Rung::Bare,
+            retries_failed: args.retry_failed,
+            tests_again: !tests.use_cache || tests.runs > 1,
+        });
         let mut hearers: Vec<Arc<dyn engine::Events>> =
             vec![Arc::clone(&self.display) as _, Arc::clone(&self.journal) as _];
         hearers.extend(self.hearers.iter().cloned());
@@ -244,6 +267,7 @@ struct Begun {
     display: Arc<Display>,
     interrupts: Arc<Interrupts>,
     jobs: usize,
+    rewrites: u64,
 }
 
 impl Begun {
@@ -251,7 +275,8 @@ impl Begun {
         let store = settings.open_store(workspace.config.function)?;
         let display = Display::new(settings.json);
         let interrupts = settings.interrupts(&display)?;
-        Ok(Self { store, display, interrupts, jobs: settings.jobs })
+        let rewrites = store::rewrites(&settings.store);
+        Ok(Self { store, display, interrupts, jobs: settings.jobs, rewrites })
     }
 
     fn outside(
@@ -270,10 +295,12 @@ impl Begun {
         plan: Plan,
         asked: Vec<LockRequest>,
         trees: LockedTrees,
+        wish: Asked,
     ) -> Result<Planned, CliError> {
         let plan = Arc::new(plan);
         Ok(Planned {
-            journal: Journal::new(&workspace, &self.store, &plan)?,
+            journal: Journal::new(&workspace, &self.store, &plan, wish)?,
+            rewrites: self.rewrites,
             hearers: Vec::new(),
             workspace,
             store: self.store,

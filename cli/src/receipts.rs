@@ -30,6 +30,7 @@ const AGE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// Where the receipt of one kind of build is.
 pub(crate) struct Receipts {
     path: PathBuf,
+    store: PathBuf,
 }
 
 /// A receipt, and how the workspace differs from it.
@@ -50,9 +51,10 @@ impl Receipts {
         let patterns: BTreeSet<String> = patterns.collect();
         let function = workspace.config.function.name();
         let key = format!("{patterns:?} {:?} {function} {}", select.settings, this_program());
-        let root = workspace.root.to_string_lossy();
-        let folder = settings.store.join("receipts").join(short(&root));
-        Self { path: folder.join(short(&key)) }
+        Self {
+            path: folder(&settings.store, workspace).join(short(&key)),
+            store: settings.store.clone(),
+        }
     }
 
     /// Returns the receipt, and how the workspace differs from it; `None` if there is none that answers. The
@@ -61,7 +63,10 @@ impl Receipts {
         let receipt = self.open(workspace)?;
         let ended = UNIX_EPOCH + Duration::from_secs(receipt.front().ended);
         let is_young = SystemTime::now().duration_since(ended).is_ok_and(|age| age < AGE_MAX);
-        let looked = is_young.then(|| receipt.snapshot().look(&workspace.files, threads()));
+        // Somewhere a result was replaced: what was made from the old one may have to be made again.
+        let is_current = receipt.front().rewrites == store::rewrites(&self.store);
+        let looked =
+            (is_young && is_current).then(|| receipt.snapshot().look(&workspace.files, threads()));
         Some(Looked { changes: looked??, receipt })
     }
 
@@ -91,6 +96,21 @@ impl Receipts {
             let _ = prune(&workspace);
         }
         Ok(())
+    }
+}
+
+/// Returns where the receipts of a workspace are, in the store at `root`.
+pub(crate) fn folder(root: &Path, workspace: &OpenWorkspace) -> PathBuf {
+    root.join("receipts").join(short(&workspace.root.to_string_lossy()))
+}
+
+/// Removes all receipts of a workspace.
+pub(crate) fn forget(folder: &Path) -> Result<(), CliError> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(CliError::disk("remove", folder)(error))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -58,6 +58,11 @@ impl Goal {
     pub fn is_wanted(&self) -> bool {
         !self.excluded && self.unavailable.is_none()
     }
+
+    /// Returns what its test leaves, if it is one.
+    fn left(&self) -> impl Iterator<Item = (RelativePath, Artifact)> {
+        self.results.iter().map(|it| (it.results.output.clone(), it.results.clone()))
+    }
 }
 
 impl Plan {
@@ -84,12 +89,19 @@ impl Plan {
     /// test's results.
     #[must_use]
     pub fn tests(&self) -> Self {
-        let results = |goal: &Goal| {
-            let results = goal.results.iter();
-            let outputs = results.map(|it| (RelativePath::root(), it.results.clone())).collect();
+        let results = |goal: &Goal| Goal { outputs: goal.left().collect(), ..goal.clone() };
+        let goals = self.goals.iter().filter(|goal| goal.is_test).map(results).collect();
+        Self { graph: Arc::clone(&self.graph), goals, manual: self.manual.clone() }
+    }
+
+    /// Returns the plan in which tests are run, too: what they leave is among what their goals make.
+    #[must_use]
+    pub fn with_tests(&self) -> Self {
+        let both = |goal: &Goal| {
+            let outputs = goal.outputs.iter().cloned().chain(goal.left()).collect();
             Goal { outputs, ..goal.clone() }
         };
-        let goals = self.goals.iter().filter(|goal| goal.is_test).map(results).collect();
+        let goals = self.goals.iter().map(both).collect();
         Self { graph: Arc::clone(&self.graph), goals, manual: self.manual.clone() }
     }
 }

@@ -53,6 +53,8 @@ pub struct Front {
     pub is_complete: bool,
     /// Whether a goal has axes, so that there is a grid to show.
     pub has_axes: bool,
+    /// How often results had been replaced in the store when this build began.
+    pub rewrites: u64,
 }
 
 /// A part of a plan that has to be worked on again.
@@ -62,6 +64,8 @@ pub struct Part {
     pub plan: Plan,
     /// Their numbers among all goals, in order.
     pub numbers: Vec<usize>,
+    /// Of each node whether goals need it that are not among these.
+    pub shared: Vec<bool>,
     /// How many files those of them had made that were built.
     pub files: u64,
     /// What the workspace asked to be locked.
@@ -251,7 +255,7 @@ impl Receipt {
         let settled = |(goal, signature): (&Goal, [u8; HASH_BYTES])| {
             let (then, (outputs, files)) =
                 before.remove(&(goal.label.clone(), Arc::clone(&goal.cell)))?;
-            (then == signature && !goal.xfail).then(|| (outcome(goal, outputs), files))
+            (then == signature).then(|| (outcome(goal, outputs), files))
         };
         Some(plan.goals.iter().zip(signatures(plan)).map(settled).collect())
     }
@@ -336,7 +340,10 @@ impl Whole {
             chosen.insert(number, stored);
         }
         let (nodes, numbers) = self.nodes_for(&wanted)?;
+        let others = (0..u32::try_from(goals.len()).ok()?).filter(|it| !wanted.contains(it));
+        let needed_by_others = self.needed(others)?;
         let mut part = Part {
+            shared: numbers.keys().map(|old| needed_by_others[*old]).collect(),
             plan: Plan {
                 graph: Arc::new(Graph::from_nodes(nodes)?),
                 goals: Vec::new(),
@@ -357,18 +364,24 @@ impl Whole {
         Some(part)
     }
 
-    /// Returns the nodes that these goals need, numbered anew, and the new number of each.
-    fn nodes_for(&self, goals: &BTreeSet<u32>) -> Option<(Vec<Named>, BTreeMap<NodeId, NodeId>)> {
+    /// Returns of every node whether these goals need it.
+    fn needed(&self, goals: impl IntoIterator<Item = u32>) -> Option<Vec<bool>> {
         let mut needed = vec![false; self.needs.len()];
         let mut pending = Vec::<u32>::new();
         for goal in goals {
-            pending.extend(self.makers.get(*goal as usize)?);
+            pending.extend(self.makers.get(goal as usize)?);
         }
         while let Some(id) = pending.pop() {
             if !std::mem::replace(needed.get_mut(id as usize)?, true) {
                 pending.extend(&self.needs[id as usize]);
             }
         }
+        Some(needed)
+    }
+
+    /// Returns the nodes that these goals need, numbered anew, and the new number of each.
+    fn nodes_for(&self, goals: &BTreeSet<u32>) -> Option<(Vec<Named>, BTreeMap<NodeId, NodeId>)> {
+        let needed = self.needed(goals.iter().copied())?;
         let mut numbers = BTreeMap::new();
         let mut nodes = Vec::new();
         for id in (0..needed.len()).filter(|id| needed[*id]) {

@@ -37,6 +37,7 @@ pub fn identities(
 pub fn of_goal(goal: &Goal, nodes: impl Fn(NodeId) -> Option<Digest>) -> Option<Digest> {
     let mut sum = Sum::new("goal");
     sum.number(u64::from(goal.excluded));
+    sum.number(u64::from(goal.xfail));
     for (path, artifact) in &goal.outputs {
         sum.text(path.as_str());
         sum.artifact(artifact, nodes(artifact.node)?);

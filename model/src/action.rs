@@ -97,3 +97,11 @@ pub struct ActionResult {
     /// Who ran it and what it cost.
     pub metadata: ExecutionMetadata,
 }
+
+impl ActionResult {
+    /// Returns whether another run made the same files, directories and links.
+    pub fn makes_the_same(&self, other: &Self) -> bool {
+        (&self.files, &self.directories, &self.symlinks)
+            == (&other.files, &other.directories, &other.symlinks)
+    }
+}

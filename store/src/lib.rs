@@ -19,7 +19,7 @@ pub use draft::{Draft, DraftError, Entry};
 pub use error::StoreError;
 pub use local::{
     ActionLock, Collected, Durability, FILE_TIME_SECONDS, LocalStore, Remembered, Scratch,
-    StoreStat, TreeFault, Verified, default_root,
+    StoreStat, TreeFault, Verified, default_root, rewrites,
 };
 
 /// A place that keeps blobs under their digests.

@@ -10,7 +10,7 @@ use crate::carried::Carried;
 use crate::error::CliError;
 use crate::exit;
 use crate::grid::{Grid, GridFile};
-use crate::history::{History, RecordArgs};
+use crate::history::{Asked, History, RecordArgs};
 use crate::planned::{ExecuteArgs, Planned, SandboxArg, SelectArgs};
 use crate::progress::Display;
 use crate::receipts::{Looked, Receipts};
@@ -82,17 +82,29 @@ fn build(settings: &Settings, args: &BuildArgs) -> Result<ExitCode, CliError> {
         && looked.is_done()
         && let Some(idle) = Idle::of(settings, looked)
     {
-        return nothing_to_do(settings, args, &workspace, &receipts, looked, &idle);
+        let asked = Asked::new(&patterns, &args.select.settings);
+        return nothing_to_do(settings, args, &asked, &workspace, &receipts, looked, &idle);
     }
-    let (mut planned, carried) =
-        Carried::plan(settings, workspace, &patterns, &args.select, looked)?;
+    let begin =
+        |workspace, looked| Carried::plan(settings, workspace, &patterns, &args.select, looked);
+    let (mut planned, mut carried) = begin(workspace, looked)?;
     let events = args.record.begin(settings, &args.patterns, &planned.plan, &planned.journal)?;
     planned.hearers.extend(events.clone().map(|it| it as _));
     let mut report = planned.build(&args.execute)?;
+    if carried.is_overtaken(&report) {
+        planned.journal.save(&report)?;
+        tell("what is made from results that were lost is looked at, too");
+        (planned, carried) = begin(planned.into_workspace(), None)?;
+        report = planned.build(&args.execute)?;
+    }
+    if report.interrupted {
+        args.record.end(settings, events.as_deref(), &planned.journal.save(&report)?)?;
+        return Err(CliError::Interrupted);
+    }
     let Planned { workspace, store, plan, journal, .. } = &planned;
     let files = carried.write(&planned, &report, &patterns)?;
     report.counts.hits += carried.untouched(&planned);
-    let record = journal.save(&args.patterns, &args.select.settings, &report)?;
+    let record = journal.save(&report)?;
     args.record.end(settings, events.as_deref(), &record)?;
     let because = journal.reasons(&report);
     let answer = Answer {
@@ -160,6 +172,7 @@ impl Idle {
 fn nothing_to_do(
     settings: &Settings,
     args: &BuildArgs,
+    asked: &Asked,
     workspace: &OpenWorkspace,
     receipts: &Receipts,
     looked: &Looked,
@@ -170,7 +183,7 @@ fn nothing_to_do(
     // Where nobody tells of changes there is a round every few seconds, of which none is worth a record.
     if !args.watch {
         let history = History::at(&settings.store, workspace)?;
-        history.save_idle(&args.patterns, &args.select.settings, report)?;
+        history.save_idle(asked, report)?;
     }
     if looked.changes.looked_again {
         let seen = looked.seen(workspace);

@@ -40,9 +40,11 @@ pub(crate) fn run(settings: &Settings, args: &RunArgs) -> Result<ExitCode, CliEr
     one_cell(&planned.plan, &args.pattern)?;
     let report = planned.build(&args.execute)?;
     let Planned { workspace, store, plan, .. } = &planned;
+    planned.journal.save(&report)?;
+    if report.interrupted {
+        return Err(CliError::Interrupted);
+    }
     output::write(workspace, store, plan, &report, &[], &|_| false)?;
-    let patterns = std::slice::from_ref(&args.pattern);
-    planned.journal.save(patterns, &args.select.settings, &report)?;
     if report.has_failed() {
         answer::show_failures(workspace, store, plan, &report);
         planned.close(settings)?;

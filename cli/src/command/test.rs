@@ -73,9 +73,13 @@ pub(crate) fn run(settings: &Settings, args: &TestArgs) -> Result<ExitCode, CliE
     let tests = TestOptions { runs: args.runs, attempts: args.attempts, use_cache: !args.no_cache };
     let report = planned.test(&args.execute, tests)?;
     let Planned { workspace, store, plan, .. } = &planned;
+    if report.interrupted {
+        planned.journal.save(&report)?;
+        return Err(CliError::Interrupted);
+    }
     let verdicts = verdicts::of(plan, &report);
     results::write(workspace, store, &verdicts)?;
-    planned.journal.save(&args.patterns, &args.select.settings, &report)?;
+    planned.journal.save(&report)?;
     if let Some(file) = &args.junit {
         let path = settings.directory.join(file);
         let text = junit::write(&suites::of(store, &verdicts));

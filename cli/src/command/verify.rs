@@ -15,6 +15,7 @@ use store::LocalStore;
 
 use crate::differences::{self, Explained};
 use crate::error::CliError;
+use crate::history::History;
 use crate::planned::{ExecuteArgs, Planned, SandboxArg, SelectArgs};
 use crate::settings::Settings;
 use crate::terminal::{Paint, count, say};
@@ -95,7 +96,7 @@ impl PerturbArg {
 }
 
 pub(crate) fn run(settings: &Settings, args: &VerifyArgs) -> Result<ExitCode, CliError> {
-    let planned = Planned::new(settings, &args.patterns, &args.select)?;
+    let planned = Planned::new(settings, &args.patterns, &args.select)?.with_tests();
     let rung = planned.rung(SandboxArg::Strict)?;
     let execute = ExecuteArgs { jobs: args.jobs, timeout: args.timeout, ..ExecuteArgs::default() };
     let verifying = Verifying {
@@ -108,13 +109,16 @@ pub(crate) fn run(settings: &Settings, args: &VerifyArgs) -> Result<ExitCode, Cl
     let own = args.own.then(|| own_nodes(&planned.plan));
     let verification = planned.drive(verifying.run(own))?.map_err(CliError::Build)?;
     let Planned { workspace, store, plan, .. } = &planned;
-    planned.journal.save(&args.patterns, &args.select.settings, &verification.report)?;
+    planned.journal.save(&verification.report)?;
     let explained = differences::explain_all(store, &verification)?;
     if args.forget {
         let untried = |it: &&Verified| matches!(it.verdict, Reproduction::Untried { .. });
-        for verified in verification.suspicious().filter(|it| !untried(it)) {
-            store.forget_result(verified.action)?;
+        let doubted: BTreeSet<_> =
+            verification.suspicious().filter(|it| !untried(it)).map(|it| it.action).collect();
+        for action in &doubted {
+            store.forget_result(*action)?;
         }
+        History::open(workspace, store)?.doubt(&doubted)?;
     }
     let cells = cells(plan, &verification);
     if settings.json {

@@ -1,11 +1,13 @@
 //! The journal of a build: hears what runs, finds out why, and saves it all when the build ends.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::SystemTime;
 
 use engine::{
-    Artifact, Events, FailureKind, Graph, Node, NodeId, Owner, Plan, Ran, Report, critical_path,
+    Artifact, Events, FailureKind, Graph, Node, NodeId, Owner, Plan, Ran, Report, Verdict,
+    critical_path,
 };
 use model::{DigestFunction, Hasher};
 use store::LocalStore;
@@ -15,14 +17,18 @@ use super::base::Bounds;
 use super::key::Key;
 use super::ledger::{Entry, GOALS_MAX, GoalName, LastTime, Ledger, SUCCEEDED};
 use super::names::{compare, full_name, keys};
-use super::reason::{Between, Reason, describe};
-use super::record::{Head, Line, Record, Run};
+use super::reason::{Between, Kind, Reason, describe};
+use super::record::{Asked, Head, Line, Manner, Record, Run};
 use crate::error::CliError;
+use crate::receipts;
 use crate::workspace::OpenWorkspace;
 
 /// Hears what a build does.
 pub(crate) struct Journal {
     history: History,
+    /// Where the receipts of the workspace are.
+    receipts: PathBuf,
+    asked: Asked,
     store: Arc<LocalStore>,
     plan: Arc<Plan>,
     /// Read when the first action has run: most builds run none.
@@ -34,8 +40,7 @@ pub(crate) struct Journal {
 #[derive(Debug)]
 struct Heard {
     began: SystemTime,
-    /// Whether results are recorded.
-    kept: bool,
+    manner: Manner,
     hits: BTreeSet<NodeId>,
     reasons: BTreeMap<NodeId, Reason>,
 }
@@ -54,26 +59,29 @@ impl Journal {
         workspace: &OpenWorkspace,
         store: &Arc<LocalStore>,
         plan: &Arc<Plan>,
+        asked: Asked,
     ) -> Result<Arc<Self>, CliError> {
         Ok(Arc::new(Self {
             history: History::open(workspace, store)?,
+            receipts: receipts::folder(store.root(), workspace),
+            asked,
             store: Arc::clone(store),
             plan: Arc::clone(plan),
             ledger: OnceLock::new(),
             keys: OnceLock::new(),
             heard: Mutex::new(Heard {
                 began: SystemTime::now(),
-                kept: true,
+                manner: Manner { kept: true, ..Manner::default() },
                 hits: BTreeSet::new(),
                 reasons: BTreeMap::new(),
             }),
         }))
     }
 
-    /// Notes that a build begins, and whether its results are recorded.
-    pub(crate) fn begin(&self, kept: bool) {
+    /// Notes that a build begins, and how it goes about it.
+    pub(crate) fn begin(&self, manner: Manner) {
         let mut heard = self.heard.lock().expect("no holder panics");
-        (heard.began, heard.kept) = (SystemTime::now(), kept);
+        (heard.began, heard.manner) = (SystemTime::now(), manner);
     }
 
     /// Returns why an action ran.
@@ -101,16 +109,34 @@ impl Journal {
             None => Reason::new(ledger.nearest(key).and_then(|(near, entry)| {
                 Some((near.to_string(), differences(&entry, Between::Cells)?))
             })),
-            Some(last) if last.digest() == Some(ran.action) => match last.outcome.as_str() {
-                SUCCEEDED if last.kept => Reason::evicted(),
-                SUCCEEDED => Reason::unrecorded(),
-                outcome => Reason::failed(outcome),
-            },
+            Some(last) if last.digest() == Some(ran.action) => self.find_repetition(ran, &last),
             Some(last) => match differences(&last, Between::Times) {
                 Some(differences) => Reason::changed(differences),
                 None => Reason::new(None),
             },
         }
+    }
+
+    /// Returns why an action ran whose key is what it was.
+    fn find_repetition(&self, ran: &Ran, last: &Entry) -> Reason {
+        let manner = self.heard.lock().expect("no holder panics").manner;
+        let is_test = matches!(self.plan.graph.node(ran.node), Node::Run(run) if run.test);
+        match last.outcome.as_str() {
+            SUCCEEDED if is_test && manner.tests_again => Reason::asked(),
+            SUCCEEDED if last.kept => Reason::evicted(),
+            SUCCEEDED => Reason::unrecorded(),
+            outcome => Reason::failed(outcome, is_test || manner.retries_failed),
+        }
+    }
+
+    /// Returns whether something ran again that was done before: what is remembered of it beside the store may be
+    /// wrong, if it did not make the same.
+    fn ran_again(&self, report: &Report) -> bool {
+        let again = |ran: &Ran| match self.reason(ran).kind {
+            Kind::Evicted | Kind::Unrecorded | Kind::Asked => true,
+            Kind::Changed | Kind::New | Kind::Failed => false,
+        };
+        report.ran.iter().any(|ran| ran.executed.is_some() && again(ran))
     }
 
     fn key(&self, node: NodeId) -> &Key {
@@ -130,20 +156,18 @@ impl Journal {
     }
 
     /// Leaves the record of a build, and what is now known of its actions. Returns the record.
-    pub(crate) fn save(
-        &self,
-        patterns: &[String],
-        settings: &[String],
-        report: &Report,
-    ) -> Result<Record, CliError> {
+    pub(crate) fn save(&self, report: &Report) -> Result<Record, CliError> {
+        if self.ran_again(report) {
+            receipts::forget(&self.receipts)?;
+        }
         let (began, kept) = {
             let heard = self.heard.lock().expect("no holder panics");
-            (heard.began, heard.kept)
+            (heard.began, heard.manner.kept)
         };
         let mut head = Head {
             function: self.store.function().name().to_owned(),
             fingerprint: fingerprint(report),
-            ..Head::of(began, patterns, settings, report)
+            ..Head::of(began, &self.asked, report)
         };
         // If all is as the last build left it, so is the ledger, and need not be read.
         let is_idle = report.counts.misses == 0
@@ -214,8 +238,8 @@ impl Journal {
                 action: action.clone(),
                 outcome: outcome.clone(),
                 build: 0,
-                // What was found was recorded.
-                kept: kept || run.is_none(),
+                // What was found was recorded; a test that failed once is not.
+                kept: run.is_none() || kept && !is_doubted(report, ran.node),
                 wall_seconds: ran.wall.as_secs_f64(),
                 cpu_seconds: ran.cpu.as_secs_f64(),
                 stdout: stdout.clone(),
@@ -262,6 +286,11 @@ fn makers<'a>(graph: &'a Graph, artifacts: impl Iterator<Item = &'a Artifact>) -
         }
     }
     makers
+}
+
+/// Returns whether a test failed in an attempt, and is therefore forgotten.
+fn is_doubted(report: &Report, node: NodeId) -> bool {
+    report.tested.get(&node).is_some_and(|tested| tested.verdict() != Verdict::Passed)
 }
 
 /// Returns what came of an action, in a word or a few.

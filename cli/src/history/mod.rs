@@ -14,7 +14,7 @@ mod reason;
 mod record;
 mod trace;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -37,7 +37,7 @@ pub(crate) use ledger::Entry;
 pub(crate) use names::Names;
 pub(crate) use output::RecordArgs;
 pub(crate) use reason::shorten;
-pub(crate) use record::{BuildRecord, Head, Record};
+pub(crate) use record::{Asked, BuildRecord, Head, Manner, Record};
 pub(crate) use trace::trace;
 
 /// The folder of the store that histories lie in.
@@ -207,14 +207,23 @@ impl History {
         CliError::NoBuild { text: build.to_string(), known }
     }
 
+    /// Notes that the results of these actions are gone, because somebody does not believe them.
+    pub(crate) fn doubt(&self, actions: &BTreeSet<ActionDigest>) -> Result<(), CliError> {
+        let mut ledger = self.ledger();
+        let doubted: Vec<_> = ledger
+            .entries()
+            .filter(|(_, entry)| entry.digest().is_some_and(|it| actions.contains(&it)))
+            .collect();
+        let through = doubted.iter().map(|(_, entry)| entry.build).max().unwrap_or_default();
+        for (key, entry) in doubted {
+            ledger.insert(key, &Entry { kept: false, ..entry });
+        }
+        ledger.write(&self.ledger_path(), through)
+    }
+
     /// Leaves the record of a build that found everything as the last one had left it.
-    pub(crate) fn save_idle(
-        &self,
-        patterns: &[String],
-        settings: &[String],
-        report: &Report,
-    ) -> Result<(), CliError> {
-        let mut head = Head::of(SystemTime::now(), patterns, settings, report);
+    pub(crate) fn save_idle(&self, asked: &Asked, report: &Report) -> Result<(), CliError> {
+        let mut head = Head::of(SystemTime::now(), asked, report);
         if let Some(last) = self.last_head()? {
             (head.function, head.fingerprint) = (last.function, last.fingerprint);
         }

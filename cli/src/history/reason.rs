@@ -29,8 +29,10 @@ pub(crate) enum Kind {
     Evicted,
     /// Its key is the same; it failed the last time.
     Failed,
-    /// Its key is the same; its last result was not recorded.
+    /// Its key is the same; its last result was not recorded, or was forgotten.
     Unrecorded,
+    /// Its key is the same, and it was to run again.
+    Asked,
 }
 
 impl Reason {
@@ -63,13 +65,18 @@ impl Reason {
         Self::plain(Kind::Evicted, text)
     }
 
-    pub(super) fn failed(outcome: &str) -> Self {
-        let text = format!("it failed the last time ({outcome}) and was asked for again");
-        Self::plain(Kind::Failed, &text)
+    /// `is_tried` says whether it is no wonder that it runs again.
+    pub(super) fn failed(outcome: &str, is_tried: bool) -> Self {
+        let why = if is_tried { "and was asked for again" } else { "which is not remembered" };
+        Self::plain(Kind::Failed, &format!("it failed the last time ({outcome}) {why}"))
     }
 
     pub(super) fn unrecorded() -> Self {
-        Self::plain(Kind::Unrecorded, "its last result was not recorded (--sandbox none)")
+        Self::plain(Kind::Unrecorded, "its last result was not kept")
+    }
+
+    pub(super) fn asked() -> Self {
+        Self::plain(Kind::Asked, "it was asked to run again")
     }
 }
 

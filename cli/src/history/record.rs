@@ -6,7 +6,7 @@ use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use engine::{Report, Span};
+use engine::{Pattern, Report, Span};
 use serde::{Deserialize, Serialize};
 
 use super::key::Key;
@@ -44,6 +44,33 @@ impl BuildRecord {
     }
 }
 
+/// What a build was asked for.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Asked {
+    /// The patterns, as they are meant from the root.
+    pub(crate) patterns: Vec<String>,
+    /// What `--set` said.
+    pub(crate) settings: Vec<String>,
+}
+
+impl Asked {
+    pub(crate) fn new(patterns: &[Pattern], settings: &[String]) -> Self {
+        let patterns = patterns.iter().map(|it| format!("{}{}", it.targets, it.cells));
+        Self { patterns: patterns.collect(), settings: settings.to_vec() }
+    }
+}
+
+/// How a build goes about it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Manner {
+    /// Whether results are recorded.
+    pub(crate) kept: bool,
+    /// Whether what failed before is tried again.
+    pub(crate) retries_failed: bool,
+    /// Whether tests run that passed before.
+    pub(crate) tests_again: bool,
+}
+
 /// What a build was: the first line of its record.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -63,6 +90,9 @@ pub(crate) struct Head {
     pub(crate) seconds: f64,
     /// Whether something that was asked for is not there.
     pub(crate) failed: bool,
+    /// Whether it was broken off.
+    #[serde(default)]
+    pub(crate) interrupted: bool,
     pub(crate) counts: BuildRecord,
     /// The function of all digests here.
     pub(crate) function: String,
@@ -72,21 +102,17 @@ pub(crate) struct Head {
 
 impl Head {
     /// Returns what a build was that ends now, but for its number and what its keys hash to.
-    pub(super) fn of(
-        began: SystemTime,
-        patterns: &[String],
-        settings: &[String],
-        report: &Report,
-    ) -> Self {
+    pub(super) fn of(began: SystemTime, asked: &Asked, report: &Report) -> Self {
         Self {
             version: VERSION,
             build: 0,
             bld: env!("CARGO_PKG_VERSION").to_owned(),
-            patterns: patterns.to_vec(),
-            settings: settings.to_vec(),
+            patterns: asked.patterns.clone(),
+            settings: asked.settings.clone(),
             began: began.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64(),
             seconds: began.elapsed().unwrap_or_default().as_secs_f64(),
             failed: report.has_failed(),
+            interrupted: report.interrupted,
             counts: BuildRecord::of(report),
             function: String::new(),
             fingerprint: String::new(),

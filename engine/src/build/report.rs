@@ -21,6 +21,8 @@ pub struct Report {
     pub ran: Vec<Ran>,
     /// What came of each test, by its node.
     pub tested: BTreeMap<NodeId, Tested>,
+    /// Whether it was broken off; then it says nothing of goals.
+    pub interrupted: bool,
 }
 
 impl Report {

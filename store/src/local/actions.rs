@@ -54,7 +54,12 @@ impl LocalStore {
         action: ActionDigest,
         result: &ActionResult,
     ) -> Result<(), StoreError> {
-        self.record_in(Remembered::Success, action, result)
+        let before = self.entry_unpinned(Remembered::Success, action);
+        self.record_in(Remembered::Success, action, result)?;
+        match before {
+            Some(before) if !before.makes_the_same(result) => self.count_rewrite(),
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// Remembers how the action failed.
@@ -70,10 +75,9 @@ impl LocalStore {
     pub fn forget_result(&self, action: ActionDigest) -> Result<(), StoreError> {
         let path = self.entry_path(Remembered::Success, action);
         match fs::remove_file(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(StoreError::disk("remove", &path)(error))
-            }
-            _ => Ok(()),
+            Ok(()) => self.count_rewrite(),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(StoreError::disk("remove", &path)(error)),
         }
     }
 
