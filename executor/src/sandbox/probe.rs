@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::spare::start;
-use super::spec::{Beginning, Mount, MountKind, Rung, Spec, Surroundings};
-use super::{Lifeline, run};
+use super::first::{FirstProcess, Lifeline};
+use super::spec::{Beginning, Mount, MountKind, Rung, Spec};
 use crate::ExecuteError;
 
 /// What came of trying one rung.
@@ -43,9 +42,8 @@ fn try_rung(scratch: &Path, rung: Rung) -> Result<(), ExecuteError> {
     let lower = path("lower")?;
     let overlay =
         MountKind::Overlay { lower: lower.clone(), upper: path("upper")?, work: path("work")? };
+    let beginning = Beginning { root: path("root")?, ..Beginning::of(rung) };
     let spec = Spec {
-        rung,
-        root: path("root")?,
         mounts: vec![mount("tree", MountKind::Tree(lower)), mount("overlay", overlay)],
         // There is no program in there; that it is not found is what tells that everything else worked.
         arguments: vec!["/none".to_owned()],
@@ -55,9 +53,11 @@ fn try_rung(scratch: &Path, rung: Rung) -> Result<(), ExecuteError> {
         stderr: folder.join("stderr"),
         time_ms: 10_000,
         file_bytes: 1 << 20,
-        surroundings: Surroundings::default(),
         reversed: None,
         session: None,
     };
-    run(start(Beginning::of(rung))?, &spec, None, &Lifeline::default()).map(|_| ())
+    let lifeline = Lifeline::default();
+    let mut first = FirstProcess::start(&beginning)?;
+    first.tell(&spec, &lifeline);
+    first.hear().map(|_| ())
 }

@@ -13,7 +13,7 @@ use rustix::process::{chdir, pivot_root};
 
 use super::copy::{copy_tree, give_away};
 use super::init::step;
-use super::spec::{Mount, MountKind, Rung, SetupFailure, Spec};
+use super::spec::{Beginning, Mount, MountKind, Rung, SetupFailure, Spec};
 use super::{linux, reversed};
 
 /// How large `/tmp` may become: temporary files of compilers fit, a runaway does not eat the machine.
@@ -22,23 +22,28 @@ const TMP_OPTIONS: &str = "mode=1777,size=4g,nr_inodes=1m";
 /// The devices that a command sees.
 const DEVICES: [&str; 5] = ["null", "zero", "full", "random", "urandom"];
 
-/// Mounts everything and makes it the root.
-pub(super) fn build_root(spec: &Spec) -> Result<(), SetupFailure> {
+/// Mounts what every command sees on the directory that is to be the root.
+pub(super) fn begin_root(beginning: &Beginning) -> Result<(), SetupFailure> {
     let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
     mount_change("/", private).map_err(step("detaching from the machine's mounts"))?;
-    let root = &spec.root;
+    let root = &beginning.root;
     mount_new("tmpfs", root, "mode=0755,size=16m").map_err(step("mounting the root"))?;
+    show_devices(&root.join("dev")).map_err(step("showing /dev"))?;
+    show_processes(&root.join("proc")).map_err(step("showing /proc"))?;
+    show_new("tmpfs", &root.join("tmp"), TMP_OPTIONS).map_err(step("showing /tmp"))
+}
+
+/// Mounts what this command sees besides, and makes all of it the root.
+pub(super) fn finish_root(beginning: &Beginning, spec: &Spec) -> Result<(), SetupFailure> {
+    let root = &beginning.root;
     let reversed = match &spec.reversed {
         Some(folder) => reverse(spec, folder).map_err(step("listing trees the other way round"))?,
         None => Vec::new(),
     };
     let mounts = if spec.reversed.is_some() { &reversed } else { &spec.mounts };
     for mount in mounts {
-        show(root, mount, spec).map_err(step(&format!("showing /{}", mount.at)))?;
+        show(beginning, mount).map_err(step(&format!("showing /{}", mount.at)))?;
     }
-    show_devices(&root.join("dev")).map_err(step("showing /dev"))?;
-    show_processes(&root.join("proc")).map_err(step("showing /proc"))?;
-    show_new("tmpfs", &root.join("tmp"), TMP_OPTIONS).map_err(step("showing /tmp"))?;
     enter_root(root).map_err(step("entering the root"))
 }
 
@@ -47,9 +52,9 @@ fn reverse(spec: &Spec, folder: &Path) -> io::Result<Vec<Mount>> {
     reversed::reverse_small(&spec.mounts, folder)
 }
 
-fn show(root: &Path, mount: &Mount, spec: &Spec) -> io::Result<()> {
-    let (rung, id) = (spec.rung, spec.surroundings.id);
-    let at = root.join(&mount.at);
+fn show(beginning: &Beginning, mount: &Mount) -> io::Result<()> {
+    let (rung, id) = (beginning.rung, beginning.surroundings.id);
+    let at = beginning.root.join(&mount.at);
     let sealed = linux::READ_ONLY | linux::NO_SUID | linux::NO_DEVICES;
     let open = linux::NO_SUID | linux::NO_DEVICES;
     match &mount.kind {

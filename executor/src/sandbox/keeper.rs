@@ -1,0 +1,206 @@
+//! Keeps one sandbox ready, and clears away those that are done, behind the back of whoever waits for an answer.
+//!
+//! Starting a program, entering a control group, making namespaces and the mounts that every command sees are most of
+//! what a small action costs, and need to know nothing of it. So is what follows the answer: until the kernel has
+//! taken the namespaces and mounts down, and the scratch directory is removed. One thread does both.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+use store::{LocalStore, Scratch};
+
+use super::first::{FirstProcess, Lifeline};
+use super::spec::{Beginning, Outcome, Spec};
+use crate::cgroup::{self, Cgroup};
+use crate::{ExecuteError, Limits};
+
+/// How many chores may wait. Whoever finds no room sweeps for himself, so that no heap of leftovers grows.
+const CHORES_MAX: usize = 32;
+
+/// A sandbox with what belongs to it outside. It is used once; dropping it leaves nothing behind.
+#[derive(Debug)]
+pub(crate) struct Sandbox {
+    // In the order in which they can be removed.
+    first: FirstProcess,
+    cgroup: Option<Cgroup>,
+    scratch: Scratch,
+}
+
+impl Sandbox {
+    /// Starts one.
+    pub(crate) fn start(
+        store: &LocalStore,
+        beginning: &Beginning,
+        limits: &Limits,
+    ) -> Result<Self, ExecuteError> {
+        let scratch = private_scratch(store)?;
+        let root = scratch.path().join("root");
+        fs::create_dir(&root).map_err(ExecuteError::disk("create", &root))?;
+        let cgroup = Cgroup::make(limits);
+        let folders = cgroup.as_ref().map_or(&[][..], Cgroup::folders).to_vec();
+        let first = FirstProcess::start(&Beginning { root, cgroup: folders, ..beginning.clone() })?;
+        Ok(Self { first, cgroup, scratch })
+    }
+
+    /// Returns the directory that takes what the command writes.
+    pub(crate) fn scratch(&self) -> &Path {
+        self.scratch.path()
+    }
+
+    /// Tells it what to run.
+    pub(crate) fn tell(&mut self, spec: &Spec, lifeline: &Lifeline) {
+        self.first.tell(spec, lifeline);
+    }
+
+    /// Waits until all that ran in it is gone, and returns what came of it.
+    pub(crate) fn hear(&mut self) -> Result<Outcome, ExecuteError> {
+        self.first.hear()
+    }
+
+    /// Returns whether the kernel ended something in it for want of memory.
+    pub(crate) fn ran_out_of_memory(&self) -> bool {
+        self.cgroup.as_ref().is_some_and(Cgroup::ran_out_of_memory)
+    }
+
+    /// Returns whether it can be used by an action with these limits.
+    fn suits(&mut self, limits: &Limits) -> bool {
+        self.first.is_alive()
+            && self.cgroup.as_mut().is_none_or(|cgroup| cgroup.limit(limits).is_ok())
+    }
+}
+
+/// Returns a scratch directory that shuts everybody else out: unfinished outputs are nobody's business, and
+/// might be set-user-id.
+pub(crate) fn private_scratch(store: &LocalStore) -> Result<Scratch, ExecuteError> {
+    let scratch = store.scratch()?;
+    fs::set_permissions(scratch.path(), Permissions::from_mode(0o700))
+        .map_err(ExecuteError::disk("set the mode of", scratch.path()))?;
+    Ok(scratch)
+}
+
+/// Whoever keeps a sandbox ready and clears away. Dropping it ends when all is cleared away.
+#[derive(Debug)]
+pub(crate) struct Keeper {
+    place: Arc<Place>,
+    chores: Option<SyncSender<Chore>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What is done behind the back of others.
+enum Chore {
+    /// Making a sandbox ready for what comes next, which may use as much as what came before.
+    Restock(Limits),
+    /// Clearing away one that is done.
+    Sweep(Sandbox),
+}
+
+/// Where the sandbox waits that is ready.
+#[derive(Debug)]
+struct Place {
+    store: Arc<LocalStore>,
+    beginning: Beginning,
+    ready: Mutex<Option<Sandbox>>,
+    is_closing: AtomicBool,
+}
+
+impl Keeper {
+    /// Returns the keeper of sandboxes that begin like this. Control groups that a killed `bld` left are removed.
+    pub(crate) fn new(store: Arc<LocalStore>, beginning: Beginning) -> Self {
+        cgroup::sweep();
+        let (ready, is_closing) = (Mutex::default(), AtomicBool::new(false));
+        let place = Arc::new(Place { store, beginning, ready, is_closing });
+        let (sender, chores) = sync_channel(CHORES_MAX);
+        let thread = std::thread::spawn({
+            let place = Arc::clone(&place);
+            move || place.work(&chores)
+        });
+        Self { place, chores: Some(sender), thread: Some(thread) }
+    }
+
+    /// Returns a sandbox: the one that is ready, or a new one.
+    pub(crate) fn take(self: &Arc<Self>, limits: &Limits) -> Result<Taken, ExecuteError> {
+        let ready = self.place.ready.lock().expect("no holder panics").take();
+        let sandbox = match ready.and_then(|mut sandbox| sandbox.suits(limits).then_some(sandbox)) {
+            Some(sandbox) => sandbox,
+            None => Sandbox::start(&self.place.store, &self.place.beginning, limits)?,
+        };
+        Ok(Taken { sandbox: Some(sandbox), keeper: Arc::clone(self) })
+    }
+
+    /// Sees to it that soon another sandbox is ready, for an action that uses no more than this.
+    pub(crate) fn restock(&self, limits: Limits) {
+        // Who has so much to do already is not in want of a sandbox that is ready.
+        let _ = self.chores().try_send(Chore::Restock(limits));
+    }
+
+    fn sweep(&self, sandbox: Sandbox) {
+        if let Err(TrySendError::Full(chore) | TrySendError::Disconnected(chore)) =
+            self.chores().try_send(Chore::Sweep(sandbox))
+        {
+            drop(chore);
+        }
+    }
+
+    fn chores(&self) -> &SyncSender<Chore> {
+        self.chores.as_ref().expect("it is taken when the keeper is dropped")
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        self.place.is_closing.store(true, Ordering::Relaxed);
+        drop(self.chores.take());
+        if let Some(thread) = self.thread.take() {
+            thread.join().expect("the keeper's thread does not panic");
+        }
+    }
+}
+
+impl Place {
+    fn work(&self, chores: &Receiver<Chore>) {
+        for chore in chores {
+            match chore {
+                Chore::Restock(limits) => self.restock(&limits),
+                Chore::Sweep(sandbox) => drop(sandbox),
+            }
+        }
+        drop(self.ready.lock().expect("no holder panics").take());
+    }
+
+    /// Starts the next one, unless one is ready. That it fails matters only to whoever then needs one.
+    fn restock(&self, limits: &Limits) {
+        let is_ready = self.ready.lock().expect("no holder panics").is_some();
+        if is_ready || self.is_closing.load(Ordering::Relaxed) {
+            return;
+        }
+        let next = Sandbox::start(&self.store, &self.beginning, limits).ok();
+        *self.ready.lock().expect("no holder panics") = next;
+    }
+}
+
+/// A sandbox in use; the keeper clears it away when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    sandbox: Option<Sandbox>,
+    keeper: Arc<Keeper>,
+}
+
+impl Taken {
+    /// Returns the sandbox.
+    pub(crate) fn sandbox(&mut self) -> &mut Sandbox {
+        self.sandbox.as_mut().expect("it is given back when this is dropped")
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        if let Some(sandbox) = self.sandbox.take() {
+            self.keeper.sweep(sandbox);
+        }
+    }
+}
