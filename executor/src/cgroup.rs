@@ -22,7 +22,8 @@ static MADE: AtomicU64 = AtomicU64::new(0);
 #[derive(Debug)]
 pub(crate) struct Cgroup {
     folders: Vec<PathBuf>,
-    memory: Option<PathBuf>,
+    /// The file that counts what the kernel ended for want of memory.
+    killed: Option<PathBuf>,
     /// The files that take the limits: on memory, and on processes.
     knobs: [Option<PathBuf>; 2],
     limits: Option<Limits>,
@@ -47,7 +48,7 @@ impl Cgroup {
         make_folder(folder).ok()?;
         Some(Self {
             folders: vec![folder.to_owned()],
-            memory: Some(folder.to_owned()),
+            killed: Some(folder.join("memory.events")),
             knobs: [Some(folder.join("memory.max")), Some(folder.join("pids.max"))],
             limits: None,
         })
@@ -60,7 +61,7 @@ impl Cgroup {
         let group = Self {
             folders: [&memory, &pids].into_iter().flatten().cloned().collect(),
             knobs: [knob(&memory, "memory.limit_in_bytes"), knob(&pids, "pids.max")],
-            memory,
+            killed: knob(&memory, "memory.oom_control"),
             limits: None,
         };
         (!group.folders.is_empty()).then_some(group)
@@ -87,12 +88,10 @@ impl Cgroup {
 
     /// Returns whether the kernel ended something in the group for want of memory.
     pub(crate) fn ran_out_of_memory(&self) -> bool {
-        let Some(folder) = &self.memory else { return false };
-        ["memory.events", "memory.oom_control"].iter().any(|file| {
-            let text = fs::read_to_string(folder.join(file)).unwrap_or_default();
-            text.lines()
-                .any(|line| line.strip_prefix("oom_kill ").is_some_and(|count| count.trim() != "0"))
-        })
+        let Some(killed) = &self.killed else { return false };
+        let text = fs::read_to_string(killed).unwrap_or_default();
+        text.lines()
+            .any(|line| line.strip_prefix("oom_kill ").is_some_and(|count| count.trim() != "0"))
     }
 }
 

@@ -5,6 +5,7 @@ mod builtin;
 mod cgroup;
 mod error;
 mod inputs;
+mod layout;
 mod limits;
 mod local;
 mod outputs;

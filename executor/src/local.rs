@@ -3,7 +3,7 @@
 use std::fs::Permissions;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
@@ -11,11 +11,13 @@ use std::time::SystemTime;
 use async_trait::async_trait;
 use model::{ActionResult, Digest};
 use store::{LocalStore, TreeSource};
+use tokio::sync::OnceCell;
 
 use crate::builtin::{self, BUILTIN_PROGRAM};
+use crate::layout::{Layout, OUTPUT_FOLDER, make_folder, private_scratch};
 use crate::sandbox::{
     Beginning, Keeper, Lifeline, Mount, NO_SHELL, Outcome, Rung, Sandbox, Spec, Surroundings,
-    first_working, private_scratch,
+    first_working,
 };
 use crate::{
     ExecuteError, Execution, Executor, Fate, Job, Limits, Perturbation, Session, SessionStreams,
@@ -31,6 +33,8 @@ pub struct LocalExecutor {
     store: Arc<LocalStore>,
     rung: Mutex<Option<Rung>>,
     keeper: Mutex<Option<Arc<Keeper>>>,
+    /// What `/etc` shows; pinned as long as the store is open.
+    etc: OnceCell<PathBuf>,
     perturbation: Perturbation,
 }
 
@@ -42,14 +46,14 @@ impl LocalExecutor {
 
     /// Returns an executor that makes the best sandboxes that work here: the first action finds out which do.
     pub fn strict(store: Arc<LocalStore>) -> Self {
-        let (rung, keeper) = (Mutex::default(), Mutex::default());
-        Self { store, rung, keeper, perturbation: Perturbation::default() }
+        let (rung, keeper, etc) = (Mutex::default(), Mutex::default(), OnceCell::new());
+        Self { store, rung, keeper, etc, perturbation: Perturbation::default() }
     }
 
     /// Returns one that shows commands another machine. What comes of it is to be compared, and never recorded.
     #[must_use]
     pub fn perturbed(self, perturbation: Perturbation) -> Self {
-        Self { perturbation, keeper: Mutex::default(), ..self }
+        Self { perturbation, keeper: Mutex::default(), etc: OnceCell::new(), ..self }
     }
 
     /// Runs a session in the sandbox of an action, on streams of the caller's, and returns its exit status.
@@ -68,9 +72,10 @@ impl LocalExecutor {
         }
         let mut sandbox = start_session(&self.store, rung, &job.limits, streams)?;
         let root = job.action.input_root;
-        let (scratch, shown) = (sandbox.scratch(), Surroundings::default());
-        let mounts = inputs::mounts(&self.store, root, job.command, scratch, trees, &shown).await?;
-        let spec = Spec { session: Some(session), ..self.spec(&job, mounts, scratch)? };
+        let layout = sandbox.layout();
+        let etc = inputs::own_etc(&self.store, trees, &Surroundings::default()).await?;
+        let mounts = inputs::mounts(&self.store, root, job.command, layout, trees, &etc).await?;
+        let spec = Spec { session: Some(session), ..self.spec(&job, mounts, layout)? };
         let lifeline = Lifeline::default();
         let held = lifeline.clone();
         let waited = tokio::task::spawn_blocking(move || {
@@ -127,15 +132,16 @@ impl LocalExecutor {
     ) -> Result<Execution, ExecuteError> {
         let keeper = self.keeper(rung);
         let mut taken = tokio::task::block_in_place(|| keeper.take(&job.limits))?;
-        let (root, scratch) = (job.action.input_root, taken.sandbox().scratch());
+        let (root, layout) = (job.action.input_root, taken.sandbox().layout().clone());
         let shown = self.perturbation.surroundings();
-        let mounts = inputs::mounts(&self.store, root, job.command, scratch, trees, &shown).await?;
+        let etc = self.etc.get_or_try_init(|| inputs::own_etc(&self.store, trees, &shown)).await?;
+        let mounts = inputs::mounts(&self.store, root, job.command, &layout, trees, etc).await?;
 
         // Whoever drops this future drops its lifeline, and so ends what the thread waits for.
         let lifeline = Lifeline::default();
         let held = lifeline.clone();
         tokio::task::block_in_place(|| -> Result<(), ExecuteError> {
-            let spec = self.spec(&job, mounts, taken.sandbox().scratch())?;
+            let spec = self.spec(&job, mounts, &layout)?;
             taken.sandbox().tell(&spec, &lifeline);
             Ok(())
         })?;
@@ -149,7 +155,7 @@ impl LocalExecutor {
         let outcome = outcome?;
         let execution = tokio::task::block_in_place(|| {
             let out_of_memory = taken.sandbox().ran_out_of_memory();
-            self.finish(&job, &outcome, out_of_memory, taken.sandbox().scratch(), rung)
+            self.finish(&job, &outcome, out_of_memory, &layout, rung)
         })?;
         keeper.restock(job.limits);
         Ok(execution)
@@ -177,23 +183,21 @@ impl LocalExecutor {
         let (outcome, scratch) = waited.await.expect("the waiting thread does not panic");
         drop(guard);
         let outcome = outcome?;
-        let kept = scratch.path().join(inputs::OUTPUT_FOLDER);
-        let made = scratch.path().join("work").join(inputs::OUTPUT_FOLDER);
+        let layout = Layout::of(scratch.path());
+        let (kept, made) = (layout.outputs(), layout.work().join(OUTPUT_FOLDER));
         std::fs::rename(&made, &kept).map_err(ExecuteError::disk("keep", &made))?;
-        tokio::task::block_in_place(|| {
-            self.finish(&job, &outcome, false, scratch.path(), Rung::Bare)
-        })
+        tokio::task::block_in_place(|| self.finish(&job, &outcome, false, &layout, Rung::Bare))
     }
 
     fn spec(
         &self,
         job: &Job<'_>,
         mut mounts: Vec<Mount>,
-        scratch: &Path,
+        layout: &Layout,
     ) -> Result<Spec, ExecuteError> {
-        let reversed = scratch.join("reversed");
-        if self.perturbation.varies(Variation::Readdir) {
-            std::fs::create_dir(&reversed).map_err(ExecuteError::disk("create", &reversed))?;
+        let reversed = self.perturbation.varies(Variation::Readdir);
+        if reversed {
+            make_folder(&layout.reversed())?;
         }
         let command = self.perturbation.command(job.command);
         self.perturbation.place(command.working_directory.as_str(), &mut mounts);
@@ -202,12 +206,10 @@ impl LocalExecutor {
             arguments: command.arguments,
             environment: command.environment,
             working_directory: command.working_directory.to_string(),
-            stdout: scratch.join("stdout"),
-            stderr: scratch.join("stderr"),
             time_ms: u64::try_from(job.action.timeout.unwrap_or(job.limits.time).as_millis())
                 .unwrap_or(u64::MAX),
             file_bytes: job.limits.output_bytes,
-            reversed: self.perturbation.varies(Variation::Readdir).then_some(reversed),
+            reversed,
             session: None,
         })
     }
@@ -217,7 +219,7 @@ impl LocalExecutor {
         job: &Job<'_>,
         outcome: &Outcome,
         out_of_memory: bool,
-        scratch: &Path,
+        layout: &Layout,
         rung: Rung,
     ) -> Result<Execution, ExecuteError> {
         let fate = match outcome.signal {
@@ -229,25 +231,28 @@ impl LocalExecutor {
         let by_signal = SIGNAL_EXIT_CODE + outcome.signal.unwrap_or_default();
         let mut result = ActionResult {
             exit_code: outcome.exit_code.unwrap_or(by_signal),
-            stdout: self.keep_log(&scratch.join("stdout"))?,
-            stderr: self.keep_log(&scratch.join("stderr"))?,
+            stdout: self.keep_log(&layout.stdout())?,
+            stderr: self.keep_log(&layout.stderr())?,
             ..ActionResult::default()
         };
         "local".clone_into(&mut result.metadata.worker);
         result.metadata.wall = std::time::Duration::from_micros(outcome.wall_us);
         result.metadata.cpu = std::time::Duration::from_micros(outcome.cpu_us);
         let limit = job.limits.output_bytes;
-        outputs::collect(&self.store, job.command, scratch, limit, &mut result)?;
+        outputs::collect(&self.store, job.command, layout, limit, &mut result)?;
         Ok(Execution { result, fate, rung })
     }
 
     fn keep_log(&self, path: &Path) -> Result<Option<Digest>, ExecuteError> {
+        let metadata = path.symlink_metadata().map_err(ExecuteError::disk("open", path))?;
+        if metadata.len() == 0 {
+            return Ok(None);
+        }
         // A command can change the mode of its own streams.
         let readable = Permissions::from_mode(0o600);
         std::fs::set_permissions(path, readable).map_err(ExecuteError::disk("open", path))?;
         let mut file = std::fs::File::open(path).map_err(ExecuteError::disk("open", path))?;
-        let digest = self.store.ingest(&mut file, false)?;
-        Ok((!digest.is_empty()).then_some(digest))
+        self.store.ingest(&mut file, false).map(Some).map_err(Into::into)
     }
 }
 

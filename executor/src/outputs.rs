@@ -14,7 +14,8 @@ use store::{Draft, LocalStore};
 use wire::encode;
 
 use crate::ExecuteError;
-use crate::inputs::{OUTPUT_FOLDER, output_folder};
+use crate::inputs::output_folder;
+use crate::layout::Layout;
 
 /// The most files, links and directories that an action may leave: as many as an archive may hold.
 const ENTRIES_MAX: u64 = 1_000_000;
@@ -30,7 +31,7 @@ const PATH_BYTES_MAX: usize = 2048;
 pub(crate) fn collect(
     store: &LocalStore,
     command: &Command,
-    scratch: &Path,
+    layout: &Layout,
     limit: u64,
     result: &mut ActionResult,
 ) -> Result<(), ExecuteError> {
@@ -38,7 +39,7 @@ pub(crate) fn collect(
     let folder = output_folder();
     for path in &command.output_paths {
         let below = path.strip_prefix(&folder).expect("checked before the command ran");
-        let Some(file) = reach(&scratch.join(OUTPUT_FOLDER), &below, path)? else { continue };
+        let Some(file) = reach(&layout.outputs(), &below, path)? else { continue };
         let Some(node) = collector.node(&file, path)? else { continue };
         let path = path.clone();
         match node {

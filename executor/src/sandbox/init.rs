@@ -70,7 +70,7 @@ fn first_process(beginning: &Beginning) -> Result<(), SetupFailure> {
     // Only for what /proc/self/cgroup says; not every kernel has control groups.
     let _ = linux::unshare(Namespaces::Cgroup);
     match linux::fork().map_err(step("starting the sandbox's init"))? {
-        Fork::Parent(_) => {
+        Fork::Parent => {
             // Init reports for itself; this process only stays for bld to wait for.
             let _ = linux::wait_any(Wait::Blocking);
             Ok(())
@@ -110,16 +110,19 @@ fn report(outcome: &Result<Outcome, SetupFailure>) {
 
 fn init(beginning: &Beginning, inherited: Option<Streams>) -> Result<Outcome, SetupFailure> {
     setsid().map_err(step("leaving the terminal"))?;
+    // Logs lie outside, and are opened before the way there is gone.
+    let logs = match &inherited {
+        Some(_) => None,
+        None => Some((
+            open_log(beginning, &beginning.layout.stdout())?,
+            open_log(beginning, &beginning.layout.stderr())?,
+        )),
+    };
     begin_root(beginning)?;
     surround(beginning)?;
     confine_all()?;
     // Up to here nothing depends on what is to be run; a sandbox that is kept ready waits here.
     let spec: Spec = receive(&mut io::stdin().lock()).map_err(step("reading what to do"))?;
-    // Logs lie outside, and are opened before the way there is gone.
-    let logs = match &inherited {
-        Some(_) => None,
-        None => Some((open_log(beginning, &spec.stdout)?, open_log(beginning, &spec.stderr)?)),
-    };
     finish_root(beginning, &spec)?;
     umask(Mode::from_raw_mode(beginning.surroundings.umask));
     confine_to(&spec)?;
@@ -158,10 +161,8 @@ pub(super) fn run_to_end(
     time: Duration,
 ) -> Result<Outcome, SetupFailure> {
     let began = Instant::now();
-    let command = match linux::fork().map_err(step("starting the command"))? {
-        Fork::Parent(command) => command,
-        Fork::Child => become_command(beginning, spec, arguments, &streams),
-    };
+    let command = linux::spawn(&mut || become_command(beginning, spec, arguments, &streams))
+        .map_err(step("starting the command"))?;
     drop(streams);
     supervise(command, began, time).map_err(step("watching the command"))
 }

@@ -4,9 +4,6 @@
 //! what a small action costs, and need to know nothing of it. So is what follows the answer: until the kernel has
 //! taken the namespaces and mounts down, and the scratch directory is removed. One thread does both.
 
-use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex};
@@ -17,6 +14,7 @@ use store::{LocalStore, Scratch};
 use super::first::{FirstProcess, Lifeline};
 use super::spec::{Beginning, Outcome, Spec};
 use crate::cgroup::{self, Cgroup};
+use crate::layout::{Layout, private_scratch};
 use crate::{ExecuteError, Limits};
 
 /// How many chores may wait. Whoever finds no room sweeps for himself, so that no heap of leftovers grows.
@@ -28,7 +26,8 @@ pub(crate) struct Sandbox {
     // In the order in which they can be removed.
     first: FirstProcess,
     cgroup: Option<Cgroup>,
-    scratch: Scratch,
+    _scratch: Scratch,
+    layout: Layout,
 }
 
 impl Sandbox {
@@ -39,17 +38,17 @@ impl Sandbox {
         limits: &Limits,
     ) -> Result<Self, ExecuteError> {
         let scratch = private_scratch(store)?;
-        let root = scratch.path().join("root");
-        fs::create_dir(&root).map_err(ExecuteError::disk("create", &root))?;
+        let layout = Layout::of(scratch.path());
+        layout.make()?;
         let cgroup = Cgroup::make(limits);
         let folders = cgroup.as_ref().map_or(&[][..], Cgroup::folders).to_vec();
-        let first = FirstProcess::start(&Beginning { root, cgroup: folders, ..beginning.clone() })?;
-        Ok(Self { first, cgroup, scratch })
+        let own = Beginning { layout: layout.clone(), cgroup: folders, ..beginning.clone() };
+        Ok(Self { first: FirstProcess::start(&own)?, cgroup, layout, _scratch: scratch })
     }
 
-    /// Returns the directory that takes what the command writes.
-    pub(crate) fn scratch(&self) -> &Path {
-        self.scratch.path()
+    /// Returns where its files lie.
+    pub(crate) fn layout(&self) -> &Layout {
+        &self.layout
     }
 
     /// Tells it what to run.
@@ -72,15 +71,6 @@ impl Sandbox {
         self.first.is_alive()
             && self.cgroup.as_mut().is_none_or(|cgroup| cgroup.limit(limits).is_ok())
     }
-}
-
-/// Returns a scratch directory that shuts everybody else out: unfinished outputs are nobody's business, and
-/// might be set-user-id.
-pub(crate) fn private_scratch(store: &LocalStore) -> Result<Scratch, ExecuteError> {
-    let scratch = store.scratch()?;
-    fs::set_permissions(scratch.path(), Permissions::from_mode(0o700))
-        .map_err(ExecuteError::disk("set the mode of", scratch.path()))?;
-    Ok(scratch)
 }
 
 /// Whoever keeps a sandbox ready and clears away. Dropping it ends when all is cleared away.

@@ -23,7 +23,7 @@ pub use confine::{confine, wait_until_closed};
 pub(crate) use first::Lifeline;
 pub(crate) use init::NO_SHELL;
 pub use init::run_if_asked;
-pub(crate) use keeper::{Keeper, Sandbox, private_scratch};
+pub(crate) use keeper::{Keeper, Sandbox};
 pub use probe::{Probe, probe};
 pub(crate) use spec::{Beginning, Spec};
 pub use spec::{Mount, MountKind, Outcome, Rung, Surroundings};

@@ -6,6 +6,7 @@ use std::path::Path;
 use super::first::{FirstProcess, Lifeline};
 use super::spec::{Beginning, Mount, MountKind, Rung, Spec};
 use crate::ExecuteError;
+use crate::layout::Layout;
 
 /// What came of trying one rung.
 #[derive(Debug)]
@@ -34,26 +35,26 @@ fn rungs() -> impl Iterator<Item = Rung> {
 
 fn try_rung(scratch: &Path, rung: Rung) -> Result<(), ExecuteError> {
     let folder = scratch.join(format!("{rung:?}"));
+    let layout = Layout::of(&folder);
     let path = |name: &str| {
         let path = folder.join(name);
         std::fs::create_dir_all(&path).map_err(ExecuteError::disk("create", &path)).map(|()| path)
     };
     let mount = |at: &str, kind| Mount { at: at.to_owned(), kind };
     let lower = path("lower")?;
-    let overlay =
-        MountKind::Overlay { lower: lower.clone(), upper: path("upper")?, work: path("work")? };
-    let beginning = Beginning { root: path("root")?, ..Beginning::of(rung) };
+    layout.make()?;
+    let (upper, work) = (layout.work(), path("overlay")?);
+    let overlay = MountKind::Overlay { lower: lower.clone(), upper, work };
+    let beginning = Beginning { layout: layout.clone(), ..Beginning::of(rung) };
     let spec = Spec {
         mounts: vec![mount("tree", MountKind::Tree(lower)), mount("overlay", overlay)],
         // There is no program in there; that it is not found is what tells that everything else worked.
         arguments: vec!["/none".to_owned()],
         environment: BTreeMap::new(),
         working_directory: "overlay".to_owned(),
-        stdout: folder.join("stdout"),
-        stderr: folder.join("stderr"),
         time_ms: 10_000,
         file_bytes: 1 << 20,
-        reversed: None,
+        reversed: false,
         session: None,
     };
     let lifeline = Lifeline::default();

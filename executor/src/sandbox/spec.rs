@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{HOST_NAME, SANDBOX_ID, UMASK, USER_NAME};
 use crate::Session;
+use crate::layout::Layout;
 
 /// How a sandbox is made on this machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,8 +99,8 @@ pub(crate) struct Beginning {
     pub(crate) streams: Option<[i32; 3]>,
     /// The control groups that it enters.
     pub(crate) cgroup: Vec<PathBuf>,
-    /// An empty directory to build the root on.
-    pub(crate) root: PathBuf,
+    /// Where its files lie.
+    pub(crate) layout: Layout,
 }
 
 impl Beginning {
@@ -111,7 +112,7 @@ impl Beginning {
             shifted_clocks: false,
             streams: None,
             cgroup: Vec::new(),
-            root: PathBuf::new(),
+            layout: Layout::default(),
         }
     }
 }
@@ -127,16 +128,12 @@ pub(crate) struct Spec {
     pub(crate) environment: BTreeMap<String, String>,
     /// Where the command starts, from the root: no leading slash.
     pub(crate) working_directory: String,
-    /// The file that takes standard output.
-    pub(crate) stdout: PathBuf,
-    /// The file that takes standard error.
-    pub(crate) stderr: PathBuf,
     /// How long the command may run, in milliseconds.
     pub(crate) time_ms: u64,
     /// How large a file may become, in bytes.
     pub(crate) file_bytes: u64,
-    /// An empty directory where trees are kept in memory that are to be listed the other way round.
-    pub(crate) reversed: Option<PathBuf>,
+    /// Whether trees that are small are listed the other way round.
+    pub(crate) reversed: bool,
     /// What runs in place of the command.
     pub(crate) session: Option<Session>,
 }
