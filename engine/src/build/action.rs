@@ -130,7 +130,9 @@ impl Build {
         // The slot first: locks are files, and of thousands of ready actions only those that run hold one.
         let slot = self.slot().await;
         let tried = tokio::task::block_in_place(|| self.store.try_lock_action(keyed.digest));
-        let (slot, _lock) = if let Some(lock) = tried.map_err(broken)? {
+        // In this order: the lock is given back first. Were the slot, the next action would take a lock of its own
+        // while the results of many that have run are still being recorded.
+        let (_slot, _lock) = if let Some(lock) = tried.map_err(broken)? {
             (slot, lock)
         } else {
             drop(slot);
@@ -139,7 +141,7 @@ impl Build {
         if let Some(outcome) = self.find(id, owner, keyed)? {
             return outcome;
         }
-        self.execute(id, owner, keyed, slot).await
+        self.execute(id, owner, keyed).await
     }
 
     pub(super) async fn slot(&self) -> SemaphorePermit<'_> {
@@ -184,13 +186,7 @@ impl Build {
         })
     }
 
-    async fn execute(
-        &self,
-        id: NodeId,
-        owner: &Owner,
-        keyed: &Keyed,
-        slot: SemaphorePermit<'_>,
-    ) -> Outcome {
+    async fn execute(&self, id: NodeId, owner: &Owner, keyed: &Keyed) -> Outcome {
         if self.is_stopping() {
             return Err(Stop::Skipped);
         }
@@ -200,7 +196,6 @@ impl Build {
             Job { action: &keyed.action, command: &keyed.command, limits: self.options.limits };
         let executed = self.executor.execute(job, self).await;
         let span = Span { began, ended: self.elapsed() };
-        drop(slot);
         let execution = match executed {
             Ok(execution) => execution,
             Err(error) if error.is_action_fault() => {
