@@ -134,27 +134,26 @@ impl Planned {
 
     /// Builds every goal of the plan. Ends in an orderly way when a signal comes.
     pub(crate) fn build(&self, args: &ExecuteArgs) -> Result<Report, CliError> {
-        let rung = self.rung(args.sandbox)?;
-        if rung == Rung::Bare {
+        if args.sandbox == SandboxArg::None {
             tell("warning: without a sandbox nothing is isolated; results are not recorded");
         }
-        self.drive(self.start(args, rung).run())?.map_err(CliError::Build)
-    }
-
-    /// Returns the best sandbox that works here.
-    pub(crate) fn rung(&self, wanted: SandboxArg) -> Result<Rung, CliError> {
-        choose_rung(&self.store, wanted)
+        self.drive(self.start(args).run())?.map_err(CliError::Build)
     }
 
     /// Returns a build of the plan, which has not begun.
-    pub(crate) fn start(&self, args: &ExecuteArgs, rung: Rung) -> Arc<Build> {
+    pub(crate) fn start(&self, args: &ExecuteArgs) -> Arc<Build> {
+        let store = Arc::clone(&self.store);
+        let executor = match args.sandbox {
+            SandboxArg::Strict => LocalExecutor::strict(store),
+            SandboxArg::None => LocalExecutor::new(store, Rung::Bare),
+        };
         Build::new(
             Arc::clone(&self.store),
-            Arc::new(LocalExecutor::new(Arc::clone(&self.store), rung)),
+            Arc::new(executor),
             Arc::clone(&self.trees) as Arc<dyn store::TreeSource>,
             self.workspace.files.clone(),
             Arc::clone(&self.plan),
-            options(args, rung),
+            options(args),
             Arc::clone(&self.display) as Arc<dyn engine::Events>,
         )
     }
@@ -182,7 +181,7 @@ impl Planned {
     }
 }
 
-fn options(args: &ExecuteArgs, rung: Rung) -> BuildOptions {
+fn options(args: &ExecuteArgs) -> BuildOptions {
     let limits = Limits {
         time: args.timeout.map_or(Limits::default().time, Duration::from_secs),
         ..Limits::default()
@@ -191,7 +190,7 @@ fn options(args: &ExecuteArgs, rung: Rung) -> BuildOptions {
         jobs: args.jobs.map_or_else(cores, usize::from),
         fail_fast: args.fail_fast && !args.keep_going,
         // How an action fails in a sandbox says nothing of how it does without.
-        retry_failed: args.retry_failed || rung == Rung::Bare,
+        retry_failed: args.retry_failed || args.sandbox == SandboxArg::None,
         limits,
     }
 }
@@ -211,16 +210,6 @@ fn chosen_settings(
 
 fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
-}
-
-/// Returns the best sandbox that works here.
-fn choose_rung(store: &LocalStore, wanted: SandboxArg) -> Result<Rung, CliError> {
-    if wanted == SandboxArg::None {
-        return Ok(Rung::Bare);
-    }
-    let scratch = store.scratch()?;
-    let working = executor::sandbox::first_working(scratch.path());
-    working.ok_or_else(|| executor::ExecuteError::NoSandbox.into())
 }
 
 /// To the engine a locked tree is only a digest.

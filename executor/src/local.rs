@@ -145,8 +145,9 @@ impl LocalExecutor {
             taken.sandbox().tell(&spec, &lifeline);
             Ok(())
         })?;
+        let limits = job.limits;
         let waited = tokio::task::spawn_blocking(move || {
-            let outcome = taken.sandbox().hear();
+            let outcome = taken.hear(limits);
             drop(held);
             (outcome, taken)
         });

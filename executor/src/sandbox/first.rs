@@ -4,6 +4,9 @@ use std::io;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::ARGUMENT;
 use super::spec::{Beginning, Outcome, SetupFailure, Spec, receive, send};
@@ -76,6 +79,14 @@ impl FirstProcess {
         let mut stdin = self.child.stdin.take().expect("it is piped, and told once");
         self.unsaid = send(spec, &mut stdin).err();
         lifeline.hold(stdin);
+    }
+
+    /// Waits for that long, and returns whether there is something to hear meanwhile.
+    pub(crate) fn answers_within(&self, time: Duration) -> bool {
+        let stdout = self.child.stdout.as_ref().expect("it is piped");
+        let time = Timespec::try_from(time).expect("it is short");
+        // Whoever is interrupted, or cannot wait, waits for the answer itself.
+        poll(&mut [PollFd::new(stdout, PollFlags::IN)], Some(&time)).is_ok_and(|ready| ready > 0)
     }
 
     /// Returns what the sandbox's init reports once nothing lives in there but itself. Blocks.

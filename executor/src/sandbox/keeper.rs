@@ -1,13 +1,15 @@
-//! Keeps one sandbox ready, and clears away those that are done, behind the back of whoever waits for an answer.
+//! Keeps sandboxes ready, and clears away those that are done, behind the back of whoever waits for an answer.
 //!
 //! Starting a program, entering a control group, making namespaces and the mounts that every command sees are most of
 //! what a small action costs, and need to know nothing of it. So is what follows the answer: until the kernel has
 //! taken the namespaces and mounts down, and the scratch directory is removed. One thread does both.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use store::{LocalStore, Scratch};
 
@@ -19,6 +21,14 @@ use crate::{ExecuteError, Limits};
 
 /// How many chores may wait. Whoever finds no room sweeps for himself, so that no heap of leftovers grows.
 const CHORES_MAX: usize = 32;
+
+/// How many sandboxes are kept ready: one for whoever comes next, and one more for whoever comes right after, because
+/// making one takes longer than a small action.
+const READY: usize = 2;
+
+/// For how long a command is left alone before others are made ready beside it: a small one ends sooner, and would be
+/// slowed down; of a longer one nobody notices it, and then nothing is left to do when it ends.
+const QUIET: Duration = Duration::from_millis(5);
 
 /// A sandbox with what belongs to it outside. It is used once; dropping it leaves nothing behind.
 #[derive(Debug)]
@@ -56,6 +66,11 @@ impl Sandbox {
         self.first.tell(spec, lifeline);
     }
 
+    /// Waits for that long, and returns whether there is something to hear meanwhile.
+    pub(crate) fn answers_within(&self, time: Duration) -> bool {
+        self.first.answers_within(time)
+    }
+
     /// Waits until all that ran in it is gone, and returns what came of it.
     pub(crate) fn hear(&mut self) -> Result<Outcome, ExecuteError> {
         self.first.hear()
@@ -73,7 +88,7 @@ impl Sandbox {
     }
 }
 
-/// Whoever keeps a sandbox ready and clears away. Dropping it ends when all is cleared away.
+/// Whoever keeps sandboxes ready and clears away. Dropping it ends when all is cleared away.
 #[derive(Debug)]
 pub(crate) struct Keeper {
     place: Arc<Place>,
@@ -83,18 +98,18 @@ pub(crate) struct Keeper {
 
 /// What is done behind the back of others.
 enum Chore {
-    /// Making a sandbox ready for what comes next, which may use as much as what came before.
+    /// Making sandboxes ready for what comes next, which may use as much as what came before.
     Restock(Limits),
     /// Clearing away one that is done.
     Sweep(Sandbox),
 }
 
-/// Where the sandbox waits that is ready.
+/// Where sandboxes wait that are ready, the oldest first.
 #[derive(Debug)]
 struct Place {
     store: Arc<LocalStore>,
     beginning: Beginning,
-    ready: Mutex<Option<Sandbox>>,
+    ready: Mutex<VecDeque<Sandbox>>,
     is_closing: AtomicBool,
 }
 
@@ -114,7 +129,7 @@ impl Keeper {
 
     /// Returns a sandbox: the one that is ready, or a new one.
     pub(crate) fn take(self: &Arc<Self>, limits: &Limits) -> Result<Taken, ExecuteError> {
-        let ready = self.place.ready.lock().expect("no holder panics").take();
+        let ready = self.place.ready.lock().expect("no holder panics").pop_front();
         let sandbox = match ready.and_then(|mut sandbox| sandbox.suits(limits).then_some(sandbox)) {
             Some(sandbox) => sandbox,
             None => Sandbox::start(&self.place.store, &self.place.beginning, limits)?,
@@ -122,7 +137,7 @@ impl Keeper {
         Ok(Taken { sandbox: Some(sandbox), keeper: Arc::clone(self) })
     }
 
-    /// Sees to it that soon another sandbox is ready, for an action that uses no more than this.
+    /// Sees to it that soon others are ready, for actions with these limits.
     pub(crate) fn restock(&self, limits: Limits) {
         // Who has so much to do already is not in want of a sandbox that is ready.
         let _ = self.chores().try_send(Chore::Restock(limits));
@@ -159,17 +174,16 @@ impl Place {
                 Chore::Sweep(sandbox) => drop(sandbox),
             }
         }
-        drop(self.ready.lock().expect("no holder panics").take());
+        self.ready.lock().expect("no holder panics").clear();
     }
 
-    /// Starts the next one, unless one is ready. That it fails matters only to whoever then needs one.
+    /// Starts those that are lacking. That it fails matters only to whoever then needs one.
     fn restock(&self, limits: &Limits) {
-        let is_ready = self.ready.lock().expect("no holder panics").is_some();
-        if is_ready || self.is_closing.load(Ordering::Relaxed) {
-            return;
+        let lacks = || self.ready.lock().expect("no holder panics").len() < READY;
+        while lacks() && !self.is_closing.load(Ordering::Relaxed) {
+            let Ok(next) = Sandbox::start(&self.store, &self.beginning, limits) else { return };
+            self.ready.lock().expect("no holder panics").push_back(next);
         }
-        let next = Sandbox::start(&self.store, &self.beginning, limits).ok();
-        *self.ready.lock().expect("no holder panics") = next;
     }
 }
 
@@ -184,6 +198,14 @@ impl Taken {
     /// Returns the sandbox.
     pub(crate) fn sandbox(&mut self) -> &mut Sandbox {
         self.sandbox.as_mut().expect("it is given back when this is dropped")
+    }
+
+    /// Waits until all that ran in it is gone, and returns what came of it. Meanwhile or then others are made ready.
+    pub(crate) fn hear(&mut self, limits: Limits) -> Result<Outcome, ExecuteError> {
+        if !self.sandbox().answers_within(QUIET) {
+            self.keeper.restock(limits);
+        }
+        self.sandbox().hear()
     }
 }
 

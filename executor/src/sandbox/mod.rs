@@ -24,6 +24,7 @@ pub(crate) use first::Lifeline;
 pub(crate) use init::NO_SHELL;
 pub use init::run_if_asked;
 pub(crate) use keeper::{Keeper, Sandbox};
+pub(crate) use probe::first_working;
 pub use probe::{Probe, probe};
 pub(crate) use spec::{Beginning, Spec};
 pub use spec::{Mount, MountKind, Outcome, Rung, Surroundings};
@@ -53,11 +54,6 @@ pub(crate) const NOT_EXECUTABLE_EXIT_CODE: i32 = 126;
 
 /// The word that makes `bld` a sandbox's first process.
 const ARGUMENT: &str = "__sandbox";
-
-/// Returns the best rung that works here, trying no further than the first that does.
-pub fn first_working(scratch: &std::path::Path) -> Option<Rung> {
-    probe::first_working(scratch)
-}
 
 /// Returns whether limits on memory and processes can be kept here.
 pub fn limits_are_kept() -> bool {

@@ -24,7 +24,8 @@ pub fn probe(scratch: &Path) -> Vec<Probe> {
     rungs().map(|rung| Probe { rung, result: try_rung(scratch, rung) }).collect()
 }
 
-pub(super) fn first_working(scratch: &Path) -> Option<Rung> {
+/// Returns the best rung that works here, trying no further than the first that does.
+pub(crate) fn first_working(scratch: &Path) -> Option<Rung> {
     rungs().find(|rung| try_rung(scratch, *rung).is_ok())
 }
 
