@@ -24,7 +24,10 @@ impl Layout {
 
     /// Makes the directories that every command needs.
     pub(crate) fn make(&self) -> Result<(), ExecuteError> {
-        [self.root(), self.work(), self.outputs()].iter().try_for_each(|path| make_folder(path))
+        // Outputs are mounted on a directory in the working directory, which would be made at the worst moment.
+        let place = self.work().join(OUTPUT_FOLDER);
+        let folders = [self.root(), self.work(), place, self.outputs()];
+        folders.iter().try_for_each(|path| make_folder(path))
     }
 
     /// An empty directory, which the command's root is mounted on.

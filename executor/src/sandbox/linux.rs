@@ -72,8 +72,8 @@ pub(super) fn fork() -> io::Result<Fork> {
 ///
 /// Unlike [`fork`] it copies no page tables, which is most of what starting a small program takes.
 pub(super) fn spawn(child: &mut dyn FnMut()) -> io::Result<i32> {
-    /// What the child needs until then, generously; pages that are not touched cost nothing.
-    const STACK_BYTES: usize = 1 << 20;
+    /// What the child needs until then, several times over; so little takes no mapping of its own.
+    const STACK_BYTES: usize = 64 << 10;
     extern "C" fn begin(child: *mut libc::c_void) -> libc::c_int {
         // SAFETY: it is what is passed below, and its owner stands still.
         let child = unsafe { &mut *child.cast::<&mut dyn FnMut()>() };

@@ -150,11 +150,15 @@ impl World {
         self.run(&["/usr/bin/perl", "-e", script])
     }
 
-    /// Fails unless everything in the store is what its name says and nothing is left of any action.
-    pub(crate) fn is_clean(&self) {
-        // An executor keeps a sandbox ready, and clears away behind one's back; it has done when it is gone.
+    /// Sends the executor away, which keeps sandboxes ready and clears away behind one's back; another takes its place.
+    pub(crate) fn retire_executor(&self) {
         let next = Arc::new(LocalExecutor::new(Arc::clone(&self.store), self.rung));
         drop(std::mem::replace(&mut *self.executor.lock().unwrap(), next));
+    }
+
+    /// Fails unless everything in the store is what its name says and nothing is left of any action.
+    pub(crate) fn is_clean(&self) {
+        self.retire_executor();
         let tmp = self.store.root().join("tmp");
         let left: Vec<_> = fs::read_dir(tmp).unwrap().map(|entry| entry.unwrap().path()).collect();
         assert_eq!(left, Vec::<PathBuf>::new(), "an action left this behind");
