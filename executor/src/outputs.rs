@@ -84,7 +84,7 @@ fn reach(
     let mut file = out.to_owned();
     for name in below.segments() {
         match file.symlink_metadata() {
-            Ok(metadata) if metadata.is_dir() => open_folder(&file)?,
+            Ok(metadata) if metadata.is_dir() => open_folder(&file, &metadata)?,
             Ok(_) => {
                 let why = "lies behind something that is not a directory";
                 return Err(ExecuteError::Output { path: path.to_string(), why });
@@ -98,7 +98,10 @@ fn reach(
 }
 
 /// Takes back the rights over a directory: a command may have taken them away, and they are not part of a tree.
-fn open_folder(folder: &Path) -> Result<(), ExecuteError> {
+fn open_folder(folder: &Path, metadata: &fs::Metadata) -> Result<(), ExecuteError> {
+    if metadata.permissions().mode() & 0o7777 == 0o755 {
+        return Ok(());
+    }
     fs::set_permissions(folder, fs::Permissions::from_mode(0o755))
         .map_err(ExecuteError::disk("open", folder))
 }
@@ -147,7 +150,7 @@ impl Collector<'_> {
             return Err(refuse("has extended attributes, which a tree cannot hold"));
         }
         if kind.is_dir() {
-            return self.directory(file, path).map(Some);
+            return self.directory(file, path, &metadata).map(Some);
         }
         self.left = self
             .left
@@ -159,9 +162,14 @@ impl Collector<'_> {
         Ok(Some(Node::File { digest, executable }))
     }
 
-    fn directory(&mut self, folder: &Path, path: &RelativePath) -> Result<Node, ExecuteError> {
+    fn directory(
+        &mut self,
+        folder: &Path,
+        path: &RelativePath,
+        metadata: &fs::Metadata,
+    ) -> Result<Node, ExecuteError> {
         let mut draft = Draft::new();
-        open_folder(folder)?;
+        open_folder(folder, metadata)?;
         let entries = fs::read_dir(folder).map_err(ExecuteError::disk("list", folder))?;
         for entry in entries {
             let entry = entry.map_err(ExecuteError::disk("list", folder))?;

@@ -119,6 +119,7 @@ fn init(beginning: &Beginning, inherited: Option<Streams>) -> Result<Outcome, Se
         )),
     };
     begin_root(beginning)?;
+    let stdin = null()?;
     surround(beginning)?;
     confine_all()?;
     // Up to here nothing depends on what is to be run; a sandbox that is kept ready waits here.
@@ -130,7 +131,7 @@ fn init(beginning: &Beginning, inherited: Option<Streams>) -> Result<Outcome, Se
         return entered::run(beginning, &spec, session, streams);
     }
     let (stdout, stderr) = logs.ok_or_else(|| step("opening the log")(Errno::BADF))?;
-    let streams = Streams { stdin: null()?, stdout, stderr, are_terminal: false };
+    let streams = Streams { stdin, stdout, stderr, are_terminal: false };
     let time = Duration::from_millis(spec.time_ms);
     run_to_end(beginning, &spec, &spec.arguments, streams, time)
 }
