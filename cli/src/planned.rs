@@ -158,6 +158,12 @@ impl Planned {
         self.workspace
     }
 
+    /// Leaves out tests that make nothing unless they are run.
+    pub(crate) fn without_tests(mut self) -> Self {
+        self.plan = Arc::new(self.plan.without_tests());
+        self
+    }
+
     /// Makes what tests leave, too.
     pub(crate) fn with_tests(mut self) -> Self {
         self.plan = Arc::new(self.plan.with_tests());
@@ -177,39 +183,38 @@ impl Planned {
 
     /// Like [`Planned::build`]; `tests` says how tests among what is built are run.
     pub(crate) fn test(&self, args: &ExecuteArgs, tests: TestOptions) -> Result<Report, CliError> {
-        let rung = self.rung(args.sandbox)?;
-        if rung == Rung::Bare {
+        if args.sandbox == SandboxArg::None {
             tell("warning: without a sandbox nothing is isolated; results are not recorded");
         }
-        let build = self.start(args, tests, rung);
+        let build = self.start(args, tests);
         match self.drive(Arc::clone(&build).run()) {
             Err(CliError::Interrupted) => Ok(build.broken_off()),
             ended => ended?.map_err(CliError::Build),
         }
     }
 
-    /// Returns the best sandbox that works here.
-    pub(crate) fn rung(&self, wanted: SandboxArg) -> Result<Rung, CliError> {
-        choose_rung(&self.store, wanted)
-    }
-
     /// Returns a build of the plan, which has not begun.
-    pub(crate) fn start(&self, args: &ExecuteArgs, tests: TestOptions, rung: Rung) -> Arc<Build> {
+    pub(crate) fn start(&self, args: &ExecuteArgs, tests: TestOptions) -> Arc<Build> {
         self.journal.begin(Manner {
-            kept: rung != Rung::Bare,
+            kept: args.sandbox == SandboxArg::Strict,
             retries_failed: args.retry_failed,
             tests_again: !tests.use_cache || tests.runs > 1,
         });
         let mut hearers: Vec<Arc<dyn engine::Events>> =
             vec![Arc::clone(&self.display) as _, Arc::clone(&self.journal) as _];
         hearers.extend(self.hearers.iter().cloned());
+        let store = Arc::clone(&self.store);
+        let executor = match args.sandbox {
+            SandboxArg::Strict => LocalExecutor::strict(store),
+            SandboxArg::None => LocalExecutor::new(store, Rung::Bare),
+        };
         Build::new(
             Arc::clone(&self.store),
-            Arc::new(LocalExecutor::new(Arc::clone(&self.store), rung)),
+            Arc::new(executor),
             Arc::clone(&self.trees) as Arc<dyn store::TreeSource>,
             self.workspace.files.clone(),
             Arc::clone(&self.plan),
-            options(args, tests, rung, self.jobs),
+            options(args, tests, self.jobs),
             Arc::new(FanOut(hearers)),
         )
     }
@@ -218,7 +223,7 @@ impl Planned {
     /// remembered.
     pub(crate) fn ask_cache(&self) -> Result<Report, CliError> {
         let (args, tests) = (ExecuteArgs::default(), TestOptions::default());
-        let options = options(&args, tests, Rung::UserNamespace, self.jobs);
+        let options = options(&args, tests, self.jobs);
         let build = Build::new(
             Arc::clone(&self.store),
             Arc::new(Nobody),
@@ -314,7 +319,7 @@ impl Begun {
     }
 }
 
-fn options(args: &ExecuteArgs, tests: TestOptions, rung: Rung, jobs: usize) -> BuildOptions {
+fn options(args: &ExecuteArgs, tests: TestOptions, jobs: usize) -> BuildOptions {
     let limits = Limits {
         time: args.timeout.map_or(Limits::default().time, Duration::from_secs),
         ..Limits::default()
@@ -323,7 +328,7 @@ fn options(args: &ExecuteArgs, tests: TestOptions, rung: Rung, jobs: usize) -> B
         jobs: args.jobs.map_or(jobs, usize::from),
         fail_fast: args.fail_fast && !args.keep_going,
         // How an action fails in a sandbox says nothing of how it does without.
-        retry_failed: args.retry_failed || rung == Rung::Bare,
+        retry_failed: args.retry_failed || args.sandbox == SandboxArg::None,
         limits,
         tests,
     }
@@ -340,16 +345,6 @@ pub(crate) fn chosen_settings(
         chosen.push((name.to_owned(), value.to_owned()));
     }
     Ok(workspace.config.choose(&chosen)?)
-}
-
-/// Returns the best sandbox that works here.
-fn choose_rung(store: &LocalStore, wanted: SandboxArg) -> Result<Rung, CliError> {
-    if wanted == SandboxArg::None {
-        return Ok(Rung::Bare);
-    }
-    let scratch = store.scratch()?;
-    let working = executor::sandbox::first_working(scratch.path());
-    working.ok_or_else(|| executor::ExecuteError::NoSandbox.into())
 }
 
 /// To the engine a locked tree is only a digest.

@@ -1,5 +1,6 @@
 //! Files that are written whole or not at all.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -21,6 +22,15 @@ pub(crate) fn replace(path: &Path, bytes: impl AsRef<[u8]>) -> Result<(), CliErr
 /// Returns a path in the same folder that no other process or thread uses.
 pub(crate) fn beside(path: &Path) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".new-{}-{:?}", std::process::id(), std::thread::current().id()));
+    name.push(format!("{}{:?}", mark(), std::thread::current().id()));
     path.with_file_name(name)
+}
+
+/// Returns whether a file of this name is one that this process has not finished.
+pub(crate) fn is_unfinished(name: &OsStr) -> bool {
+    name.to_string_lossy().contains(&mark())
+}
+
+fn mark() -> String {
+    format!(".new-{}-", std::process::id())
 }

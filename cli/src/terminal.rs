@@ -1,19 +1,36 @@
 //! What is printed, and how.
 
 use std::error::Error;
-use std::io::{IsTerminal as _, Write as _};
+use std::io::{ErrorKind, IsTerminal as _, Write as _};
 use std::path::Path;
 use std::sync::OnceLock;
 
 use crate::ci::Ci;
 use crate::error::CliError;
+use crate::exit;
 use crate::plain::harmless;
+
+/// How much of a long answer is held back: enough for few calls of the system.
+const ANSWER_BYTES: usize = 1 << 16;
 
 /// Prints a line of the answer.
 ///
 /// Who reads it may have seen enough (`bld log … | head`): what cannot be written any more is not a failure.
 pub(crate) fn say(line: &str) {
-    let _ = writeln!(std::io::stdout(), "{}", Ci::detect().tame(&harmless(line)));
+    write_answer(&format!("{}\n", Ci::detect().tame(&harmless(line))));
+}
+
+/// Writes a part of the answer. One that cannot be written for another reason than that nobody reads it is a failure:
+/// an empty answer must not be taken for one.
+fn write_answer(text: &str) {
+    let written = std::io::stdout().write_all(text.as_bytes());
+    let flushed = written.and_then(|()| std::io::stdout().flush());
+    if let Err(error) = flushed
+        && error.kind() != ErrorKind::BrokenPipe
+    {
+        tell(&format!("error: cannot write the answer: {error}"));
+        std::process::exit(i32::from(exit::INFRASTRUCTURE));
+    }
 }
 
 /// Prints a line about what goes on.
@@ -30,8 +47,7 @@ pub(crate) fn tell_service(line: Option<String>) {
 
 /// Prints an answer in JSON.
 pub(crate) fn say_json(value: &serde_json::Value) {
-    let text = Ci::detect().tame_json(&format!("{value:#}"));
-    let _ = writeln!(std::io::stdout(), "{text}");
+    write_answer(&format!("{}\n", Ci::detect().tame_json(&format!("{value:#}"))));
 }
 
 /// Shows what stopped a command beside the change that is to blame, where that can be shown.
@@ -47,14 +63,39 @@ pub(crate) fn annotate(error: &CliError, directory: Option<&Path>) {
 
 /// Prints an answer in JSON, part by part: it may be long.
 pub(crate) fn say_serialized(value: &impl serde::Serialize) {
-    // As with `say`: who has seen enough stops reading.
-    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
-    if Ci::detect() == Ci::Plain {
-        let _ = serde_json::to_writer_pretty(&mut out, value);
-        let _ = writeln!(out);
-    } else {
-        let text = serde_json::to_string_pretty(value).expect("an answer has only texts as keys");
-        let _ = writeln!(out, "{}", Ci::detect().tame_json(&text));
+    let mut answer = Answer { text: Vec::new(), ci: Ci::detect() };
+    let written = serde_json::to_writer_pretty(&mut answer, value);
+    written.expect("an answer has only texts as keys");
+    answer.text.push(b'\n');
+    answer.pass_on();
+}
+
+/// An answer that is written as it is made.
+struct Answer {
+    text: Vec<u8>,
+    ci: Ci,
+}
+
+impl Answer {
+    fn pass_on(&mut self) {
+        // All of it is UTF-8, and cut at the end of a line.
+        let text = String::from_utf8_lossy(&self.text);
+        write_answer(&self.ci.tame_json(&text));
+        self.text.clear();
+    }
+}
+
+impl std::io::Write for Answer {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.text.extend_from_slice(bytes);
+        if self.text.len() >= ANSWER_BYTES && bytes.ends_with(b"\n") {
+            self.pass_on();
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
     }
 }
 

@@ -3,6 +3,7 @@
 //! What the kernel says only means "look again": every round is an ordinary build, which believes nothing but the files.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -12,6 +13,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
 
+use crate::replace::is_unfinished;
 use crate::terminal::tell;
 
 /// How long it must be quiet before a build begins: an editor saves in several steps, `git checkout` in many.
@@ -90,9 +92,10 @@ impl Watch {
     }
 
     fn is_ignored(&self, path: &Path) -> bool {
-        // What git does in its own folder changes no file that is built.
+        // What git does in its own folder changes no file that is built; nor does what this process has not finished.
+        let is_nothing = |name: &OsStr| name == ".git" || is_unfinished(name);
         self.ignored.iter().any(|it| path.starts_with(it))
-            || path.file_name().is_some_and(|name| name == ".git")
+            || path.file_name().is_some_and(is_nothing)
     }
 
     /// Waits until something may have changed, and it is quiet again.

@@ -94,6 +94,14 @@ impl Plan {
         Self { graph: Arc::clone(&self.graph), goals, manual: self.manual.clone() }
     }
 
+    /// Returns the plan without the tests that make nothing unless they are run.
+    #[must_use]
+    pub fn without_tests(&self) -> Self {
+        let is_test = |goal: &Goal| goal.is_test && goal.outputs.is_empty();
+        let kept = self.goals.iter().enumerate().filter(|(_, goal)| !is_test(goal));
+        self.only(&kept.map(|(number, _)| number).collect::<Vec<_>>())
+    }
+
     /// Returns the plan in which tests are run, too: what they leave is among what their goals make.
     #[must_use]
     pub fn with_tests(&self) -> Self {

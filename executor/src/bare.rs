@@ -14,7 +14,8 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use store::{LocalStore, TreeSource};
 
 use crate::ExecuteError;
-use crate::inputs::{OUTPUT_FOLDER, output_folder};
+use crate::inputs::output_folder;
+use crate::layout::OUTPUT_FOLDER;
 use crate::sandbox::Outcome;
 
 /// How often it is looked whether the command has ended or its time is up.

@@ -22,7 +22,11 @@ static MADE: AtomicU64 = AtomicU64::new(0);
 #[derive(Debug)]
 pub(crate) struct Cgroup {
     folders: Vec<PathBuf>,
-    memory: Option<PathBuf>,
+    /// The file that counts what the kernel ended for want of memory.
+    killed: Option<PathBuf>,
+    /// The files that take the limits: on memory, and on processes.
+    knobs: [Option<PathBuf>; 2],
+    limits: Option<Limits>,
 }
 
 impl Cgroup {
@@ -30,57 +34,64 @@ impl Cgroup {
     pub(crate) fn make(limits: &Limits) -> Option<Self> {
         let number = MADE.fetch_add(1, Ordering::Relaxed);
         let name = format!("{PREFIX}{}-{number}", std::process::id());
-        match Hierarchy::find()? {
-            Hierarchy::Unified(parent) => Self::make_v2(&parent.join(name), limits),
+        let mut group = match Hierarchy::find()? {
+            Hierarchy::Unified(parent) => Self::make_v2(&parent.join(name))?,
             Hierarchy::PerController { memory, pids } => {
-                Self::make_v1(&memory.join(&name), &pids.join(&name), limits)
+                Self::make_v1(&memory.join(&name), &pids.join(&name))?
             }
-        }
-    }
-
-    fn make_v2(folder: &Path, limits: &Limits) -> Option<Self> {
-        make_folder(folder).ok()?;
-        let group = Self { folders: vec![folder.to_owned()], memory: Some(folder.to_owned()) };
-        let set = fs::write(folder.join("memory.max"), limits.memory_bytes.to_string())
-            .and_then(|()| fs::write(folder.join("pids.max"), limits.processes.to_string()));
+        };
         // A group without controllers limits nothing; then there is no point in it.
-        set.is_ok().then_some(group)
+        group.limit(limits).is_ok().then_some(group)
     }
 
-    fn make_v1(memory: &Path, pids: &Path, limits: &Limits) -> Option<Self> {
-        let mut group = Self { folders: Vec::new(), memory: None };
-        for (folder, file, value) in [
-            (memory, "memory.limit_in_bytes", limits.memory_bytes),
-            (pids, "pids.max", u64::from(limits.processes)),
-        ] {
-            if make_folder(folder).is_err() {
-                continue;
-            }
-            group.folders.push(folder.to_owned());
-            fs::write(folder.join(file), value.to_string()).ok()?;
-            if folder == memory {
-                group.memory = Some(folder.to_owned());
-            }
-        }
+    fn make_v2(folder: &Path) -> Option<Self> {
+        make_folder(folder).ok()?;
+        Some(Self {
+            folders: vec![folder.to_owned()],
+            killed: Some(folder.join("memory.events")),
+            knobs: [Some(folder.join("memory.max")), Some(folder.join("pids.max"))],
+            limits: None,
+        })
+    }
+
+    fn make_v1(memory: &Path, pids: &Path) -> Option<Self> {
+        let [memory, pids] =
+            [memory, pids].map(|it| make_folder(it).is_ok().then(|| it.to_owned()));
+        let knob = |folder: &Option<PathBuf>, name| folder.as_ref().map(|it| it.join(name));
+        let group = Self {
+            folders: [&memory, &pids].into_iter().flatten().cloned().collect(),
+            knobs: [knob(&memory, "memory.limit_in_bytes"), knob(&pids, "pids.max")],
+            killed: knob(&memory, "memory.oom_control"),
+            limits: None,
+        };
         (!group.folders.is_empty()).then_some(group)
     }
 
-    /// Puts a process into the group; all that it starts will be there too.
-    pub(crate) fn enter(&self, process: u32) -> io::Result<()> {
-        for folder in &self.folders {
-            fs::write(folder.join("cgroup.procs"), process.to_string())?;
+    /// Sets the limits, unless they are those already.
+    pub(crate) fn limit(&mut self, limits: &Limits) -> io::Result<()> {
+        if self.limits.is_some_and(|it| it == *limits) {
+            return Ok(());
         }
+        for (knob, value) in self.knobs.iter().zip([limits.memory_bytes, limits.processes.into()]) {
+            if let Some(knob) = knob {
+                fs::write(knob, value.to_string())?;
+            }
+        }
+        self.limits = Some(*limits);
         Ok(())
+    }
+
+    /// Returns the directories that stand for it: whoever enters them all is in the group, with all that it starts.
+    pub(crate) fn folders(&self) -> &[PathBuf] {
+        &self.folders
     }
 
     /// Returns whether the kernel ended something in the group for want of memory.
     pub(crate) fn ran_out_of_memory(&self) -> bool {
-        let Some(folder) = &self.memory else { return false };
-        ["memory.events", "memory.oom_control"].iter().any(|file| {
-            let text = fs::read_to_string(folder.join(file)).unwrap_or_default();
-            text.lines()
-                .any(|line| line.strip_prefix("oom_kill ").is_some_and(|count| count.trim() != "0"))
-        })
+        let Some(killed) = &self.killed else { return false };
+        let text = fs::read_to_string(killed).unwrap_or_default();
+        text.lines()
+            .any(|line| line.strip_prefix("oom_kill ").is_some_and(|count| count.trim() != "0"))
     }
 }
 
@@ -91,6 +102,12 @@ impl Drop for Cgroup {
             let _ = fs::remove_dir(folder);
         }
     }
+}
+
+/// Puts this process into a group; all that it starts will be there too.
+pub(crate) fn enter(folders: &[PathBuf]) -> io::Result<()> {
+    // Zero is whoever writes.
+    folders.iter().try_for_each(|folder| fs::write(folder.join("cgroup.procs"), "0"))
 }
 
 /// Removes the groups of processes that were ended before they could do so.

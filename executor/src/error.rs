@@ -36,7 +36,7 @@ pub enum ExecuteError {
     #[error("the sandbox ended without a report")]
     NoReport {
         /// What is wrong with the report.
-        source: serde_json::Error,
+        source: std::io::Error,
     },
     /// The build root has no shell.
     #[error(

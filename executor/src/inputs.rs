@@ -1,17 +1,13 @@
 //! From an input root to mounts: each of its directories is a tree of the store.
 
-use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use model::{Command, Directory, Node, PathSegment, RelativePath, TreeDigest};
 use store::{Draft, LocalStore, TreeSource};
 
 use crate::ExecuteError;
+use crate::layout::{Layout, OUTPUT_FOLDER, make_folder};
 use crate::sandbox::{Mount, MountKind, Surroundings};
-
-/// The directory below the working directory that outputs are kept from.
-pub(crate) const OUTPUT_FOLDER: &str = "out";
 
 /// The names that the sandbox itself fills.
 const OWN: [&str; 3] = ["dev", "proc", "tmp"];
@@ -32,9 +28,9 @@ pub(crate) async fn mounts(
     store: &LocalStore,
     root: TreeDigest,
     command: &Command,
-    scratch: &Path,
+    layout: &Layout,
     trees: &dyn TreeSource,
-    shown: &Surroundings,
+    etc: &Path,
 ) -> Result<Vec<Mount>, ExecuteError> {
     let missing = |digest, path| ExecuteError::MissingInput { digest, path };
     let directory = store.directory(root)?;
@@ -59,8 +55,8 @@ pub(crate) async fn mounts(
         };
         mounts.push(Mount { at, kind });
     }
-    show_etc(store, trees, shown, &mut mounts).await?;
-    show_working_directory(store, &directory, command, scratch, &mut mounts)?;
+    show_etc(etc, &mut mounts)?;
+    show_working_directory(store, &directory, command, layout, &mut mounts)?;
     Ok(mounts)
 }
 
@@ -79,12 +75,12 @@ async fn single_file(
     Ok(trees.ensure(tree).await?.map(|path| path.join(name)))
 }
 
-async fn show_etc(
+/// Returns the tree that `/etc` shows on top of the build root's, made present.
+pub(crate) async fn own_etc(
     store: &LocalStore,
     trees: &dyn TreeSource,
     shown: &Surroundings,
-    mounts: &mut Vec<Mount>,
-) -> Result<(), ExecuteError> {
+) -> Result<PathBuf, ExecuteError> {
     let mut draft = Draft::new();
     for (name, text) in etc(shown) {
         let digest = store.ingest_bytes(text.as_bytes(), false)?;
@@ -94,7 +90,11 @@ async fn show_etc(
     let tree = draft.finish(store)?;
     let path = RelativePath::new("etc").expect("a constant");
     let missing = || ExecuteError::MissingInput { digest: tree.0, path };
-    let own = trees.ensure(tree).await?.ok_or_else(missing)?;
+    trees.ensure(tree).await?.ok_or_else(missing)
+}
+
+fn show_etc(own: &Path, mounts: &mut Vec<Mount>) -> Result<(), ExecuteError> {
+    let own = own.to_owned();
     match mounts.iter_mut().find(|mount| mount.at == "etc") {
         Some(mount) => {
             let layers = vec![own, tree_below(mount)?];
@@ -121,18 +121,16 @@ fn tree_below(mount: &Mount) -> Result<PathBuf, ExecuteError> {
     }
 }
 
-/// The working directory takes writes, above whatever the input root has there; outputs have a folder
-/// of their own on the store's file system, so that keeping them is a rename.
+/// The working directory takes writes, above whatever the input root has there.
 fn show_working_directory(
     store: &LocalStore,
     root: &Directory,
     command: &Command,
-    scratch: &Path,
+    layout: &Layout,
     mounts: &mut Vec<Mount>,
 ) -> Result<(), ExecuteError> {
     let at = working_directory(command)?;
-    let writes = scratch.join("work");
-    make_folder(&writes)?;
+    let writes = layout.work();
     let below = match root.get(&at) {
         Some(Node::Directory(tree)) => store.directory(*tree)?,
         _ => None,
@@ -148,14 +146,13 @@ fn show_working_directory(
     }
     match mounts.iter_mut().find(|mount| mount.at == at) {
         Some(mount) => {
-            let (lower, work) = (tree_below(mount)?, scratch.join("overlay"));
+            let (lower, work) = (tree_below(mount)?, layout.overlay());
             make_folder(&work)?;
             mount.kind = MountKind::Overlay { lower, upper: writes, work };
         }
         None => mounts.push(Mount { at: at.clone(), kind: MountKind::Writable(writes) }),
     }
-    let out = scratch.join(OUTPUT_FOLDER);
-    make_folder(&out)?;
+    let out = layout.outputs();
     for path in &command.output_paths {
         let below = path.strip_prefix(&output_folder());
         let below = below.ok_or_else(|| ExecuteError::OutputPlace(path.clone()))?;
@@ -191,11 +188,4 @@ fn make_parents(out: &Path, path: &RelativePath) -> Result<(), ExecuteError> {
         }
     }
     Ok(())
-}
-
-/// Makes a directory that the command sees: the same whatever umask and folder `bld` happens to have.
-fn make_folder(path: &Path) -> Result<(), ExecuteError> {
-    fs::create_dir(path).map_err(ExecuteError::disk("create", path))?;
-    fs::set_permissions(path, Permissions::from_mode(0o755))
-        .map_err(ExecuteError::disk("set the mode of", path))
 }

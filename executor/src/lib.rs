@@ -6,6 +6,7 @@ mod cgroup;
 mod error;
 mod inputs;
 mod joined;
+mod layout;
 mod limits;
 mod local;
 mod outputs;

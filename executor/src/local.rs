@@ -3,56 +3,58 @@
 use std::fs::Permissions;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
-use std::process::Child;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 use async_trait::async_trait;
 use model::{ActionResult, Digest};
-use store::{LocalStore, Scratch, TreeSource};
+use store::{LocalStore, TreeSource};
+use tokio::sync::OnceCell;
 
 use crate::builtin::{self, BUILTIN_PROGRAM};
-use crate::cgroup::{self, Cgroup};
 use crate::joined::joined;
+use crate::layout::{Layout, OUTPUT_FOLDER, make_folder, private_scratch};
 use crate::sandbox::{
-    Beginning, Lifeline, Mount, NO_SHELL, Outcome, Rung, Spare, Spec, Surroundings, run, start,
+    Beginning, Keeper, Lifeline, Mount, NO_SHELL, Outcome, Rung, Sandbox, Spec, Surroundings,
+    first_working,
 };
 use crate::{
-    ExecuteError, Execution, Executor, Fate, Job, Perturbation, Session, SessionStreams, Variation,
-    bare, inputs, outputs,
+    ExecuteError, Execution, Executor, Fate, Job, Limits, Perturbation, Session, SessionStreams,
+    Variation, bare, inputs, outputs,
 };
 
 /// The exit code of a command that a signal ended is this and the signal.
 const SIGNAL_EXIT_CODE: i32 = 128;
 
-/// Runs actions on this machine, out of its store and into it.
+/// Runs actions on this machine, out of its store and into it. Dropping it leaves nothing behind.
 #[derive(Debug)]
 pub struct LocalExecutor {
     store: Arc<LocalStore>,
-    rung: Rung,
-    spare: Spare,
+    rung: Mutex<Option<Rung>>,
+    keeper: Mutex<Option<Arc<Keeper>>>,
+    /// What `/etc` shows; pinned as long as the store is open.
+    etc: OnceCell<PathBuf>,
     perturbation: Perturbation,
 }
 
 impl LocalExecutor {
-    /// Returns an executor that makes its sandboxes on `rung`. Control groups that a killed `bld` left are removed.
+    /// Returns an executor that makes its sandboxes on `rung`.
     pub fn new(store: Arc<LocalStore>, rung: Rung) -> Self {
-        cgroup::sweep();
-        let spare = Spare::new(Beginning::of(rung));
-        Self { store, rung, spare, perturbation: Perturbation::default() }
+        Self { rung: Mutex::new(Some(rung)), ..Self::strict(store) }
+    }
+
+    /// Returns an executor that makes the best sandboxes that work here: the first action finds out which do.
+    pub fn strict(store: Arc<LocalStore>) -> Self {
+        let (rung, keeper, etc) = (Mutex::default(), Mutex::default(), OnceCell::new());
+        Self { store, rung, keeper, etc, perturbation: Perturbation::default() }
     }
 
     /// Returns one that shows commands another machine. What comes of it is to be compared, and never recorded.
     #[must_use]
     pub fn perturbed(self, perturbation: Perturbation) -> Self {
-        let beginning = Beginning {
-            id: perturbation.surroundings().id,
-            shifted_clocks: perturbation.varies(Variation::Time),
-            ..Beginning::of(self.rung)
-        };
-        Self { spare: Spare::new(beginning), perturbation, ..self }
+        Self { perturbation, keeper: Mutex::default(), etc: OnceCell::new(), ..self }
     }
 
     /// Runs a session in the sandbox of an action, on streams of the caller's, and returns its exit status.
@@ -65,24 +67,25 @@ impl LocalExecutor {
         session: Session,
         streams: SessionStreams,
     ) -> Result<i32, ExecuteError> {
-        if self.rung == Rung::Bare {
+        let rung = tokio::task::block_in_place(|| self.rung())?;
+        if rung == Rung::Bare {
             return Err(ExecuteError::NoSandbox);
         }
-        let scratch = self.private_scratch()?;
+        let mut sandbox = start_session(&self.store, rung, &job.limits, streams)?;
         let root = job.action.input_root;
-        let shown = Surroundings::default();
-        let mounts =
-            inputs::mounts(&self.store, root, job.command, scratch.path(), trees, &shown).await?;
-        let spec = Spec { session: Some(session), ..self.spec(&job, mounts, scratch.path())? };
-        let cgroup = Cgroup::make(&job.limits);
+        let layout = sandbox.layout();
+        let etc = inputs::own_etc(&self.store, trees, &Surroundings::default()).await?;
+        let mounts = inputs::mounts(&self.store, root, job.command, layout, trees, &etc).await?;
+        let spec = Spec { session: Some(session), ..self.spec(&job, mounts, layout)? };
         let lifeline = Lifeline::default();
         let held = lifeline.clone();
-        let first = start_session(self.rung, streams)?;
         let waited = tokio::task::spawn_blocking(move || {
-            let outcome = run(first, &spec, cgroup.as_ref(), &held);
-            (outcome, cgroup, scratch)
+            sandbox.tell(&spec, &held);
+            let outcome = sandbox.hear();
+            drop(held);
+            outcome
         });
-        let (outcome, _cgroup, _scratch) = waited.await.expect("the waiting thread does not panic");
+        let outcome = joined(waited).await;
         drop(lifeline);
         match outcome {
             Ok(outcome) => {
@@ -96,33 +99,68 @@ impl LocalExecutor {
         }
     }
 
+    /// Returns where sandboxes are made; tries what works here if nobody has yet.
+    fn rung(&self) -> Result<Rung, ExecuteError> {
+        let mut rung = self.rung.lock().expect("no holder panics");
+        if let Some(rung) = *rung {
+            return Ok(rung);
+        }
+        let scratch = self.store.scratch()?;
+        let found = first_working(scratch.path()).ok_or(ExecuteError::NoSandbox)?;
+        *rung = Some(found);
+        Ok(found)
+    }
+
+    /// Returns who keeps sandboxes; an executor that runs nothing has nobody.
+    fn keeper(&self, rung: Rung) -> Arc<Keeper> {
+        let mut keeper = self.keeper.lock().expect("no holder panics");
+        let keeper = keeper.get_or_insert_with(|| {
+            let beginning = Beginning {
+                surroundings: self.perturbation.surroundings(),
+                shifted_clocks: self.perturbation.varies(Variation::Time),
+                ..Beginning::of(rung)
+            };
+            Arc::new(Keeper::new(Arc::clone(&self.store), beginning))
+        });
+        Arc::clone(keeper)
+    }
+
     async fn run_sandboxed(
         &self,
         job: Job<'_>,
         trees: &dyn TreeSource,
+        rung: Rung,
     ) -> Result<Execution, ExecuteError> {
-        let scratch = self.private_scratch()?;
-        let root = job.action.input_root;
+        let keeper = self.keeper(rung);
+        let mut taken = tokio::task::block_in_place(|| keeper.take(&job.limits))?;
+        let (root, layout) = (job.action.input_root, taken.sandbox().layout().clone());
         let shown = self.perturbation.surroundings();
-        let mounts =
-            inputs::mounts(&self.store, root, job.command, scratch.path(), trees, &shown).await?;
-        let spec = self.spec(&job, mounts, scratch.path())?;
-        let cgroup = Cgroup::make(&job.limits);
+        let etc = self.etc.get_or_try_init(|| inputs::own_etc(&self.store, trees, &shown)).await?;
+        let mounts = inputs::mounts(&self.store, root, job.command, &layout, trees, etc).await?;
 
         // Whoever drops this future drops its lifeline, and so ends what the thread waits for.
         let lifeline = Lifeline::default();
         let held = lifeline.clone();
-        let first = tokio::task::block_in_place(|| self.spare.take())?;
+        tokio::task::block_in_place(|| -> Result<(), ExecuteError> {
+            let spec = self.spec(&job, mounts, &layout)?;
+            taken.sandbox().tell(&spec, &lifeline);
+            Ok(())
+        })?;
+        let limits = job.limits;
         let waited = tokio::task::spawn_blocking(move || {
-            let outcome = run(first, &spec, cgroup.as_ref(), &held);
-            (outcome, cgroup, scratch)
+            let outcome = taken.hear(limits);
+            drop(held);
+            (outcome, taken)
         });
-        tokio::task::block_in_place(|| self.spare.restock());
-        let (outcome, cgroup, scratch) = joined(waited).await;
+        let (outcome, mut taken) = joined(waited).await;
         drop(lifeline);
         let outcome = outcome?;
-        let out_of_memory = cgroup.is_some_and(|cgroup| cgroup.ran_out_of_memory());
-        tokio::task::block_in_place(|| self.finish(&job, &outcome, out_of_memory, scratch.path()))
+        let execution = tokio::task::block_in_place(|| {
+            let out_of_memory = taken.sandbox().ran_out_of_memory();
+            self.finish(&job, &outcome, out_of_memory, &layout, rung)
+        })?;
+        keeper.restock(job.limits);
+        Ok(execution)
     }
 
     /// Runs the command on the machine as it is; what comes of it says so, and is recorded nowhere.
@@ -131,7 +169,7 @@ impl LocalExecutor {
         job: Job<'_>,
         trees: &dyn TreeSource,
     ) -> Result<Execution, ExecuteError> {
-        let scratch = self.private_scratch()?;
+        let scratch = private_scratch(&self.store)?;
         let root = job.action.input_root;
         bare::prepare(&self.store, root, job.command, scratch.path(), trees).await?;
         let cut = Arc::new(AtomicBool::new(false));
@@ -147,49 +185,33 @@ impl LocalExecutor {
         let (outcome, scratch) = joined(waited).await;
         drop(guard);
         let outcome = outcome?;
-        let kept = scratch.path().join(inputs::OUTPUT_FOLDER);
-        let made = scratch.path().join("work").join(inputs::OUTPUT_FOLDER);
+        let layout = Layout::of(scratch.path());
+        let (kept, made) = (layout.outputs(), layout.work().join(OUTPUT_FOLDER));
         std::fs::rename(&made, &kept).map_err(ExecuteError::disk("keep", &made))?;
-        tokio::task::block_in_place(|| self.finish(&job, &outcome, false, scratch.path()))
-    }
-
-    /// Returns a scratch directory that shuts everybody else out: unfinished outputs are nobody's business, and
-    /// might be set-user-id.
-    fn private_scratch(&self) -> Result<Scratch, ExecuteError> {
-        let scratch = self.store.scratch()?;
-        std::fs::set_permissions(scratch.path(), Permissions::from_mode(0o700))
-            .map_err(ExecuteError::disk("set the mode of", scratch.path()))?;
-        Ok(scratch)
+        tokio::task::block_in_place(|| self.finish(&job, &outcome, false, &layout, Rung::Bare))
     }
 
     fn spec(
         &self,
         job: &Job<'_>,
         mut mounts: Vec<Mount>,
-        scratch: &Path,
+        layout: &Layout,
     ) -> Result<Spec, ExecuteError> {
-        let root = scratch.join("root");
-        std::fs::create_dir(&root).map_err(ExecuteError::disk("create", &root))?;
-        let reversed = scratch.join("reversed");
-        if self.perturbation.varies(Variation::Readdir) {
-            std::fs::create_dir(&reversed).map_err(ExecuteError::disk("create", &reversed))?;
+        let reversed = self.perturbation.varies(Variation::Readdir);
+        if reversed {
+            make_folder(&layout.reversed())?;
         }
         let command = self.perturbation.command(job.command);
         self.perturbation.place(command.working_directory.as_str(), &mut mounts);
         Ok(Spec {
-            rung: self.rung,
-            root,
             mounts,
             arguments: command.arguments,
             environment: command.environment,
             working_directory: command.working_directory.to_string(),
-            stdout: scratch.join("stdout"),
-            stderr: scratch.join("stderr"),
             time_ms: u64::try_from(job.action.timeout.unwrap_or(job.limits.time).as_millis())
                 .unwrap_or(u64::MAX),
             file_bytes: job.limits.output_bytes,
-            surroundings: self.perturbation.surroundings(),
-            reversed: self.perturbation.varies(Variation::Readdir).then_some(reversed),
+            reversed,
             session: None,
         })
     }
@@ -199,7 +221,8 @@ impl LocalExecutor {
         job: &Job<'_>,
         outcome: &Outcome,
         out_of_memory: bool,
-        scratch: &Path,
+        layout: &Layout,
+        rung: Rung,
     ) -> Result<Execution, ExecuteError> {
         let fate = match outcome.signal {
             _ if outcome.timed_out => Fate::TimedOut,
@@ -210,30 +233,38 @@ impl LocalExecutor {
         let by_signal = SIGNAL_EXIT_CODE + outcome.signal.unwrap_or_default();
         let mut result = ActionResult {
             exit_code: outcome.exit_code.unwrap_or(by_signal),
-            stdout: self.keep_log(&scratch.join("stdout"))?,
-            stderr: self.keep_log(&scratch.join("stderr"))?,
+            stdout: self.keep_log(&layout.stdout())?,
+            stderr: self.keep_log(&layout.stderr())?,
             ..ActionResult::default()
         };
         "local".clone_into(&mut result.metadata.worker);
         result.metadata.wall = std::time::Duration::from_micros(outcome.wall_us);
         result.metadata.cpu = std::time::Duration::from_micros(outcome.cpu_us);
         let limit = job.limits.output_bytes;
-        outputs::collect(&self.store, job.command, scratch, limit, &mut result)?;
-        Ok(Execution { result, fate, rung: self.rung })
+        outputs::collect(&self.store, job.command, layout, limit, &mut result)?;
+        Ok(Execution { result, fate, rung })
     }
 
     fn keep_log(&self, path: &Path) -> Result<Option<Digest>, ExecuteError> {
+        let metadata = path.symlink_metadata().map_err(ExecuteError::disk("open", path))?;
+        if metadata.len() == 0 {
+            return Ok(None);
+        }
         // A command can change the mode of its own streams.
         let readable = Permissions::from_mode(0o600);
         std::fs::set_permissions(path, readable).map_err(ExecuteError::disk("open", path))?;
         let mut file = std::fs::File::open(path).map_err(ExecuteError::disk("open", path))?;
-        let digest = self.store.ingest(&mut file, false)?;
-        Ok((!digest.is_empty()).then_some(digest))
+        self.store.ingest(&mut file, false).map(Some).map_err(Into::into)
     }
 }
 
-/// Starts the first process of a session's sandbox, which inherits the streams; nobody else does.
-fn start_session(rung: Rung, streams: SessionStreams) -> Result<Child, ExecuteError> {
+/// Starts a session's sandbox, which inherits the streams; nobody else does.
+fn start_session(
+    store: &LocalStore,
+    rung: Rung,
+    limits: &Limits,
+    streams: SessionStreams,
+) -> Result<Sandbox, ExecuteError> {
     let failed =
         |source| ExecuteError::Sandbox { step: "handing over the terminal".to_owned(), source };
     let SessionStreams { stdin, stdout, stderr } = streams;
@@ -242,7 +273,7 @@ fn start_session(rung: Rung, streams: SessionStreams) -> Result<Child, ExecuteEr
     let [stdin, stdout, stderr] = inherited.map(|it| it.map_err(|error| failed(error.into())));
     let inherited = [stdin?, stdout?, stderr?];
     let numbers = [0, 1, 2].map(|index: usize| inherited[index].as_raw_fd());
-    start(Beginning { streams: Some(numbers), ..Beginning::of(rung) })
+    Sandbox::start(store, &Beginning { streams: Some(numbers), ..Beginning::of(rung) }, limits)
 }
 
 /// Tells the thread that runs a bare command that nobody waits for it any more.
@@ -261,18 +292,19 @@ impl Executor for LocalExecutor {
         job: Job<'_>,
         trees: &dyn TreeSource,
     ) -> Result<Execution, ExecuteError> {
+        let rung = tokio::task::block_in_place(|| self.rung())?;
         if job.command.arguments.first().is_some_and(|program| program == BUILTIN_PROGRAM) {
             let (root, salt) = (job.action.input_root, &job.action.salt);
             let result = builtin::run(&self.store, root, job.command, salt, trees).await?;
-            return Ok(Execution { result, fate: Fate::Exited, rung: self.rung });
+            return Ok(Execution { result, fate: Fate::Exited, rung });
         }
         let wait = self.perturbation.wait(SystemTime::now());
         if !wait.is_zero() {
             tokio::time::sleep(wait).await;
         }
-        if self.rung == Rung::Bare {
+        if rung == Rung::Bare {
             return self.run_bare(job, trees).await;
         }
-        self.run_sandboxed(job, trees).await
+        self.run_sandboxed(job, trees, rung).await
     }
 }

@@ -14,7 +14,8 @@ use store::{Draft, LocalStore};
 use wire::encode;
 
 use crate::ExecuteError;
-use crate::inputs::{OUTPUT_FOLDER, output_folder};
+use crate::inputs::output_folder;
+use crate::layout::Layout;
 
 /// The most files, links and directories that an action may leave: as many as an archive may hold.
 const ENTRIES_MAX: u64 = 1_000_000;
@@ -30,7 +31,7 @@ const PATH_BYTES_MAX: usize = 2048;
 pub(crate) fn collect(
     store: &LocalStore,
     command: &Command,
-    scratch: &Path,
+    layout: &Layout,
     limit: u64,
     result: &mut ActionResult,
 ) -> Result<(), ExecuteError> {
@@ -38,7 +39,7 @@ pub(crate) fn collect(
     let folder = output_folder();
     for path in &command.output_paths {
         let below = path.strip_prefix(&folder).expect("checked before the command ran");
-        let Some(file) = reach(&scratch.join(OUTPUT_FOLDER), &below, path)? else { continue };
+        let Some(file) = reach(&layout.outputs(), &below, path)? else { continue };
         let Some(node) = collector.node(&file, path)? else { continue };
         let path = path.clone();
         match node {
@@ -83,7 +84,7 @@ fn reach(
     let mut file = out.to_owned();
     for name in below.segments() {
         match file.symlink_metadata() {
-            Ok(metadata) if metadata.is_dir() => open_folder(&file)?,
+            Ok(metadata) if metadata.is_dir() => open_folder(&file, &metadata)?,
             Ok(_) => {
                 let why = "lies behind something that is not a directory";
                 return Err(ExecuteError::Output { path: path.to_string(), why });
@@ -97,7 +98,10 @@ fn reach(
 }
 
 /// Takes back the rights over a directory: a command may have taken them away, and they are not part of a tree.
-fn open_folder(folder: &Path) -> Result<(), ExecuteError> {
+fn open_folder(folder: &Path, metadata: &fs::Metadata) -> Result<(), ExecuteError> {
+    if metadata.permissions().mode() & 0o7777 == 0o755 {
+        return Ok(());
+    }
     fs::set_permissions(folder, fs::Permissions::from_mode(0o755))
         .map_err(ExecuteError::disk("open", folder))
 }
@@ -146,7 +150,7 @@ impl Collector<'_> {
             return Err(refuse("has extended attributes, which a tree cannot hold"));
         }
         if kind.is_dir() {
-            return self.directory(file, path).map(Some);
+            return self.directory(file, path, &metadata).map(Some);
         }
         self.left = self
             .left
@@ -158,9 +162,14 @@ impl Collector<'_> {
         Ok(Some(Node::File { digest, executable }))
     }
 
-    fn directory(&mut self, folder: &Path, path: &RelativePath) -> Result<Node, ExecuteError> {
+    fn directory(
+        &mut self,
+        folder: &Path,
+        path: &RelativePath,
+        metadata: &fs::Metadata,
+    ) -> Result<Node, ExecuteError> {
         let mut draft = Draft::new();
-        open_folder(folder)?;
+        open_folder(folder, metadata)?;
         let entries = fs::read_dir(folder).map_err(ExecuteError::disk("list", folder))?;
         for entry in entries {
             let entry = entry.map_err(ExecuteError::disk("list", folder))?;

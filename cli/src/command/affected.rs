@@ -41,7 +41,7 @@ pub(crate) fn run(settings: &Settings, args: &AffectedArgs) -> Result<ExitCode, 
     // Before anything else is looked at: without a base there is no question.
     let repository = Repository::of(&workspace.root)?;
     let commit = repository.commit(&args.base)?;
-    let planned = Planned::new(settings, texts, &args.select)?;
+    let planned = Planned::new(settings, texts, &args.select)?.with_tests();
     let patterns = planned.workspace.patterns(texts)?;
     let scratch = planned.store.scratch()?;
     let revision = repository.files(&commit, scratch.path())?;
@@ -103,7 +103,7 @@ fn base(
     };
     let wanted: Vec<_> = wanted.map(pattern).collect();
     let plan = workspace.engine().plan(&wanted, &chosen, &locked_members(&lock));
-    let plan = plan.map_err(|error| said(error.into()))?;
+    let plan = plan.map_err(|error| said(error.into()))?.with_tests();
     let survey = engine::survey(&head.store, &workspace.files, &plan, false);
     let survey = survey.map_err(|error| said(CliError::Build(error)))?;
     Ok(Some(Side::new(Arc::new(plan), &survey)))

@@ -40,7 +40,7 @@ pub(crate) struct BuildArgs {
     pub(crate) grids: Vec<GridFile>,
 
     /// Build again whenever files of the workspace change, until Ctrl-C
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["events", "trace"])]
     pub(crate) watch: bool,
 }
 
@@ -51,7 +51,8 @@ pub(crate) fn run(settings: &Settings, args: &BuildArgs) -> Result<ExitCode, Cli
 /// Each round is a build like any other. Mistakes are shown and waited out; a broken machine is not.
 fn build_again_and_again(settings: &Settings, args: &BuildArgs) -> Result<ExitCode, CliError> {
     let workspace = OpenWorkspace::find(settings)?;
-    let ignored = vec![workspace.output(), settings.store.clone()];
+    let mut ignored = vec![workspace.output(), settings.store.clone()];
+    ignored.extend(args.grids.iter().map(|file| file.path(&settings.directory)));
     // Also where a mistake ends a build before it comes to that.
     settings.interrupts(&Display::new(true))?;
     let mut watch = Watch::new(&workspace.root, ignored);

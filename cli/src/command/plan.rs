@@ -13,6 +13,7 @@ use crate::terminal::say_line_json;
 use crate::{exit, forecast};
 
 #[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "flags that can be combined")]
 pub(crate) struct PlanArgs {
     /// Targets: //pkg:name, //pkg:all, //pkg/..., //..., each maybe with {axis=value}
     #[arg(required = true, value_name = "PATTERN")]
@@ -24,6 +25,10 @@ pub(crate) struct PlanArgs {
     /// For how many actions at once to estimate [default: the machine's cores]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
     pub(crate) jobs: Option<u16>,
+
+    /// Plan what `bld test` would run, and not what `bld build` would
+    #[arg(long)]
+    pub(crate) tests: bool,
 
     /// Count actions that are remembered as failed as what runs
     #[arg(long)]
@@ -54,6 +59,7 @@ pub(crate) struct PlanArgs {
 
 pub(crate) fn run(settings: &Settings, args: &PlanArgs) -> Result<ExitCode, CliError> {
     let planned = Planned::new(settings, &args.patterns, &args.select)?;
+    let planned = if args.tests { planned.into_tests() } else { planned.without_tests() };
     if args.shards {
         say_shards(&planned, args)?;
     } else {

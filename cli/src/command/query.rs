@@ -64,7 +64,7 @@ pub(crate) fn run(settings: &Settings, args: &QueryArgs) -> Result<ExitCode, Cli
         targets.iter().any(is_there)
     });
     let known: Vec<Pattern> = known.collect();
-    let planned = Planned::of(settings, workspace, &known, &args.select)?;
+    let planned = Planned::of(settings, workspace, &known, &args.select)?.with_tests();
     let plan: Arc<Plan> = Arc::clone(&planned.plan);
     let graph = QueryGraph::of_actions(&plan);
     let answer = query.answer(&graph, &|text| atoms.actions(&graph, &plan, text))?;

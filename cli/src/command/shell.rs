@@ -4,12 +4,12 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use engine::{Build, NodeId, Owner, Plan, Prepared, TestOptions, Unprepared};
-use executor::{Job, Limits, LocalExecutor, Rung, Session};
+use executor::{Job, Limits, LocalExecutor, Session};
 
 use crate::command::run::Alternatives;
 use crate::command::verify::own_nodes;
 use crate::error::CliError;
-use crate::planned::{ExecuteArgs, Planned, SandboxArg, SelectArgs};
+use crate::planned::{ExecuteArgs, Planned, SelectArgs};
 use crate::settings::Settings;
 use crate::terminal::tell;
 use crate::{exit, output, pty};
@@ -37,11 +37,11 @@ pub(crate) struct ShellArgs {
 }
 
 pub(crate) fn run(settings: &Settings, args: &ShellArgs) -> Result<ExitCode, CliError> {
-    let planned = Planned::new(settings, std::slice::from_ref(&args.pattern), &args.select)?;
+    let planned =
+        Planned::new(settings, std::slice::from_ref(&args.pattern), &args.select)?.with_tests();
     let node = one_action(&planned.plan, args)?;
-    let rung = planned.rung(SandboxArg::Strict)?;
-    let build = planned.start(&ExecuteArgs::default(), TestOptions::default(), rung);
-    let ended = planned.drive(enter(&planned, build, rung, node, args))??;
+    let build = planned.start(&ExecuteArgs::default(), TestOptions::default());
+    let ended = planned.drive(enter(&planned, build, node, args))??;
     let code = match ended {
         Ended::With(code) => ExitCode::from(u8::try_from(code).unwrap_or(exit::INFRASTRUCTURE)),
         Ended::NeedsWhatFailed => ExitCode::from(exit::BUILD_FAILED),
@@ -61,7 +61,6 @@ enum Ended {
 async fn enter(
     planned: &Planned,
     build: Arc<Build>,
-    rung: Rung,
     node: NodeId,
     args: &ShellArgs,
 ) -> Result<Ended, CliError> {
@@ -89,7 +88,7 @@ async fn enter(
         after_command: args.failed,
         on_terminal: terminal.is_some(),
     };
-    let executor = LocalExecutor::new(Arc::clone(&planned.store), rung);
+    let executor = LocalExecutor::strict(Arc::clone(&planned.store));
     let Prepared { action, command, .. } = &prepared;
     let job = Job { action, command, limits: Limits::default() };
     let code = match terminal {

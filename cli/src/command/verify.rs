@@ -10,13 +10,13 @@ use engine::{
     Build, BuildError, Goal, GoalStatus, Graph, Node, NodeId, Plan, Ran, Report, Reproduction,
     TestOptions, Verified,
 };
-use executor::{LocalExecutor, Perturbation, Rung, Variation};
+use executor::{LocalExecutor, Perturbation, Variation};
 use store::LocalStore;
 
 use crate::differences::{self, Explained};
 use crate::error::CliError;
 use crate::history::History;
-use crate::planned::{ExecuteArgs, Planned, SandboxArg, SelectArgs};
+use crate::planned::{ExecuteArgs, Planned, SelectArgs};
 use crate::settings::Settings;
 use crate::terminal::{Paint, count, say};
 use crate::{answer, exit};
@@ -97,12 +97,10 @@ impl PerturbArg {
 
 pub(crate) fn run(settings: &Settings, args: &VerifyArgs) -> Result<ExitCode, CliError> {
     let planned = Planned::new(settings, &args.patterns, &args.select)?.with_tests();
-    let rung = planned.rung(SandboxArg::Strict)?;
     let execute = ExecuteArgs { jobs: args.jobs, timeout: args.timeout, ..ExecuteArgs::default() };
     let verifying = Verifying {
-        build: planned.start(&execute, TestOptions::default(), rung),
+        build: planned.start(&execute, TestOptions::default()),
         store: Arc::clone(&planned.store),
-        rung,
         variations: args.perturb.iter().flat_map(|it| it.variations()).collect(),
         runs: args.runs.into(),
     };
@@ -138,7 +136,6 @@ pub(crate) fn run(settings: &Settings, args: &VerifyArgs) -> Result<ExitCode, Cl
 struct Verifying {
     build: Arc<Build>,
     store: Arc<LocalStore>,
-    rung: Rung,
     variations: BTreeSet<Variation>,
     runs: usize,
 }
@@ -193,7 +190,7 @@ impl Verifying {
         runs: usize,
     ) -> Vec<Arc<dyn executor::Executor>> {
         let perturbation = Perturbation::new(variations, SystemTime::now());
-        let executor = LocalExecutor::new(Arc::clone(&self.store), self.rung);
+        let executor = LocalExecutor::strict(Arc::clone(&self.store));
         let perturbed: Arc<dyn executor::Executor> = Arc::new(executor.perturbed(perturbation));
         std::iter::repeat_n(perturbed, runs).collect()
     }

@@ -165,6 +165,7 @@ mod tests {
             began: 0.0,
             seconds: 0.0,
             failed: false,
+            interrupted: false,
             counts: BuildRecord::default(),
             function: "blake3".to_owned(),
             fingerprint: String::new(),

@@ -84,11 +84,13 @@ impl Build {
         if self.is_stopping() {
             return Err(Stop::Skipped);
         }
-        let (slot, _lock) = self.slot_and_lock(keyed.digest).await?;
+        // In this order: the lock is given back first. Were the slot, the next action would take a lock of its own
+        // while the results of many that have run are still being recorded.
+        let (_slot, _lock) = self.slot_and_lock(keyed.digest).await?;
         if let Some(outcome) = self.find(id, owner, keyed)? {
             return outcome;
         }
-        self.execute(id, owner, keyed, slot).await
+        self.execute(id, owner, keyed).await
     }
 
     /// Returns when the action may run here, and nobody else runs it.
@@ -148,13 +150,7 @@ impl Build {
         })
     }
 
-    async fn execute(
-        &self,
-        id: NodeId,
-        owner: &Owner,
-        keyed: &Keyed,
-        slot: SemaphorePermit<'_>,
-    ) -> Outcome {
+    async fn execute(&self, id: NodeId, owner: &Owner, keyed: &Keyed) -> Outcome {
         if self.is_stopping() {
             return Err(Stop::Skipped);
         }
@@ -164,7 +160,6 @@ impl Build {
             Job { action: &keyed.action, command: &keyed.command, limits: self.options.limits };
         let executed = self.executor.execute(job, self).await;
         let span = Span { began, ended: self.elapsed() };
-        drop(slot);
         let execution = match executed {
             Ok(execution) => execution,
             Err(error) if error.is_action_fault() => {

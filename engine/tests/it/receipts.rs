@@ -46,6 +46,7 @@ fn front() -> Front {
         files: 4,
         is_complete: true,
         has_axes: false,
+        rewrites: 0,
     }
 }
 

@@ -10,7 +10,7 @@ use rustix::process::{Signal, chdir, getpid, kill_process, setsid};
 use super::filter::filter;
 use super::init::step;
 use super::linux::{self, Resource};
-use super::spec::{Rung, SetupFailure, Spec};
+use super::spec::{Beginning, Rung, SetupFailure, Spec};
 use super::{NOT_EXECUTABLE_EXIT_CODE, NOT_FOUND_EXIT_CODE};
 
 /// How many files a command may have open: what most distributions give a shell, soft and hard.
@@ -30,15 +30,10 @@ pub(super) struct Streams {
 
 /// Confines init as far as it can be; the command inherits it.
 /// Done here and not in the command, because what fails here is the machine's fault and is reported.
-pub(super) fn confine_all(spec: &Spec) -> Result<(), SetupFailure> {
-    let work = Path::new("/").join(&spec.working_directory);
-    chdir(work).map_err(step("entering the working directory"))?;
-    for (resource, value) in [
-        (Resource::Core, 0),
-        (Resource::Files, OPEN_FILES_MAX),
-        (Resource::Stack, STACK_BYTES),
-        (Resource::FileSize, spec.file_bytes),
-    ] {
+pub(super) fn confine_all() -> Result<(), SetupFailure> {
+    for (resource, value) in
+        [(Resource::Core, 0), (Resource::Files, OPEN_FILES_MAX), (Resource::Stack, STACK_BYTES)]
+    {
         linux::limit(resource, value).map_err(step("setting limits"))?;
     }
     linux::forbid_inspection().map_err(step("hiding init"))?;
@@ -46,9 +41,21 @@ pub(super) fn confine_all(spec: &Spec) -> Result<(), SetupFailure> {
     linux::filter_calls(&mut filter()).map_err(step("refusing system calls"))
 }
 
+/// Confines init to what this command may do, and to where it starts.
+pub(super) fn confine_to(spec: &Spec) -> Result<(), SetupFailure> {
+    let work = Path::new("/").join(&spec.working_directory);
+    chdir(work).map_err(step("entering the working directory"))?;
+    linux::limit(Resource::FileSize, spec.file_bytes).map_err(step("setting limits"))
+}
+
 /// Becomes the command. That it cannot be run is told on its standard error.
-pub(super) fn become_command(spec: &Spec, arguments: &[String], streams: &Streams) -> ! {
-    let error = match prepare(spec, streams) {
+pub(super) fn become_command(
+    beginning: &Beginning,
+    spec: &Spec,
+    arguments: &[String],
+    streams: &Streams,
+) -> ! {
+    let error = match prepare(beginning, streams) {
         Ok(()) => exec(spec, arguments),
         Err(error) => error,
     };
@@ -67,7 +74,7 @@ pub(super) fn become_command(spec: &Spec, arguments: &[String], streams: &Stream
     linux::leave(code)
 }
 
-fn prepare(spec: &Spec, streams: &Streams) -> io::Result<()> {
+fn prepare(beginning: &Beginning, streams: &Streams) -> io::Result<()> {
     linux::place_descriptor(&streams.stdin, 0)?;
     linux::place_descriptor(&streams.stdout, 1)?;
     linux::place_descriptor(&streams.stderr, 2)?;
@@ -75,8 +82,8 @@ fn prepare(spec: &Spec, streams: &Streams) -> io::Result<()> {
         setsid()?;
         linux::control_terminal()?;
     }
-    match spec.rung {
-        Rung::Root => linux::become_user(spec.surroundings.id),
+    match beginning.rung {
+        Rung::Root => linux::become_user(beginning.surroundings.id),
         Rung::UserNamespace | Rung::Bare => Ok(()),
     }
 }

@@ -25,7 +25,10 @@ pub(super) fn copy_tree(from: &Path, to: &Path, id: u32) -> io::Result<()> {
         let (from, to) = (entry.path(), to.join(entry.file_name()));
         let kind = entry.file_type()?;
         if kind.is_dir() {
-            fs::create_dir(&to)?;
+            // The directory that outputs are mounted on is there already.
+            if !to.is_dir() {
+                fs::create_dir(&to)?;
+            }
             copy_tree(&from, &to, id)?;
             continue;
         }

@@ -5,9 +5,9 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
-use super::command::{Streams, confine_all};
+use super::command::Streams;
 use super::init::{NO_SHELL, null, run_to_end, step};
-use super::spec::{Outcome, SetupFailure, Spec};
+use super::spec::{Beginning, Outcome, SetupFailure, Spec};
 use crate::Session;
 
 /// The shell of the build root.
@@ -18,6 +18,7 @@ const SCRIPT: &str = "/tmp/bld-command";
 
 /// Runs a session and returns how it ended.
 pub(super) fn run(
+    beginning: &Beginning,
     spec: &Spec,
     session: &Session,
     mut streams: Streams,
@@ -25,7 +26,6 @@ pub(super) fn run(
     if session.command.is_none() {
         fs::metadata(SHELL).map_err(step(NO_SHELL))?;
     }
-    confine_all(spec)?;
     if session.after_command {
         let shared = Streams {
             stdin: null()?,
@@ -34,7 +34,7 @@ pub(super) fn run(
             are_terminal: false,
         };
         let time = Duration::from_millis(spec.time_ms);
-        let outcome = run_to_end(spec, &spec.arguments, shared, time)?;
+        let outcome = run_to_end(beginning, spec, &spec.arguments, shared, time)?;
         tell(&mut streams.stderr, &outcome);
     }
     streams.are_terminal = session.on_terminal;
@@ -43,7 +43,7 @@ pub(super) fn run(
     }
     let arguments = session.command.clone().unwrap_or_else(|| vec![SHELL.to_owned()]);
     // Whoever looks around is not stopped; closing the terminal, or bld, ends it.
-    run_to_end(spec, &arguments, streams, Duration::MAX)
+    run_to_end(beginning, spec, &arguments, streams, Duration::MAX)
 }
 
 /// Says how the action's command ended, to whoever looks at the session.

@@ -1,7 +1,7 @@
 //! The sandbox's own processes: the one that makes the namespaces, and the init inside.
 
 use std::fs::{self, File};
-use std::io::{self, Read as _, Write as _};
+use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -12,17 +12,15 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, getegid, geteuid, pidfd_open, setsid, umask};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
-use super::command::{Streams, become_command, confine_all};
+use super::command::{Streams, become_command, confine_all, confine_to};
 use super::linux::{self, Fork, Namespaces, Wait};
-use super::root::build_root;
-use super::spec::{Beginning, Outcome, Rung, SetupFailure, Spec};
+use super::root::{begin_root, finish_root};
+use super::spec::{Beginning, Outcome, Rung, SetupFailure, Spec, receive, send};
 use super::{ARGUMENT, UMASK, entered};
+use crate::cgroup;
 
 /// How long init waits at most before it reaps what was orphaned.
 const REAP_INTERVAL: Duration = Duration::from_millis(500);
-
-/// The longest spec that is read: a few hundred mounts and arguments of the system's own limit fit.
-const SPEC_BYTES_MAX: u32 = 16 << 20;
 
 /// How far clocks are shifted that count from the start of the machine, and where that is said: eleven days.
 const OFFSETS: (&str, &str) =
@@ -40,7 +38,7 @@ pub fn run_if_asked() {
     let [word, beginning] = arguments.as_slice() else { return };
     let beginning = beginning.to_str().and_then(|text| serde_json::from_str(text).ok());
     let (true, Some(beginning)) = (word == ARGUMENT, beginning) else { return };
-    let code = match first_process(beginning) {
+    let code = match first_process(&beginning) {
         Ok(()) => 0,
         Err(failure) => {
             report(&Err(failure));
@@ -50,14 +48,16 @@ pub fn run_if_asked() {
     linux::leave(code);
 }
 
-fn first_process(beginning: Beginning) -> Result<(), SetupFailure> {
+fn first_process(beginning: &Beginning) -> Result<(), SetupFailure> {
     let inherited = forget_caller(beginning.streams);
     let inherited = inherited.map_err(step("closing what others left open"))?;
+    // Here, because it may take long: the kernel waits until nobody can be looking at the group that is left.
+    cgroup::enter(&beginning.cgroup).map_err(step("entering the control group"))?;
     let (uid, gid) = (geteuid().as_raw(), getegid().as_raw());
     match beginning.rung {
         Rung::UserNamespace => {
             linux::unshare(Namespaces::All).map_err(step("making namespaces"))?;
-            map_ids(beginning.id, uid, gid).map_err(step("mapping the user"))?;
+            map_ids(beginning.surroundings.id, uid, gid).map_err(step("mapping the user"))?;
         }
         Rung::Root | Rung::Bare => {
             linux::unshare(Namespaces::AllButUser).map_err(step("making namespaces"))?;
@@ -67,35 +67,20 @@ fn first_process(beginning: Beginning) -> Result<(), SetupFailure> {
         // Not every kernel can; the documentation promises no more than another second.
         let _ = linux::unshare(Namespaces::Time).and_then(|()| fs::write(OFFSETS.0, OFFSETS.1));
     }
-    // Up to here nothing depends on what is to be run; a spare sandbox waits here.
-    let spec = read_spec().map_err(step("reading what to do"))?;
     // Only for what /proc/self/cgroup says; not every kernel has control groups.
     let _ = linux::unshare(Namespaces::Cgroup);
     match linux::fork().map_err(step("starting the sandbox's init"))? {
-        Fork::Parent(_) => {
+        Fork::Parent => {
             // Init reports for itself; this process only stays for bld to wait for.
             let _ = linux::wait_any(Wait::Blocking);
             Ok(())
         }
         Fork::Child => {
-            let outcome = init(&spec, inherited);
+            let outcome = init(beginning, inherited);
             report(&outcome);
             linux::leave(0)
         }
     }
-}
-
-fn read_spec() -> io::Result<Spec> {
-    let mut stdin = io::stdin().lock();
-    let mut length = [0; 4];
-    stdin.read_exact(&mut length)?;
-    let length = u32::from_le_bytes(length);
-    if length > SPEC_BYTES_MAX {
-        return Err(io::Error::from_raw_os_error(libc::E2BIG));
-    }
-    let mut message = vec![0; length as usize];
-    stdin.read_exact(&mut message)?;
-    serde_json::from_slice(&message).map_err(io::Error::from)
 }
 
 /// Gives up what is inherited from whoever started bld, and would show in the command.
@@ -119,21 +104,41 @@ pub(super) fn map_ids(id: u32, uid: u32, gid: u32) -> io::Result<()> {
 }
 
 fn report(outcome: &Result<Outcome, SetupFailure>) {
-    let message = serde_json::to_vec(outcome).expect("an outcome has only numbers");
     // If bld is gone, nobody is left to hear it.
-    let _ = io::stdout().write_all(&message);
-    let _ = io::stdout().flush();
+    let _ = send(outcome, &mut io::stdout());
 }
 
-fn init(spec: &Spec, inherited: Option<Streams>) -> Result<Outcome, SetupFailure> {
+fn init(beginning: &Beginning, inherited: Option<Streams>) -> Result<Outcome, SetupFailure> {
     setsid().map_err(step("leaving the terminal"))?;
     // Logs lie outside, and are opened before the way there is gone.
     let logs = match &inherited {
         Some(_) => None,
-        None => Some((open_log(spec, &spec.stdout)?, open_log(spec, &spec.stderr)?)),
+        None => Some((
+            open_log(beginning, &beginning.layout.stdout())?,
+            open_log(beginning, &beginning.layout.stderr())?,
+        )),
     };
-    build_root(spec)?;
-    let surroundings = &spec.surroundings;
+    begin_root(beginning)?;
+    let stdin = null()?;
+    surround(beginning)?;
+    confine_all()?;
+    // Up to here nothing depends on what is to be run; a sandbox that is kept ready waits here.
+    let spec: Spec = receive(&mut io::stdin().lock()).map_err(step("reading what to do"))?;
+    finish_root(beginning, &spec)?;
+    umask(Mode::from_raw_mode(beginning.surroundings.umask));
+    confine_to(&spec)?;
+    if let (Some(session), Some(streams)) = (&spec.session, inherited) {
+        return entered::run(beginning, &spec, session, streams);
+    }
+    let (stdout, stderr) = logs.ok_or_else(|| step("opening the log")(Errno::BADF))?;
+    let streams = Streams { stdin, stdout, stderr, are_terminal: false };
+    let time = Duration::from_millis(spec.time_ms);
+    run_to_end(beginning, &spec, &spec.arguments, streams, time)
+}
+
+/// Makes everything but files what the command is to see.
+fn surround(beginning: &Beginning) -> Result<(), SetupFailure> {
+    let surroundings = &beginning.surroundings;
     rustix::system::sethostname(surroundings.host_name.as_bytes())
         .map_err(step("setting the host name"))?;
     rustix::system::setdomainname(b"").map_err(step("setting the domain name"))?;
@@ -141,15 +146,7 @@ fn init(spec: &Spec, inherited: Option<Streams>) -> Result<Outcome, SetupFailure
     if surroundings.one_processor {
         stay_on_one_processor().map_err(step("staying on one processor"))?;
     }
-    umask(Mode::from_raw_mode(surroundings.umask));
-    if let (Some(session), Some(streams)) = (&spec.session, inherited) {
-        return entered::run(spec, session, streams);
-    }
-    let (stdout, stderr) = logs.ok_or_else(|| step("opening the log")(Errno::BADF))?;
-    confine_all(spec)?;
-    let streams = Streams { stdin: null()?, stdout, stderr, are_terminal: false };
-    let time = Duration::from_millis(spec.time_ms);
-    run_to_end(spec, &spec.arguments, streams, time)
+    Ok(())
 }
 
 pub(super) fn null() -> Result<File, SetupFailure> {
@@ -158,16 +155,15 @@ pub(super) fn null() -> Result<File, SetupFailure> {
 
 /// Runs a command until it and all that it started has ended.
 pub(super) fn run_to_end(
+    beginning: &Beginning,
     spec: &Spec,
     arguments: &[String],
     streams: Streams,
     time: Duration,
 ) -> Result<Outcome, SetupFailure> {
     let began = Instant::now();
-    let command = match linux::fork().map_err(step("starting the command"))? {
-        Fork::Parent(command) => command,
-        Fork::Child => become_command(spec, arguments, &streams),
-    };
+    let command = linux::spawn(&mut || become_command(beginning, spec, arguments, &streams))
+        .map_err(step("starting the command"))?;
     drop(streams);
     supervise(command, began, time).map_err(step("watching the command"))
 }
@@ -183,11 +179,11 @@ fn stay_on_one_processor() -> io::Result<()> {
 }
 
 /// Opens a log for appending: a command that opens `/dev/stderr` again must not write over what is there.
-fn open_log(spec: &Spec, path: &Path) -> Result<File, SetupFailure> {
+fn open_log(beginning: &Beginning, path: &Path) -> Result<File, SetupFailure> {
     let log = File::options().create(true).append(true).open(path);
     let log = log.map_err(step("opening the log"))?;
-    if spec.rung == Rung::Root {
-        let id = spec.surroundings.id;
+    if beginning.rung == Rung::Root {
+        let id = beginning.surroundings.id;
         let (uid, gid) = (Uid::from_raw(id), Gid::from_raw(id));
         fchown(&log, Some(uid), Some(gid)).map_err(step("opening the log"))?;
     }

@@ -53,8 +53,8 @@ pub(super) enum Namespaces {
 pub(super) enum Fork {
     /// The new one.
     Child,
-    /// The old one, which knows the new one's id.
-    Parent(i32),
+    /// The old one.
+    Parent,
 }
 
 /// Forks. Only ever called by processes that have a single thread.
@@ -63,8 +63,33 @@ pub(super) fn fork() -> io::Result<Fork> {
     match unsafe { libc::fork() } {
         -1 => Err(io::Error::last_os_error()),
         0 => Ok(Fork::Child),
-        child => Ok(Fork::Parent(child)),
+        _ => Ok(Fork::Parent),
     }
+}
+
+/// Starts a child that borrows the memory of this process, which stands still until the child has become another
+/// program or has ended: `child` must do one of both. Only ever called by processes that have a single thread.
+///
+/// Unlike [`fork`] it copies no page tables, which is most of what starting a small program takes.
+pub(super) fn spawn(child: &mut dyn FnMut()) -> io::Result<i32> {
+    /// What the child needs until then, several times over; so little takes no mapping of its own.
+    const STACK_BYTES: usize = 64 << 10;
+    extern "C" fn begin(child: *mut libc::c_void) -> libc::c_int {
+        // SAFETY: it is what is passed below, and its owner stands still.
+        let child = unsafe { &mut *child.cast::<&mut dyn FnMut()>() };
+        child();
+        1
+    }
+    let mut child = child;
+    let mut stack = Vec::<u128>::with_capacity(STACK_BYTES / size_of::<u128>());
+    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
+    // SAFETY: the stack grows down from its end, which is aligned, and outlives the child's use of it; there is no
+    // other thread that could use what the child changes, and the child unwinds into nothing: `begin` is `extern "C"`.
+    let result = unsafe {
+        let end = stack.as_mut_ptr().add(stack.capacity());
+        libc::clone(begin, end.cast(), flags, (&raw mut child).cast())
+    };
+    if result >= 0 { Ok(result) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Becomes another program; returns only if that is not possible.

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::spare::start;
-use super::spec::{Beginning, Mount, MountKind, Rung, Spec, Surroundings};
-use super::{Lifeline, run};
+use super::first::{FirstProcess, Lifeline};
+use super::spec::{Beginning, Mount, MountKind, Rung, Spec};
 use crate::ExecuteError;
+use crate::layout::Layout;
 
 /// What came of trying one rung.
 #[derive(Debug)]
@@ -24,7 +24,8 @@ pub fn probe(scratch: &Path) -> Vec<Probe> {
     rungs().map(|rung| Probe { rung, result: try_rung(scratch, rung) }).collect()
 }
 
-pub(super) fn first_working(scratch: &Path) -> Option<Rung> {
+/// Returns the best rung that works here, trying no further than the first that does.
+pub(crate) fn first_working(scratch: &Path) -> Option<Rung> {
     rungs().find(|rung| try_rung(scratch, *rung).is_ok())
 }
 
@@ -35,29 +36,30 @@ fn rungs() -> impl Iterator<Item = Rung> {
 
 fn try_rung(scratch: &Path, rung: Rung) -> Result<(), ExecuteError> {
     let folder = scratch.join(format!("{rung:?}"));
+    let layout = Layout::of(&folder);
     let path = |name: &str| {
         let path = folder.join(name);
         std::fs::create_dir_all(&path).map_err(ExecuteError::disk("create", &path)).map(|()| path)
     };
     let mount = |at: &str, kind| Mount { at: at.to_owned(), kind };
     let lower = path("lower")?;
-    let overlay =
-        MountKind::Overlay { lower: lower.clone(), upper: path("upper")?, work: path("work")? };
+    layout.make()?;
+    let (upper, work) = (layout.work(), path("overlay")?);
+    let overlay = MountKind::Overlay { lower: lower.clone(), upper, work };
+    let beginning = Beginning { layout: layout.clone(), ..Beginning::of(rung) };
     let spec = Spec {
-        rung,
-        root: path("root")?,
         mounts: vec![mount("tree", MountKind::Tree(lower)), mount("overlay", overlay)],
         // There is no program in there; that it is not found is what tells that everything else worked.
         arguments: vec!["/none".to_owned()],
         environment: BTreeMap::new(),
         working_directory: "overlay".to_owned(),
-        stdout: folder.join("stdout"),
-        stderr: folder.join("stderr"),
         time_ms: 10_000,
         file_bytes: 1 << 20,
-        surroundings: Surroundings::default(),
-        reversed: None,
+        reversed: false,
         session: None,
     };
-    run(start(Beginning::of(rung))?, &spec, None, &Lifeline::default()).map(|_| ())
+    let lifeline = Lifeline::default();
+    let mut first = FirstProcess::start(&beginning)?;
+    first.tell(&spec, &lifeline);
+    first.hear().map(|_| ())
 }

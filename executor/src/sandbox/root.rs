@@ -4,16 +4,17 @@ use std::ffi::CString;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::symlink;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use rustix::fs::{Mode, OFlags, open};
 use rustix::mount::{
     MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind, mount_change, unmount,
 };
-use rustix::process::{chdir, pivot_root};
+use rustix::process::{chdir, fchdir, pivot_root};
 
 use super::copy::{copy_tree, give_away};
 use super::init::step;
-use super::spec::{Mount, MountKind, Rung, SetupFailure, Spec};
+use super::spec::{Beginning, Mount, MountKind, Rung, SetupFailure, Spec};
 use super::{linux, reversed};
 
 /// How large `/tmp` may become: temporary files of compilers fit, a runaway does not eat the machine.
@@ -22,34 +23,57 @@ const TMP_OPTIONS: &str = "mode=1777,size=4g,nr_inodes=1m";
 /// The devices that a command sees.
 const DEVICES: [&str; 5] = ["null", "zero", "full", "random", "urandom"];
 
-/// Mounts everything and makes it the root.
-pub(super) fn build_root(spec: &Spec) -> Result<(), SetupFailure> {
+/// Mounts what every command sees on the directory that is to be the root.
+pub(super) fn begin_root(beginning: &Beginning) -> Result<(), SetupFailure> {
     let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
     mount_change("/", private).map_err(step("detaching from the machine's mounts"))?;
-    let root = &spec.root;
+    let root = &beginning.layout.root();
     mount_new("tmpfs", root, "mode=0755,size=16m").map_err(step("mounting the root"))?;
-    let reversed = match &spec.reversed {
-        Some(folder) => reverse(spec, folder).map_err(step("listing trees the other way round"))?,
-        None => Vec::new(),
-    };
-    let mounts = if spec.reversed.is_some() { &reversed } else { &spec.mounts };
-    for mount in mounts {
-        show(root, mount, spec).map_err(step(&format!("showing /{}", mount.at)))?;
-    }
     show_devices(&root.join("dev")).map_err(step("showing /dev"))?;
     show_processes(&root.join("proc")).map_err(step("showing /proc"))?;
     show_new("tmpfs", &root.join("tmp"), TMP_OPTIONS).map_err(step("showing /tmp"))?;
     enter_root(root).map_err(step("entering the root"))
 }
 
-fn reverse(spec: &Spec, folder: &Path) -> io::Result<Vec<Mount>> {
-    mount_new("tmpfs", folder, reversed::OPTIONS)?;
-    reversed::reverse_small(&spec.mounts, folder)
+/// Mounts what this command sees besides, and leaves the machine's own root for good.
+pub(super) fn finish_root(beginning: &Beginning, spec: &Spec) -> Result<(), SetupFailure> {
+    let mut mounts = spec.mounts.clone();
+    mounts.iter_mut().for_each(find_outside);
+    if spec.reversed {
+        mounts = reverse(beginning, &mounts).map_err(step("listing trees the other way round"))?;
+    }
+    for mount in &mounts {
+        show(beginning, mount).map_err(step(&format!("showing /{}", mount.at)))?;
+    }
+    leave_old_root().map_err(step("leaving the machine's root"))
 }
 
-fn show(root: &Path, mount: &Mount, spec: &Spec) -> io::Result<()> {
-    let (rung, id) = (spec.rung, spec.surroundings.id);
-    let at = root.join(&mount.at);
+/// Names what a mount shows as it is found from where init stands: in the old root.
+fn find_outside(mount: &mut Mount) {
+    let paths: Vec<&mut PathBuf> = match &mut mount.kind {
+        MountKind::Folder | MountKind::Link(_) => Vec::new(),
+        MountKind::Tree(path) | MountKind::File(path) | MountKind::Writable(path) => vec![path],
+        MountKind::Layers(layers) => layers.iter_mut().collect(),
+        MountKind::Overlay { lower, upper, work } => vec![lower, upper, work],
+    };
+    for path in paths {
+        *path = outside(path);
+    }
+}
+
+fn outside(path: &Path) -> PathBuf {
+    path.strip_prefix("/").unwrap_or(path).to_owned()
+}
+
+fn reverse(beginning: &Beginning, mounts: &[Mount]) -> io::Result<Vec<Mount>> {
+    let folder = outside(&beginning.layout.reversed());
+    mount_new("tmpfs", &folder, reversed::OPTIONS)?;
+    reversed::reverse_small(mounts, &folder)
+}
+
+fn show(beginning: &Beginning, mount: &Mount) -> io::Result<()> {
+    let (rung, id) = (beginning.rung, beginning.surroundings.id);
+    let at = Path::new("/").join(&mount.at);
     let sealed = linux::READ_ONLY | linux::NO_SUID | linux::NO_DEVICES;
     let open = linux::NO_SUID | linux::NO_DEVICES;
     match &mount.kind {
@@ -168,10 +192,16 @@ fn mount_new(kind: &str, at: &Path, options: &str) -> io::Result<()> {
     mount(kind, at, kind, flags, options.as_c_str()).map_err(Into::into)
 }
 
+/// Makes it the root, and stays in the old one: what is still to be shown lies there.
 fn enter_root(root: &Path) -> io::Result<()> {
+    let old_root = open("/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     chdir(root)?;
     // Old and new root on one another: no directory is needed to put the old one on.
     pivot_root(".", ".")?;
+    fchdir(old_root).map_err(Into::into)
+}
+
+fn leave_old_root() -> io::Result<()> {
     unmount(".", UnmountFlags::DETACH)?;
     chdir("/")?;
     linux::restrict_mount(Path::new("/"), linux::READ_ONLY | linux::NO_SUID | linux::NO_DEVICES)

@@ -1,12 +1,15 @@
 //! What `bld` tells a sandbox's first process, and what that reports back.
 
 use std::collections::BTreeMap;
+use std::io::{self, Read, Write};
 use std::path::PathBuf;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::{HOST_NAME, SANDBOX_ID, UMASK, USER_NAME};
 use crate::Session;
+use crate::layout::Layout;
 
 /// How a sandbox is made on this machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,55 +86,56 @@ impl Default for Surroundings {
     }
 }
 
-/// What a sandbox's first process must know before it is told what to run.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+/// What a sandbox's processes must know before they are told what to run.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Beginning {
     /// How the sandbox is to be made.
     pub(crate) rung: Rung,
-    /// Who the command is.
-    pub(crate) id: u32,
-    /// Whether clocks that count from the start of the machine are shifted, where that is possible.
+    /// What the command sees besides files.
+    pub(crate) surroundings: Surroundings,
+    /// Whether the clocks that count from the start of the machine are shifted, where that is possible.
     pub(crate) shifted_clocks: bool,
     /// The descriptors of a session's streams.
     pub(crate) streams: Option<[i32; 3]>,
+    /// The control groups that it enters.
+    pub(crate) cgroup: Vec<PathBuf>,
+    /// Where its files lie.
+    pub(crate) layout: Layout,
 }
 
 impl Beginning {
-    /// Returns what every action's sandbox begins with.
+    /// Returns what every action's sandbox begins with, but for the places that each has of its own.
     pub(crate) fn of(rung: Rung) -> Self {
-        Self { rung, id: SANDBOX_ID, shifted_clocks: false, streams: None }
+        Self {
+            rung,
+            surroundings: Surroundings::default(),
+            shifted_clocks: false,
+            streams: None,
+            cgroup: Vec::new(),
+            layout: Layout::default(),
+        }
     }
 }
 
-/// Everything that a sandbox's first process needs to know.
+/// What is run in a sandbox that has begun.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Spec {
-    /// How it is to be made.
-    pub rung: Rung,
-    /// An empty directory to build the root on.
-    pub root: PathBuf,
+pub(crate) struct Spec {
     /// What the command sees, in mounting order.
-    pub mounts: Vec<Mount>,
+    pub(crate) mounts: Vec<Mount>,
     /// The program and its arguments.
-    pub arguments: Vec<String>,
+    pub(crate) arguments: Vec<String>,
     /// The whole environment.
-    pub environment: BTreeMap<String, String>,
+    pub(crate) environment: BTreeMap<String, String>,
     /// Where the command starts, from the root: no leading slash.
-    pub working_directory: String,
-    /// The file that takes standard output.
-    pub stdout: PathBuf,
-    /// The file that takes standard error.
-    pub stderr: PathBuf,
+    pub(crate) working_directory: String,
     /// How long the command may run, in milliseconds.
-    pub time_ms: u64,
+    pub(crate) time_ms: u64,
     /// How large a file may become, in bytes.
-    pub file_bytes: u64,
-    /// What it sees besides files.
-    pub surroundings: Surroundings,
-    /// An empty directory where trees are kept in memory that are to be listed the other way round.
-    pub reversed: Option<PathBuf>,
+    pub(crate) file_bytes: u64,
+    /// Whether trees that are small are listed the other way round.
+    pub(crate) reversed: bool,
     /// What runs in place of the command.
-    pub session: Option<Session>,
+    pub(crate) session: Option<Session>,
 }
 
 /// How a command ended.
@@ -156,4 +160,29 @@ pub(super) struct SetupFailure {
     pub(super) step: String,
     /// What the system said.
     pub(super) errno: i32,
+}
+
+/// The longest message that is read: a few hundred mounts and arguments of the system's own limit fit.
+const MESSAGE_BYTES_MAX: u32 = 16 << 20;
+
+/// Writes a message in one piece: its length, then JSON.
+pub(super) fn send(message: &impl Serialize, to: &mut impl Write) -> io::Result<()> {
+    // A store whose path is not UTF-8 is the one thing that cannot be said.
+    let json = serde_json::to_vec(message)?;
+    let length = u32::try_from(json.len()).map_err(io::Error::other)?;
+    to.write_all(&[&length.to_le_bytes()[..], &json].concat())?;
+    to.flush()
+}
+
+/// Reads a message, and no more than that: whoever sent it may go on to live.
+pub(super) fn receive<T: DeserializeOwned>(from: &mut impl Read) -> io::Result<T> {
+    let mut length = [0; 4];
+    from.read_exact(&mut length)?;
+    let length = u32::from_le_bytes(length);
+    if length > MESSAGE_BYTES_MAX {
+        return Err(io::Error::from_raw_os_error(libc::E2BIG));
+    }
+    let mut json = vec![0; length as usize];
+    from.read_exact(&mut json)?;
+    serde_json::from_slice(&json).map_err(io::Error::from)
 }

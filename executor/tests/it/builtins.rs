@@ -52,7 +52,7 @@ fn run(
         platform: Platform::default(),
     };
     let job = Job { action: &action, command: &command, limits: Limits::default() };
-    block_on(world.executor.execute(job, &*world.store))
+    block_on(world.executor().execute(job, &*world.store))
 }
 
 fn trees_are_composed(rung: Rung) {

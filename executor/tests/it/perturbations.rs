@@ -125,5 +125,6 @@ fn what_depends_on_nothing_is_the_same_under_all_of_them(rung: Rung) {
     let again = block_on(executor.execute(job, &*world.store)).unwrap();
     assert_eq!(again.result.directories, usual, "{}", world.text(again.result.stderr));
     assert_eq!(world.text(again.result.stdout), case.says());
+    drop(executor);
     world.is_clean();
 }

@@ -1,5 +1,7 @@
 //! The end of an action is the end of every process in it, however it ends.
 
+use std::fs;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use executor::{Fate, Limits, Rung};
@@ -64,6 +66,7 @@ fn dropping_the_future_ends_everything(rung: Rung) {
         }
     });
     eventually("nobody sleeps", || sleepers(&marker) == 0);
+    world.retire_executor();
     let tmp = world.store.root().join("tmp");
     eventually("nothing is left", || std::fs::read_dir(&tmp).unwrap().next().is_none());
     world.is_clean();
@@ -75,9 +78,24 @@ fn killing_bld_ends_everything(rung: Rung) {
     let script = format!("{}; sleep {marker}", hide(&marker));
     let mut bld = roles::long_action(rung, &world.outside(), &script).spawn().unwrap();
     eventually("both sleep", || sleepers(&marker) == 2);
+    // The one in use and those that wait have a first process and an init each.
+    eventually("sandboxes are kept ready", || sandboxes(&world.outside()) > 2);
     bld.kill().unwrap();
     bld.wait().unwrap();
     eventually("nobody sleeps", || sleepers(&marker) == 0);
+    eventually("no sandbox waits", || sandboxes(&world.outside()) == 0);
+}
+
+/// Returns how many processes on this machine belong to sandboxes that have their files below `folder`.
+fn sandboxes(folder: &Path) -> usize {
+    let folder = folder.to_str().unwrap().to_owned();
+    let cmdline = |entry: fs::DirEntry| fs::read(entry.path().join("cmdline")).ok();
+    let processes = fs::read_dir("/proc").unwrap().filter_map(Result::ok).filter_map(cmdline);
+    let is_sandbox = |cmdline: &Vec<u8>| {
+        let cmdline = String::from_utf8_lossy(cmdline);
+        cmdline.starts_with("bld-sandbox\0") && cmdline.contains(&folder)
+    };
+    processes.filter(is_sandbox).count()
 }
 
 fn a_signal_is_a_fate(rung: Rung) {

@@ -33,7 +33,7 @@ fn enter(
     };
     let action = case.action();
     let job = Job { action: &action, command: &case.command, limits: Limits::default() };
-    let code = block_on(world.executor.enter(job, &*world.store, session, streams))?;
+    let code = block_on(world.executor().enter(job, &*world.store, session, streams))?;
     let read = |name: &str| fs::read_to_string(file(name)).unwrap();
     Ok((code, read("stdout"), read("stderr")))
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
 use executor::{
@@ -64,7 +64,8 @@ pub(crate) fn sleepers(marker: &str) -> usize {
 /// A store of a test's own, and an executor for it.
 pub(crate) struct World {
     pub(crate) store: Arc<LocalStore>,
-    pub(crate) executor: LocalExecutor,
+    rung: Rung,
+    executor: Mutex<Arc<LocalExecutor>>,
     usr: TreeDigest,
     folder: TempDir,
 }
@@ -80,9 +81,13 @@ impl World {
         let root = folder.path().join(name);
         let store = LocalStore::open_with(&root, DigestFunction::Blake3, Durability::Lazy).unwrap();
         let store = Arc::new(store);
-        let executor = LocalExecutor::new(Arc::clone(&store), rung);
+        let executor = Mutex::new(Arc::new(LocalExecutor::new(Arc::clone(&store), rung)));
         let usr = host::usr(&store);
-        Self { store, executor, usr, folder }
+        Self { store, rung, executor, usr, folder }
+    }
+
+    pub(crate) fn executor(&self) -> Arc<LocalExecutor> {
+        Arc::clone(&self.executor.lock().unwrap())
     }
 
     /// Returns a directory of the machine that is no part of the store.
@@ -145,8 +150,15 @@ impl World {
         self.run(&["/usr/bin/perl", "-e", script])
     }
 
+    /// Sends the executor away, which keeps sandboxes ready and clears away behind one's back; another takes its place.
+    pub(crate) fn retire_executor(&self) {
+        let next = Arc::new(LocalExecutor::new(Arc::clone(&self.store), self.rung));
+        drop(std::mem::replace(&mut *self.executor.lock().unwrap(), next));
+    }
+
     /// Fails unless everything in the store is what its name says and nothing is left of any action.
     pub(crate) fn is_clean(&self) {
+        self.retire_executor();
         let tmp = self.store.root().join("tmp");
         let left: Vec<_> = fs::read_dir(tmp).unwrap().map(|entry| entry.unwrap().path()).collect();
         assert_eq!(left, Vec::<PathBuf>::new(), "an action left this behind");
@@ -204,7 +216,7 @@ impl Case<'_> {
     pub(crate) async fn execute(&self) -> Result<Execution, ExecuteError> {
         let action = self.action();
         let job = Job { action: &action, command: &self.command, limits: self.limits };
-        self.world.executor.execute(job, &*self.world.store).await
+        self.world.executor().execute(job, &*self.world.store).await
     }
 
     pub(crate) fn outcome(&self) -> Result<Execution, ExecuteError> {

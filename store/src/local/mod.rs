@@ -27,6 +27,7 @@ mod verify;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
@@ -74,6 +75,7 @@ pub struct LocalStore {
     next: AtomicU64,
     written: AtomicU64,
     boot: trees::Boot,
+    trusted: Mutex<BTreeSet<TreeDigest>>,
 }
 
 impl LocalStore {
@@ -104,6 +106,7 @@ impl LocalStore {
             next: AtomicU64::new(0),
             written: AtomicU64::new(0),
             boot,
+            trusted: Mutex::default(),
         })
     }
 
