@@ -1,9 +1,12 @@
 //! What a build takes over from an earlier one, and what it leaves for the next.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use engine::{Front, GoalOutcome, Packed, Pattern, Plan, Receipt, Report, Settled};
+use engine::{
+    Counts, Front, Goal, GoalOutcome, GoalStatus, Packed, Pattern, Plan, Receipt, Report, Settled,
+};
 
 use crate::error::CliError;
 use crate::output;
@@ -187,6 +190,29 @@ impl Carried {
             receipts.keep(&receipt);
         }
     }
+}
+
+/// Returns what came of two builds of the same, one right after the other: what the first ran is not found by the second.
+pub(crate) fn after(plan: &Plan, first: &Report, all: &Plan, second: Report) -> Report {
+    let name = |goal: &Goal| (goal.label.clone(), Arc::clone(&goal.cell));
+    let is_built = |it: &(&Goal, &GoalOutcome)| matches!(it.1.status, GoalStatus::Built);
+    let built: BTreeSet<_> =
+        plan.goals.iter().zip(&first.goals).filter(is_built).map(|(goal, _)| name(goal)).collect();
+    let merge = |(goal, mut outcome): (&Goal, GoalOutcome)| {
+        if matches!(outcome.status, GoalStatus::Cached) && built.contains(&name(goal)) {
+            outcome.status = GoalStatus::Built;
+        }
+        outcome
+    };
+    let (ran, found) = (first.counts, second.counts);
+    let counts = Counts {
+        hits: found.hits.saturating_sub(ran.misses),
+        misses: found.misses + ran.misses,
+        cpu_spent: found.cpu_spent + ran.cpu_spent,
+        cpu_saved: found.cpu_saved.saturating_sub(ran.cpu_spent),
+        ..found
+    };
+    Report { goals: all.goals.iter().zip(second.goals).map(merge).collect(), counts, ..second }
 }
 
 fn is_complete(plan: &Plan, outcomes: &[GoalOutcome]) -> bool {

@@ -165,7 +165,13 @@ impl DiskFiles {
             Question::Listing => {
                 let stat = self.stat(path.as_str(), question)?;
                 let answer = match list(&self.absolute(path)) {
-                    Ok(listing) => Answer::Listing(listing),
+                    Ok(mut listing) => {
+                        // Nobody looks for anything there, and the first build makes it.
+                        if path.is_root() {
+                            listing.children.retain(|(name, _)| name.as_str() != OUTPUT_FOLDER);
+                        }
+                        Answer::Listing(listing)
+                    }
                     Err(error) => absent(error)?,
                 };
                 Ok(self.remember(path, question, stat, answer))

@@ -2,11 +2,12 @@
 
 use std::fs;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use engine::{Counts, GoalOutcome, Plan, Report};
 
 use crate::answer::Answer;
-use crate::carried::Carried;
+use crate::carried::{self, Carried};
 use crate::error::CliError;
 use crate::exit;
 use crate::grid::{Grid, GridFile};
@@ -92,11 +93,14 @@ fn build(settings: &Settings, args: &BuildArgs) -> Result<ExitCode, CliError> {
     let events = args.record.begin(settings, &args.patterns, &planned.plan, &planned.journal)?;
     planned.hearers.extend(events.clone().map(|it| it as _));
     let mut report = planned.build(&args.execute)?;
+    let mut because = Vec::new();
     if carried.is_overtaken(&report) {
         planned.journal.save(&report)?;
+        because = planned.journal.reasons(&report);
         tell("what is made from results that were lost is looked at, too");
+        let (first, plan) = (report, Arc::clone(&planned.plan));
         (planned, carried) = begin(planned.into_workspace(), None)?;
-        report = planned.build(&args.execute)?;
+        report = carried::after(&plan, &first, &planned.plan, planned.build(&args.execute)?);
     }
     if report.interrupted {
         args.record.end(settings, events.as_deref(), &planned.journal.save(&report)?)?;
@@ -107,7 +111,7 @@ fn build(settings: &Settings, args: &BuildArgs) -> Result<ExitCode, CliError> {
     report.counts.hits += carried.untouched(&planned);
     let record = journal.save(&report)?;
     args.record.end(settings, events.as_deref(), &record)?;
-    let because = journal.reasons(&report);
+    because.extend(journal.reasons(&report));
     let answer = Answer {
         settings,
         workspace,

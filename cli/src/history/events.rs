@@ -110,7 +110,7 @@ impl EventLog {
         self.write(json!({
             "event": "build_finished",
             "build": record.head.build,
-            "outcome": if record.head.failed { "failed" } else { "succeeded" },
+            "outcome": record.head.word(),
             "summary": record.head.counts,
         }));
         let mut out = self.out.lock().expect("no holder panics");

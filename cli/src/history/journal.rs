@@ -5,10 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::SystemTime;
 
-use engine::{
-    Artifact, Events, FailureKind, Graph, Node, NodeId, Owner, Plan, Ran, Report, Verdict,
-    critical_path,
-};
+use engine::{Events, FailureKind, Node, NodeId, Owner, Plan, Ran, Report, Verdict, critical_path};
 use model::{DigestFunction, Hasher};
 use store::LocalStore;
 
@@ -260,7 +257,9 @@ impl Journal {
         let mut goals: BTreeMap<NodeId, Vec<_>> = BTreeMap::new();
         for goal in &self.plan.goals {
             let name = (goal.label.to_string(), goal.cell.0.clone());
-            for node in makers(&self.plan.graph, goal.outputs.iter().map(|(_, it)| it)) {
+            let graph = &self.plan.graph;
+            let makers = graph.makers(goal.outputs.iter().map(|(_, it)| it)).into_iter();
+            for node in makers.filter(|id| graph.node(*id).action_owner().is_some()) {
                 let of_node = goals.entry(node).or_default();
                 if of_node.len() < GOALS_MAX {
                     of_node.push(name.clone());
@@ -269,23 +268,6 @@ impl Journal {
         }
         goals
     }
-}
-
-/// Returns the actions that make these artifacts, through trees but not through other actions.
-fn makers<'a>(graph: &'a Graph, artifacts: impl Iterator<Item = &'a Artifact>) -> BTreeSet<NodeId> {
-    let mut pending: Vec<NodeId> = artifacts.map(|artifact| artifact.node).collect();
-    let (mut seen, mut makers) = (BTreeSet::new(), BTreeSet::new());
-    while let Some(node) = pending.pop() {
-        if !seen.insert(node) {
-            continue;
-        }
-        match graph.node(node) {
-            Node::Run(_) | Node::Builtin(_) => _ = makers.insert(node),
-            Node::Tree(tree) => pending.extend(tree.entries.iter().map(|(_, it)| it.node)),
-            Node::Source(_) | Node::Locked(_) | Node::Write { .. } => {}
-        }
-    }
-    makers
 }
 
 /// Returns whether a test failed in an attempt, and is therefore forgotten.

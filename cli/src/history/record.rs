@@ -101,6 +101,15 @@ pub(crate) struct Head {
 }
 
 impl Head {
+    /// Returns how the build ended, in a word or two.
+    pub(crate) fn word(&self) -> &'static str {
+        match (self.interrupted, self.failed) {
+            (true, _) => "broke off",
+            (false, true) => "failed",
+            (false, false) => "succeeded",
+        }
+    }
+
     /// Returns what a build was that ends now, but for its number and what its keys hash to.
     pub(super) fn of(began: SystemTime, asked: &Asked, report: &Report) -> Self {
         Self {

@@ -319,3 +319,22 @@ fn hooks_and_monitors_of_the_repository_do_not_run() {
     machine.run(&["affected", "--base", "HEAD"]).expect(0);
     assert!(!mark.exists());
 }
+
+#[test]
+fn a_test_is_affected_by_what_it_runs_and_by_what_is_expected_of_it() {
+    let machine = Machine::hello();
+    machine.write(".gitignore", "bld-out\n");
+    let declare = |more: &str| {
+        let rules = "load(\"@rules//test.bzl\", \"test\")\n";
+        let text = format!("test(name = \"t\", root = \"//hello:shell\", {more})\n");
+        machine.write("t/BUILD.bld", &format!("{rules}{text}"));
+    };
+    declare("cmd = 'exit 0'");
+    machine.run(&["test", "//t"]).expect(0);
+    commit(&machine);
+    assert_eq!(affected(&machine), Vec::<String>::new());
+    declare("cmd = 'echo other'");
+    assert_eq!(affected(&machine), ["//t:t"]);
+    declare("cmd = 'exit 0', xfail = [{}]");
+    assert_eq!(affected(&machine), ["//t:t"]);
+}

@@ -71,6 +71,7 @@ fn gc_to_nothing_leaves_nothing_and_the_next_build_makes_everything_again() {
     for kind in ["trees", "actions", "failures", "logical_bytes", "physical_bytes"] {
         assert_eq!(number(&stat, kind), 0, "{stat:#}");
     }
+    fs::remove_dir_all(machine.workspace().join("bld-out")).unwrap();
     let again = machine.run(&["build", "//hello:all", "--json"]).expect(0);
     assert_eq!(summary(&again.json(), "misses"), 2);
     assert_eq!(machine.outputs(), before);

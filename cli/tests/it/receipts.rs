@@ -69,6 +69,57 @@ fn what_a_link_leads_to_and_what_a_source_lies_behind_count_too() {
     check("and does no more");
 }
 
+/// A package with a file that is different each time that it is made, and a copy of it.
+fn dice() -> Machine {
+    let machine = Machine::hello();
+    machine.write(
+        "dice/BUILD.bld",
+        r#"
+load("@rules//files.bzl", "genrule")
+genrule(name = "roll", cmd = "head -c 16 /dev/urandom | od -x > out/roll", outs = ["roll"], root = "//hello:shell")
+genrule(name = "copy", srcs = [":roll"], cmd = "cat /src/roll > out/copy", outs = ["copy"], root = "//hello:shell")
+"#,
+    );
+    machine.run(&["build", "//..."]).expect(0);
+    machine
+}
+
+/// Builds everything; the copy must be one, and then there is nothing to do.
+#[track_caller]
+fn roll_is_copied(machine: &Machine) {
+    machine.run(&["build", "//..."]).expect(0);
+    let read = |name: &str| fs::read(machine.output(&format!("dice/{name}"))).unwrap();
+    assert_eq!(read("roll"), read("copy"));
+    let again = machine.run(&["build", "//..."]).expect(0).stdout;
+    assert!(again.starts_with("nothing to do"), "{again}");
+}
+
+#[test]
+fn what_is_made_from_a_result_that_was_lost_is_made_again() {
+    let machine = dice();
+    let before = fs::read(machine.output("dice/roll")).unwrap();
+    machine.run(&["cache", "gc", "--to", "0"]).expect(0);
+    fs::remove_file(machine.output("dice/roll")).unwrap();
+    roll_is_copied(&machine);
+    assert_ne!(fs::read(machine.output("dice/roll")).unwrap(), before);
+    // Nor does it matter which build finds out.
+    machine.run(&["cache", "gc", "--to", "0"]).expect(0);
+    fs::remove_file(machine.output("dice/roll")).unwrap();
+    machine.run(&["build", "//dice:roll"]).expect(0);
+    roll_is_copied(&machine);
+}
+
+#[test]
+fn what_is_made_from_a_result_that_was_taken_away_is_made_again() {
+    let machine = dice();
+    machine.run(&["build", "//dice:roll"]).expect(0);
+    let before = fs::read(machine.output("dice/roll")).unwrap();
+    machine.run(&["verify", "--forget", "--own", "//dice:roll"]).expect(1);
+    machine.run(&["build", "//dice:roll"]).expect(0);
+    assert_ne!(fs::read(machine.output("dice/roll")).unwrap(), before);
+    roll_is_copied(&machine);
+}
+
 fn edit_at_random(seed: u64) {
     let machine = workspace();
     let forgetful = Machine::bare();
@@ -109,6 +160,7 @@ fn compare(machine: &Machine, forgetful: &Machine, history: &[String]) {
     let told = |ran: &Ran, root: &Path| -> Vec<String> {
         let lines = ran.stderr.lines().filter(|line| !line.starts_with("ran "));
         let lines = lines.filter(|line| !line.starts_with("fetch ") && !line.contains("lock"));
+        let lines = lines.filter(|line| !line.starts_with("what is made from results that"));
         let lines = lines.map(|line| line.replace(path(root), "$ROOT"));
         // Of several sources that cannot be read, the first that is come upon is told.
         let is_cause = |line: &String| !line.starts_with("  because: ");

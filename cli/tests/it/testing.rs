@@ -268,3 +268,28 @@ fn what_tests_cover_is_added_up_from_gcc_counters() {
         .expect(2)
         .says(&["//roman:numbers measures no coverage: say coverage = True there"]);
 }
+
+#[test]
+fn a_test_is_run_where_tests_are_asked_for_and_is_nothing_to_a_build() {
+    let machine = machine(&[
+        ("good", "cmd = 'exit 0'"),
+        ("bad", "cmd = 'exit 1', matrix = {'n': ['1']}, xfail = [{'n': '1'}]"),
+    ]);
+    let all = |words: &[&str], code: i32| {
+        machine.run(&[words, &["//t:all"]].concat()).expect(code).stdout
+    };
+    let built = all(&["build"], 0);
+    assert!(built.contains("1 cached") && !built.contains("xpass"), "{built}");
+    machine.run(&["build", "//hello:hello"]).expect(0);
+    assert!(!all(&["plan"], 0).contains("//t:"));
+    let plan = all(&["plan", "--tests"], 0);
+    assert!(plan.contains("//t:good  1 will run"), "{plan}");
+    let tested = all(&["test"], 0);
+    assert_eq!(line(&tested, "//t:bad{n=1}")[1], "xfail");
+    assert!(all(&["plan", "--tests"], 0).contains("//t:good  1 cached"));
+    let verified = machine.run(&["verify", "--own", "//t:good"]).expect(0).stdout;
+    assert!(verified.contains("1 action run again once"), "{verified}");
+    let asked = machine.run(&["query", "--actions", "//t:good"]).expect(0).stdout;
+    assert!(asked.contains("//t:good (test)"), "{asked}");
+    machine.run(&["shell", "//t:good", "--", "/bin/sh", "-c", "exit 3"]).expect(3);
+}

@@ -199,7 +199,7 @@ fn what_was_built_without_a_sandbox_runs_again_because_nothing_was_recorded() {
     );
     machine.run(&["build", "//t:g", "--sandbox", "none"]).expect(0);
     let built = machine.run(&["build", "//t:g", "--sandbox", "none"]).expect(0).stdout;
-    let expected = "genrule //t:g ran because its last result was not recorded (--sandbox none)\n";
+    let expected = "genrule //t:g ran because its last result was not kept\n";
     assert!(built.starts_with(expected), "{built}");
 }
 
