@@ -106,6 +106,8 @@ fn a_command_sees_what_the_action_sees() {
     assert!(ran.stdout.starts_with("/work\n1000\nbld\na source\n"), "{}", ran.stdout);
     assert!(ran.stdout.ends_with("work\nUTC\n3\n"), "{}", ran.stdout);
     assert_eq!(ran.stderr, "");
+    let own = ["shell", "//t:bad", "--", "/tmp/bld-command"];
+    machine.run(&own).expect(7).says(&["no good"]);
     machine.assert_nothing_is_left();
 }
 
