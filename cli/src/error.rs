@@ -73,6 +73,8 @@ pub(crate) enum CliError {
     NoBuild { text: String, known: String },
     #[error("--json and --events - both want standard output: give --events a file")]
     TwoAnswers,
+    #[error("{one} and {other} both name {}: give each a file of its own", path.display())]
+    SameFile { one: &'static str, other: &'static str, path: PathBuf },
     #[error(
         "there is no test in {0}: tests are targets of rules with `test = True`, such as `test` of @rules//test.bzl"
     )]
@@ -143,6 +145,7 @@ impl CliError {
             | Self::NoHistory(_)
             | Self::NoBuild { .. }
             | Self::TwoAnswers
+            | Self::SameFile { .. }
             | Self::NoTests(_)
             | Self::NoAxis { .. }
             | Self::NoCell(_)

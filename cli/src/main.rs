@@ -39,6 +39,7 @@ mod testing;
 mod unpack;
 mod watch;
 mod workspace;
+mod written;
 
 use clap::Parser as _;
 use mimalloc::MiMalloc;

@@ -102,6 +102,7 @@ impl Journal {
                 Some((near.to_string(), differences(&entry, Between::Cells)?))
             })),
             Some(last) if last.digest() == Some(ran.action) => match last.outcome.as_str() {
+                SUCCEEDED if last.kept && self.is_test(ran.node) => Reason::again(),
                 SUCCEEDED if last.kept => Reason::evicted(),
                 SUCCEEDED => Reason::unrecorded(),
                 outcome => Reason::failed(outcome),
@@ -118,10 +119,16 @@ impl Journal {
         keys.get(&node).expect("what ran is an action of the plan")
     }
 
+    fn is_test(&self, node: NodeId) -> bool {
+        matches!(self.plan.graph.node(node), Node::Run(run) if run.test)
+    }
+
     /// Returns why each action ran, in the order in which they need each other.
     pub(crate) fn reasons(&self, report: &Report) -> Vec<Because> {
         let mut ran: Vec<&Ran> = report.ran.iter().filter(|ran| ran.executed.is_some()).collect();
         ran.sort_by_key(|ran| ran.node);
+        // A test is tried many times for one reason.
+        ran.dedup_by_key(|ran| ran.node);
         let because = |ran: &Ran| Because {
             name: full_name(&self.plan.graph, &ran.owner),
             reason: self.reason(ran),

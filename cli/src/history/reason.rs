@@ -31,6 +31,8 @@ pub(crate) enum Kind {
     Failed,
     /// Its key is the same; its last result was not recorded.
     Unrecorded,
+    /// Its key is the same; it is a test.
+    Again,
 }
 
 impl Reason {
@@ -66,6 +68,11 @@ impl Reason {
     pub(super) fn failed(outcome: &str) -> Self {
         let text = format!("it failed the last time ({outcome}) and was asked for again");
         Self::plain(Kind::Failed, &text)
+    }
+
+    pub(super) fn again() -> Self {
+        let text = "it is a test that was asked for again, or was flaky the last time";
+        Self::plain(Kind::Again, text)
     }
 
     pub(super) fn unrecorded() -> Self {
