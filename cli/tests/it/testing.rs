@@ -135,7 +135,7 @@ fn the_record_of_tests_is_that_of_a_build() {
     let why = "test //t:good (test) ran because it was never built before\n";
     assert!(ran.stdout.contains(why), "{}", ran.stdout);
     let events = machine.read("new/events");
-    assert!(events.starts_with("{") && events.trim_end().ends_with("}"), "{events}");
+    assert!(events.starts_with('{') && events.trim_end().ends_with('}'), "{events}");
     assert_eq!(events.matches("\"event\":\"goal\"").count(), 2, "{events}");
     assert!(machine.read("traces/trace").contains("//t:good (test)"));
     assert!(machine.read("junit/all.xml").contains("<testsuites"));
