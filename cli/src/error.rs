@@ -21,6 +21,8 @@ pub(crate) enum CliError {
     Choice { key: &'static str, value: String, origin: Origin, why: String },
     #[error("the variable {0} is not UTF-8")]
     NotText(&'static str),
+    #[error("{} is not a text in UTF-8", .0.display())]
+    NotTextFile(PathBuf),
     #[error("{} cannot be read", path.display())]
     UserFile { path: PathBuf, source: toml::de::Error },
     #[error("{place}there is no key `{name}`{hint}")]
@@ -29,6 +31,8 @@ pub(crate) enum CliError {
     Shape { place: String, name: String },
     #[error("{place}: `{text}` is neither absolute nor does it begin with `~/`")]
     RelativeStore { place: String, text: String },
+    #[error("{place}: `{text}` begins with `~/`, and HOME is not set")]
+    NoHome { place: String, text: String },
     #[error("cannot go to {}", path.display())]
     Directory { path: PathBuf, source: std::io::Error },
     #[error(
@@ -126,6 +130,8 @@ impl CliError {
             | Self::Taken { .. }
             | Self::Choice { .. }
             | Self::NotText(_)
+            | Self::NotTextFile(_)
+            | Self::NoHome { .. }
             | Self::UserFile { .. }
             | Self::UnknownKey { .. }
             | Self::Shape { .. }
@@ -157,6 +163,7 @@ impl CliError {
             Self::Fetch(error) if !error.is_transient() => exit::USER_ERROR,
             Self::Build(error) if is_mistake(error) => exit::USER_ERROR,
             Self::Git(error) if error.is_mistake() => exit::USER_ERROR,
+            Self::Files(error) if is_content(&error.source) => exit::USER_ERROR,
             Self::Git(_)
             | Self::Fetch(_)
             | Self::Build(_)
@@ -169,6 +176,12 @@ impl CliError {
             Self::Interrupted => exit::INTERRUPTED,
         }
     }
+}
+
+/// Returns whether what a file is, and not the machine, is why it cannot be read: no text, no file, too large.
+fn is_content(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{InvalidData, Other};
+    matches!(error.kind(), InvalidData | Other)
 }
 
 /// Returns whether the workspace, not the machine, is to blame for a build that broke off.

@@ -92,7 +92,7 @@ fn run(args: Args) -> Result<std::process::ExitCode, CliError> {
         Command::Query(args) => query::run(&settings, &args),
         Command::Plan(args) => plan::run(&settings, &args),
         Command::Cache(command) => cache::run(&settings, &command),
-        Command::Doctor => doctor::run(&settings),
+        Command::Doctor => Ok(doctor::run(&settings)),
         Command::Clean(args) => clean::run(&settings, &args),
         Command::Config(command) => config::run(&settings, &command),
         Command::Completions(args) => Ok(completions::run(&args)),
