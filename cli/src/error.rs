@@ -69,10 +69,14 @@ pub(crate) enum CliError {
     Damaged { path: PathBuf, source: store::StoreError },
     #[error("{0}")]
     Collision(String),
-    #[error("no log of {0} is known: it was never built here, or its record was pruned")]
-    NoLog(String),
-    #[error("nothing of {0} is known: it was never built here, or that was too long ago")]
-    NoHistory(String),
+    #[error(
+        "no log of {pattern} is known: it was never built here, or its record was pruned{hint}"
+    )]
+    NoLog { pattern: String, hint: String },
+    #[error(
+        "nothing of {pattern} is known: it was never built here, or that was too long ago{hint}"
+    )]
+    NoHistory { pattern: String, hint: String },
     #[error("there is no build `{text}`; {known} (say a number, `last` or `last-1`)")]
     NoBuild { text: String, known: String },
     #[error("--json and --events - both want standard output: give --events a file")]
@@ -93,6 +97,8 @@ pub(crate) enum CliError {
     Several { pattern: String, what: &'static str, choices: Alternatives },
     #[error("`{pattern}` stands for no command that could be entered; there are:{choices}")]
     NoCommand { pattern: String, choices: Alternatives },
+    #[error("`{pattern}` has no action with the role `{role}`{hint}; its actions are:{choices}")]
+    NoRole { pattern: String, role: String, hint: String, choices: Alternatives },
     #[error("{target} makes nothing that can be run; it makes:{made}")]
     NoProgram { target: String, made: Alternatives },
     #[error("{target} makes several programs; choose one with --output:{choices}")]
@@ -147,8 +153,8 @@ impl CliError {
             | Self::Lock(_)
             | Self::Locked(_)
             | Self::Collision(_)
-            | Self::NoLog(_)
-            | Self::NoHistory(_)
+            | Self::NoLog { .. }
+            | Self::NoHistory { .. }
             | Self::NoBuild { .. }
             | Self::TwoAnswers
             | Self::SameFile { .. }
@@ -157,6 +163,7 @@ impl CliError {
             | Self::NoCell(_)
             | Self::Several { .. }
             | Self::NoCommand { .. }
+            | Self::NoRole { .. }
             | Self::NoProgram { .. }
             | Self::Programs { .. }
             | Self::NoSuchProgram { .. } => exit::USER_ERROR,

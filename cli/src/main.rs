@@ -20,6 +20,7 @@ mod interrupt;
 mod junit;
 mod lockfile;
 mod made;
+mod nearly;
 mod nobody;
 mod output;
 mod outside;

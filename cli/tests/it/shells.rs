@@ -171,7 +171,9 @@ fn the_action_must_be_one_and_what_it_needs_must_be_there() {
     let one = ["shell", "//t:many{which=one}", "--failed", "--", "sh", "-c", "cat out/many"];
     assert_eq!(machine.run(&one).expect(0).stdout, "1\n");
     let role = ["shell", "//t:bad", "--role", "link", "--", "true"];
-    machine.run(&role).expect(2).says(&["no command", "//t:bad"]);
+    machine.run(&role).expect(2).says(&["no action with the role `link`", "are:\n    //t:bad"]);
+    let role = ["shell", "//hello:shell", "--role", "link", "--", "true"];
+    machine.run(&role).expect(2).says(&["no command", "there are: nothing"]);
     let needs = ["shell", "//t:after", "--", "true"];
     machine.run(&needs).expect(1).says(&["//t:bad: exit status 7", "cannot be entered"]);
 }
