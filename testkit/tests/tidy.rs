@@ -158,7 +158,7 @@ fn every_path_that_a_document_names_is_there() {
     let is_ours = |path: &str| {
         let crates = || ALLOWED.iter().any(|(name, _)| path.starts_with(&format!("{name}/")));
         let ends = |ending: &&str| path.ends_with(ending);
-        let is_file = path.contains('/') && [".rs", ".bzl", ".sh", ".md"].iter().any(|it| ends(it));
+        let is_file = path.contains('/') && [".rs", ".bzl", ".sh", ".md"].iter().any(ends);
         let is_local = path.starts_with(char::is_alphabetic) && !path.contains(['<', '…', ':']);
         is_local && (is_file || path.ends_with('/') && crates())
     };
