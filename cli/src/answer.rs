@@ -175,8 +175,11 @@ pub(crate) fn show_failures(
         if shown.len() > FAILURES_SHOWN {
             continue;
         }
-        let again =
-            if failure.remembered { " (remembered; --retry-failed runs it again)" } else { "" };
+        let again = if failure.remembered {
+            " (remembered; bld build --retry-failed runs it again)"
+        } else {
+            ""
+        };
         tell(&format!("{} {}: {}{again}", paint.red("failed:"), failure.owner, failure.kind));
         let log = output::failure_text(store, failure);
         let first = log.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();

@@ -40,12 +40,6 @@ pub(crate) enum Command {
     Init(init::InitArgs),
     /// Build what the patterns stand for
     Build(build::BuildArgs),
-    /// List the builds of this workspace
-    Builds(builds::BuildsArgs),
-    /// Say in what the keys of two builds differ
-    Diff(diff::DiffArgs),
-    /// Say which targets are known to fail, without running anything
-    Failures(failures::FailuresArgs),
     /// Run the tests among what the patterns stand for
     Test(test::TestArgs),
     /// Build a program and become it
@@ -54,25 +48,29 @@ pub(crate) enum Command {
     Shell(shell::ShellArgs),
     /// Run actions again and compare what they make with what is recorded
     Verify(verify::VerifyArgs),
-    /// Pin the outside world: resolve and download what the workspace asks for
-    Lock(lock::LockArgs),
     /// Say what a build would run, before anything runs; or divide it among CI runners
     Plan(plan::PlanArgs),
     /// Ask what depends on what
     Query(query::QueryArgs),
     /// List what a git change affects
     Affected(affected::AffectedArgs),
-    /// Show what the last run of a target's actions wrote
-    Log(log::LogArgs),
+    /// Pin the outside world: resolve and download what the workspace asks for
+    Lock(lock::LockArgs),
     /// Say why a target's actions ran
     Why(why::WhyArgs),
+    /// Show what the last run of a target's actions wrote
+    Log(log::LogArgs),
+    /// List the builds of this workspace
+    Builds(builds::BuildsArgs),
+    /// Say in what the keys of two builds differ
+    Diff(diff::DiffArgs),
+    /// Say which targets are known to fail, without running anything
+    Failures(failures::FailuresArgs),
     /// Look at the store, shrink it, verify it
     #[command(subcommand)]
     Cache(cache::CacheCommand),
     /// Say what this machine can do, what is degraded, and how to mend it
     Doctor,
-    /// Remove bld-out
-    Clean(clean::CleanArgs),
     /// Say what is chosen where, and who chose it
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -80,4 +78,6 @@ pub(crate) enum Command {
     Completions(completions::CompletionsArgs),
     /// Write manual pages
     Man(man::ManArgs),
+    /// Remove bld-out
+    Clean(clean::CleanArgs),
 }

@@ -170,7 +170,6 @@ fn variable(key: &Key) -> Result<Option<String>, CliError> {
 }
 
 fn default(key: &Key) -> Option<String> {
-    let variable = |name| std::env::var_os(name).map(PathBuf::from);
     Some(match key.name {
         "colour" => "auto".to_owned(),
         "jobs" => std::thread::available_parallelism()
@@ -179,16 +178,20 @@ fn default(key: &Key) -> Option<String> {
             .to_string(),
         // Without a home there is none; no matter, if somebody says where it is.
         "store" => {
-            let root = store::default_root(variable("XDG_CACHE_HOME"), variable("HOME"));
+            let root = store::default_root(folder("XDG_CACHE_HOME"), folder("HOME"));
             return root.map(|path| path.display().to_string());
         }
         _ => "40 GiB".to_owned(),
     })
 }
 
+/// Returns the folder that a variable names. One that is empty or relative counts as not set.
+fn folder(variable: &str) -> Option<PathBuf> {
+    std::env::var_os(variable).map(PathBuf::from).filter(|it| it.is_absolute())
+}
+
 /// Returns where the user's file is, if it is anywhere.
 pub(crate) fn user_file() -> Option<PathBuf> {
-    let folder = |name| std::env::var_os(name).map(PathBuf::from).filter(|it| it.is_absolute());
     let folder = folder("XDG_CONFIG_HOME").or_else(|| Some(folder("HOME")?.join(".config")))?;
     Some(folder.join(USER_FILE))
 }
@@ -199,6 +202,9 @@ fn read(path: &Path) -> Result<BTreeMap<String, Said>, CliError> {
         Ok(text) => text,
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
             return Ok(BTreeMap::new());
+        }
+        Err(error) if error.kind() == ErrorKind::InvalidData => {
+            return Err(CliError::NotTextFile(path.to_owned()));
         }
         Err(error) => return Err(CliError::disk("read", path)(error)),
     };
@@ -243,8 +249,9 @@ pub(crate) fn unknown(place: Option<String>, name: &str) -> CliError {
 
 /// A path in the user's file is absolute, or begins with `~/`.
 fn expand(text: &str, place: &str) -> Result<String, CliError> {
-    if let (Some(rest), Some(home)) = (text.strip_prefix("~/"), std::env::var_os("HOME")) {
-        return Ok(Path::new(&home).join(rest).display().to_string());
+    if let Some(rest) = text.strip_prefix("~/") {
+        let no_home = || CliError::NoHome { place: place.to_owned(), text: text.to_owned() };
+        return Ok(folder("HOME").ok_or_else(no_home)?.join(rest).display().to_string());
     }
     if Path::new(text).is_absolute() {
         return Ok(text.to_owned());

@@ -21,6 +21,8 @@ pub(crate) enum CliError {
     Choice { key: &'static str, value: String, origin: Origin, why: String },
     #[error("the variable {0} is not UTF-8")]
     NotText(&'static str),
+    #[error("{} is not a text in UTF-8", .0.display())]
+    NotTextFile(PathBuf),
     #[error("{} cannot be read", path.display())]
     UserFile { path: PathBuf, source: toml::de::Error },
     #[error("{place}there is no key `{name}`{hint}")]
@@ -29,6 +31,8 @@ pub(crate) enum CliError {
     Shape { place: String, name: String },
     #[error("{place}: `{text}` is neither absolute nor does it begin with `~/`")]
     RelativeStore { place: String, text: String },
+    #[error("{place}: `{text}` begins with `~/`, and HOME is not set")]
+    NoHome { place: String, text: String },
     #[error("cannot go to {}", path.display())]
     Directory { path: PathBuf, source: std::io::Error },
     #[error(
@@ -65,14 +69,20 @@ pub(crate) enum CliError {
     Damaged { path: PathBuf, source: store::StoreError },
     #[error("{0}")]
     Collision(String),
-    #[error("no log of {0} is known: it was never built here, or its record was pruned")]
-    NoLog(String),
-    #[error("nothing of {0} is known: it was never built here, or that was too long ago")]
-    NoHistory(String),
+    #[error(
+        "no log of {pattern} is known: it was never built here, or its record was pruned{hint}"
+    )]
+    NoLog { pattern: String, hint: String },
+    #[error(
+        "nothing of {pattern} is known: it was never built here, or that was too long ago{hint}"
+    )]
+    NoHistory { pattern: String, hint: String },
     #[error("there is no build `{text}`; {known} (say a number, `last` or `last-1`)")]
     NoBuild { text: String, known: String },
     #[error("--json and --events - both want standard output: give --events a file")]
     TwoAnswers,
+    #[error("{one} and {other} both name {}: give each a file of its own", path.display())]
+    SameFile { one: &'static str, other: &'static str, path: PathBuf },
     #[error(
         "there is no test in {0}: tests are targets of rules with `test = True`, such as `test` of @rules//test.bzl"
     )]
@@ -87,6 +97,8 @@ pub(crate) enum CliError {
     Several { pattern: String, what: &'static str, choices: Alternatives },
     #[error("`{pattern}` stands for no command that could be entered; there are:{choices}")]
     NoCommand { pattern: String, choices: Alternatives },
+    #[error("`{pattern}` has no action with the role `{role}`{hint}; its actions are:{choices}")]
+    NoRole { pattern: String, role: String, hint: String, choices: Alternatives },
     #[error("{target} makes nothing that can be run; it makes:{made}")]
     NoProgram { target: String, made: Alternatives },
     #[error("{target} makes several programs; choose one with --output:{choices}")]
@@ -124,6 +136,8 @@ impl CliError {
             | Self::Taken { .. }
             | Self::Choice { .. }
             | Self::NotText(_)
+            | Self::NotTextFile(_)
+            | Self::NoHome { .. }
             | Self::UserFile { .. }
             | Self::UnknownKey { .. }
             | Self::Shape { .. }
@@ -139,21 +153,24 @@ impl CliError {
             | Self::Lock(_)
             | Self::Locked(_)
             | Self::Collision(_)
-            | Self::NoLog(_)
-            | Self::NoHistory(_)
+            | Self::NoLog { .. }
+            | Self::NoHistory { .. }
             | Self::NoBuild { .. }
             | Self::TwoAnswers
+            | Self::SameFile { .. }
             | Self::NoTests(_)
             | Self::NoAxis { .. }
             | Self::NoCell(_)
             | Self::Several { .. }
             | Self::NoCommand { .. }
+            | Self::NoRole { .. }
             | Self::NoProgram { .. }
             | Self::Programs { .. }
             | Self::NoSuchProgram { .. } => exit::USER_ERROR,
             Self::Fetch(error) if !error.is_transient() => exit::USER_ERROR,
             Self::Build(error) if is_mistake(error) => exit::USER_ERROR,
             Self::Git(error) if error.is_mistake() => exit::USER_ERROR,
+            Self::Files(error) if is_content(&error.source) => exit::USER_ERROR,
             Self::Git(_)
             | Self::Fetch(_)
             | Self::Build(_)
@@ -166,6 +183,12 @@ impl CliError {
             Self::Interrupted => exit::INTERRUPTED,
         }
     }
+}
+
+/// Returns whether what a file is, and not the machine, is why it cannot be read: no text, no file, too large.
+fn is_content(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{InvalidData, Other};
+    matches!(error.kind(), InvalidData | Other)
 }
 
 /// Returns whether the workspace, not the machine, is to blame for a build that broke off.

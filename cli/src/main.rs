@@ -20,6 +20,7 @@ mod interrupt;
 mod junit;
 mod lockfile;
 mod made;
+mod nearly;
 mod nobody;
 mod output;
 mod outside;
@@ -39,6 +40,7 @@ mod testing;
 mod unpack;
 mod watch;
 mod workspace;
+mod written;
 
 use clap::Parser as _;
 use mimalloc::MiMalloc;
@@ -91,7 +93,7 @@ fn run(args: Args) -> Result<std::process::ExitCode, CliError> {
         Command::Query(args) => query::run(&settings, &args),
         Command::Plan(args) => plan::run(&settings, &args),
         Command::Cache(command) => cache::run(&settings, &command),
-        Command::Doctor => doctor::run(&settings),
+        Command::Doctor => Ok(doctor::run(&settings)),
         Command::Clean(args) => clean::run(&settings, &args),
         Command::Config(command) => config::run(&settings, &command),
         Command::Completions(args) => Ok(completions::run(&args)),

@@ -38,6 +38,10 @@ impl Settings {
         let directory = directory
             .canonicalize()
             .map_err(|source| CliError::Directory { path: directory.to_owned(), source })?;
+        if !directory.is_dir() {
+            let source = std::io::ErrorKind::NotADirectory.into();
+            return Err(CliError::Directory { path: directory, source });
+        }
         let choices = Choices::collect(args)?;
         terminal::choose_colour(match choices.value("colour") {
             Some("always") => Colour::Always,

@@ -247,13 +247,13 @@ impl Analyzer<'_, '_> {
         }
         targets.retain(|target| lacking(target).is_none());
         let mut matched = pattern.cells.is_all();
-        for target in targets {
-            let axes = self.axes_of(&target)?;
+        for target in &targets {
+            let axes = self.axes_of(target)?;
             let goals = goals.entry(target.label.clone()).or_default();
             for cell in cells_among(&axes, |_| Wanted::Matching(&pattern.cells)) {
                 matched = true;
                 if let Entry::Vacant(vacant) = goals.entry(Arc::new(cell)) {
-                    let goal = self.goal(&target, vacant.key())?;
+                    let goal = self.goal(target, vacant.key())?;
                     vacant.insert(goal);
                 }
             }
@@ -261,7 +261,15 @@ impl Analyzer<'_, '_> {
         if matched {
             return Ok(());
         }
-        Err(Diagnostic::new(format!("no cell of {} matches {}", pattern.targets, pattern.cells)))
+        let mut values: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for target in &targets {
+            for (axis, found) in self.axes_by_name(target)? {
+                values.entry(axis).or_default().extend(found);
+            }
+        }
+        let (targets, cells) = (&pattern.targets, &pattern.cells);
+        let suggestion = cells.suggest(&values);
+        Err(Diagnostic::new(format!("no cell of {targets} matches {cells}{suggestion}")))
     }
 
     fn goal(&self, target: &Target, cell: &Arc<Cell>) -> Result<Goal, Diagnostic> {
@@ -672,7 +680,8 @@ impl Analyzer<'_, '_> {
             let shared = cell.0.iter().filter(|(axis, _)| axes.contains_key(*axis));
             let shared = Cell(shared.map(|(axis, own)| (axis.clone(), own.clone())).collect());
             let wanted = if pattern.is_all() { shared.to_string() } else { pattern.to_string() };
-            return Err(Diagnostic::new(format!("{label} has no cell {wanted}")));
+            let suggestion = pattern.suggest(&self.axes_by_name(&target)?);
+            return Err(Diagnostic::new(format!("{label} has no cell {wanted}{suggestion}")));
         }
         // What is asked for by its cell is had, even if nobody would build it for itself.
         if !is_one {

@@ -6,6 +6,8 @@ use std::fmt;
 use regex::Regex;
 use serde::{Deserialize, Serialize};
 
+use crate::diagnostic::suggest;
+
 /// One choice of values: axis to value. A target without axes has the one empty cell.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Cell(pub BTreeMap<String, String>);
@@ -26,18 +28,21 @@ impl fmt::Display for Cell {
 pub struct CellPattern(BTreeMap<String, ValuePattern>);
 
 impl CellPattern {
-    /// Parses `axis=pattern,axis=pattern`; `None` if it is not of that form.
-    pub fn parse(text: &str) -> Option<Self> {
+    /// Parses `axis=pattern,axis=pattern`.
+    pub fn parse(text: &str) -> Result<Self, ChoiceError> {
         let mut chosen = BTreeMap::new();
         for choice in text.split(',') {
-            let (axis, pattern) = choice.split_once('=')?;
-            let known =
-                chosen.insert(axis.trim().to_owned(), ValuePattern::parse(pattern.trim()).ok()?);
-            if known.is_some() || axis.trim().is_empty() {
-                return None;
+            let (axis, pattern) = choice.split_once('=').ok_or(ChoiceError::Form)?;
+            let axis = axis.trim();
+            if axis.is_empty() {
+                return Err(ChoiceError::Form);
+            }
+            let pattern = ValuePattern::parse(pattern.trim())?;
+            if chosen.insert(axis.to_owned(), pattern).is_some() {
+                return Err(ChoiceError::Twice(axis.to_owned()));
             }
         }
-        Some(Self(chosen))
+        Ok(Self(chosen))
     }
 
     /// Returns the pattern made of these axes and texts.
@@ -88,6 +93,17 @@ impl CellPattern {
         self.0.keys()
     }
 
+    /// Says what may be meant where no cell is chosen, given all values of each axis: `, did you mean …?` with the one
+    /// that is near to a choice that none of them meets, or nothing.
+    pub fn suggest(&self, axes: &BTreeMap<String, Vec<String>>) -> String {
+        let unmet = self.0.iter().filter_map(|(axis, pattern)| {
+            let values = axes.get(axis)?;
+            let is_met = values.iter().any(|value| pattern.matches(value));
+            (!is_met).then(|| suggest(&pattern.text, values))
+        });
+        unmet.max_by_key(|suggestion| !suggestion.is_empty()).unwrap_or_default()
+    }
+
     /// Returns whether every cell is chosen.
     pub fn is_all(&self) -> bool {
         self.0.is_empty()
@@ -119,6 +135,22 @@ pub struct ValuePattern {
     text: String,
     /// `None` where the text stands for itself, as most do.
     regex: Option<Regex>,
+}
+
+/// Why a text is no choice among cells.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ChoiceError {
+    /// It is not `axis=value`, several with commas between them.
+    #[error("the braces hold axis=value, with commas between them")]
+    Form,
+    /// An axis is named twice.
+    #[error(
+        "the axis `{0}` is named twice; a glob or ~regular expression can stand for many values"
+    )]
+    Twice(String),
+    /// A value is not a pattern.
+    #[error(transparent)]
+    Value(#[from] PatternError),
 }
 
 /// A text that is not a pattern.

@@ -264,6 +264,9 @@ impl DiskFiles {
                 let answer = Answer::Text(Digest::of(DigestFunction::Blake3, text.as_bytes()));
                 Ok((self.remember(path, Question::Text, stat, answer), Some(text)))
             }
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                Err(io::Error::new(error.kind(), "it is not a text in UTF-8"))
+            }
             Err(error) => {
                 let answer = absent(error)?;
                 Ok((self.remember(path, Question::Text, stat, answer), None))

@@ -5,7 +5,7 @@ use std::fmt;
 use model::{PathSegment, RelativePath};
 use serde::{Deserialize, Serialize};
 
-use crate::cell::CellPattern;
+use crate::cell::{CellPattern, ChoiceError};
 
 /// The name of a target: the package it lies in, and its name there.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -41,8 +41,13 @@ pub enum LabelError {
     )]
     Name(String),
     /// What stands in braces is not a choice of cells.
-    #[error("`{0}` does not choose cells: the braces hold axis=value, with commas between them")]
-    Cell(String),
+    #[error("`{text}` does not choose cells: {why}")]
+    Cell {
+        /// The text.
+        text: String,
+        /// What is wrong with the choice.
+        why: ChoiceError,
+    },
 }
 
 impl Label {
@@ -181,9 +186,9 @@ pub(crate) fn split_cell(text: &str) -> Result<(&str, CellPattern), LabelError> 
     let Some((target, rest)) = text.split_once('{') else {
         return Ok((text, CellPattern::default()));
     };
-    let malformed = || LabelError::Cell(text.to_owned());
-    let inside = rest.strip_suffix('}').ok_or_else(malformed)?;
-    let cells = CellPattern::parse(inside).ok_or_else(malformed)?;
+    let malformed = |why| LabelError::Cell { text: text.to_owned(), why };
+    let inside = rest.strip_suffix('}').ok_or_else(|| malformed(ChoiceError::Form))?;
+    let cells = CellPattern::parse(inside).map_err(malformed)?;
     Ok((target, cells))
 }
 

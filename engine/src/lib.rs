@@ -46,7 +46,7 @@ pub use build::{
     Reproduction, Span, Survey, SurveyedAction, TestOptions, Tested, Unprepared, Verdict, Verified,
     survey,
 };
-pub use cell::{Cell, CellPattern, PatternError, ValuePattern};
+pub use cell::{Cell, CellPattern, ChoiceError, PatternError, ValuePattern};
 pub use config::{CONFIG_FILE, Config, ConfigError, Mirror};
 pub use diagnostic::{Diagnostic, Place, suggest};
 pub use disk::{DiskFiles, NOTES_FOLDER, OUTPUT_FOLDER};

@@ -11,7 +11,7 @@ use starlark::syntax::{AstModule, Dialect, DialectTypes};
 
 use crate::diagnostic::{Diagnostic, suggest};
 use crate::disk::{OUTPUT_FOLDER, refuse_result};
-use crate::files::{FileKind, Files};
+use crate::files::{FileKind, Files, FilesError};
 use crate::label::{BUILD_FILE, Label, Targets, is_build_file};
 use crate::lang::globals::{globals, inside, no_file};
 use crate::lang::mistake;
@@ -131,7 +131,8 @@ impl<'a> Loader<'a> {
             let listed = self.workspace.files.list(&folder);
             let listed = listed.map_err(|error| unreadable(&error))?;
             for (name, kind) in listed {
-                if kind == FileKind::File && is_build_file(&name) {
+                // What is none is refused when it is loaded, and not passed over.
+                if is_build_file(&name) {
                     packages.push(folder.clone());
                 }
                 if kind == FileKind::Directory && is_searched(&name) {
@@ -154,8 +155,13 @@ impl<'a> Loader<'a> {
         }
         let path = package.join(&build_file());
         refuse_result(&path).map_err(Diagnostic::new)?;
-        let text = self.workspace.files.read(&path).map_err(|error| unreadable(&error))?;
+        let text = self.workspace.files.read(&path);
+        let text = text.map_err(|error| self.not_a_file(&path, &error))?;
         let Some(text) = text else {
+            if let Ok(Some(FileKind::Symlink)) = self.workspace.files.kind(&path) {
+                let why = format!("{path} is a link that leads nowhere: mend or remove it");
+                return Err(Diagnostic::new(why));
+            }
             let suggestion = self.similar_package(package)?;
             return Err(Diagnostic::new(format!(
                 "there is no package //{package}: {path} does not exist{suggestion}"
@@ -174,6 +180,20 @@ impl<'a> Loader<'a> {
         let package_rc = Rc::new(targets.into_inner());
         self.packages.borrow_mut().insert(package.clone(), Rc::clone(&package_rc));
         Ok(package_rc)
+    }
+
+    /// Says why a package's file cannot be read.
+    fn not_a_file(&self, path: &RelativePath, error: &FilesError) -> Diagnostic {
+        let kind = self.workspace.files.kind(path).ok().flatten();
+        let what = match kind {
+            Some(FileKind::Directory) => "a folder",
+            Some(FileKind::Other) => "a device, socket or pipe",
+            Some(FileKind::Symlink) => "a link, and not one to a file of this workspace",
+            Some(FileKind::File) | None => return unreadable(error),
+        };
+        let mend =
+            "a package is declared by a file of that name: put one there, or call this otherwise";
+        Diagnostic::new(format!("{path} is {what}: {mend}"))
     }
 
     fn similar_package(&self, package: &RelativePath) -> Result<String, Diagnostic> {
@@ -293,7 +313,7 @@ fn build_file() -> RelativePath {
     RelativePath::new(BUILD_FILE).expect("a constant")
 }
 
-pub(crate) fn unreadable(error: &crate::files::FilesError) -> Diagnostic {
+pub(crate) fn unreadable(error: &FilesError) -> Diagnostic {
     Diagnostic::new(format!("{error}: {}", error.source))
 }
 
@@ -354,7 +374,6 @@ impl FileLoader for Relative<'_, '_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::files::FilesError;
 
     /// One BUILD file.
     struct Only(&'static str);

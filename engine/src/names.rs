@@ -45,7 +45,7 @@ impl Workspace<'_> {
         while let Some(folder) = pending.pop() {
             let listed = self.files.list(&folder).map_err(|error| unreadable(&error))?;
             for (name, kind) in listed {
-                if kind == FileKind::File && is_build_file(&name) {
+                if kind != FileKind::Directory && is_build_file(&name) {
                     found.is_package |= folder == *path;
                     found.has_packages |= folder != *path;
                 } else if kind == FileKind::Directory && is_searched(&name) {

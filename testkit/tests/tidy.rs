@@ -147,3 +147,46 @@ fn every_relative_link_in_a_text_leads_somewhere() {
         inner.any(|target| !Path::new(ROOT).join(path).with_file_name(target).exists())
     });
 }
+
+#[test]
+fn every_path_that_a_document_names_is_there() {
+    let house = house("");
+    let is_there = |path: &str| {
+        let (begin, end) = path.split_once('*').unwrap_or((path, ""));
+        house.keys().any(|it| it.starts_with(begin) && it.ends_with(end))
+    };
+    let is_ours = |path: &str| {
+        let crates = || ALLOWED.iter().any(|(name, _)| path.starts_with(&format!("{name}/")));
+        let ends = |ending: &&str| path.ends_with(ending);
+        let is_file = path.contains('/') && [".rs", ".bzl", ".sh", ".md"].iter().any(ends);
+        let is_local = path.starts_with(char::is_alphabetic) && !path.contains(['<', '…', ':']);
+        is_local && (is_file || path.ends_with('/') && crates())
+    };
+    refuse(".md", |document, line| {
+        let quoted = line.split('`').skip(1).step_by(2);
+        let mut paths = quoted.filter_map(|text| text.split(' ').next());
+        document.starts_with("docs/") && paths.any(|path| is_ours(path) && !is_there(path))
+    });
+}
+
+#[test]
+fn every_fence_heading_and_table_of_a_text_is_shown_as_such() {
+    for (path, text) in &house(".md") {
+        let (mut fenced, mut before, mut below) = (false, "", text.lines().skip(1));
+        for (line, number) in text.lines().zip(1..) {
+            let place = format!("{path}:{number}: {line}");
+            let is_ruled = below.next().is_some_and(|below| below.starts_with("|---"));
+            if let Some(language) = line.strip_prefix("```") {
+                assert!(!fenced || language.is_empty(), "a fence above is not closed: {place}");
+                fenced = !fenced;
+            } else if !fenced {
+                let is_table = line.starts_with('|') && !before.starts_with('|');
+                assert!(!is_table || is_ruled, "a table begins without its heading: {place}");
+                let is_begin = is_table || line.starts_with('#');
+                assert!(!is_begin || before.is_empty(), "no blank line above: {place}");
+            }
+            before = line;
+        }
+        assert!(!fenced, "the last fence of {path} is not closed");
+    }
+}

@@ -1,6 +1,5 @@
 //! `bld build`.
 
-use std::fs;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -20,6 +19,7 @@ use crate::settings::Settings;
 use crate::terminal::{report, say, tell};
 use crate::watch::Watch;
 use crate::workspace::OpenWorkspace;
+use crate::written::make_folder;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct BuildArgs {
@@ -70,7 +70,8 @@ fn build_again_and_again(settings: &Settings, args: &BuildArgs) -> Result<ExitCo
 }
 
 fn build(settings: &Settings, args: &BuildArgs) -> Result<ExitCode, CliError> {
-    args.record.check(settings)?;
+    let grids = args.grids.iter().map(|it| ("--grid", it.path(&settings.directory)));
+    args.record.check(settings, &grids.collect::<Vec<_>>())?;
     let workspace = OpenWorkspace::find(settings)?;
     let patterns = workspace.patterns(&args.patterns)?;
     let receipts = Receipts::of(settings, &workspace, &patterns, &args.select);
@@ -209,9 +210,7 @@ fn write_grids(
     for file in files {
         let path = file.path(&settings.directory);
         let text = file.text(grid, &settings.directory, &workspace.output());
-        if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder).map_err(CliError::disk("create", folder))?;
-        }
+        make_folder(&path)?;
         replace(&path, text)?;
     }
     Ok(())

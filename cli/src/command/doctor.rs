@@ -1,5 +1,7 @@
 //! `bld doctor`: what works here, what is degraded, and how to mend it.
 
+use std::fs::{self, DirBuilder};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -43,12 +45,16 @@ impl Grade {
     }
 }
 
-pub(crate) fn run(settings: &Settings) -> Result<ExitCode, CliError> {
-    let store = settings.open_store(DigestFunction::Blake3)?;
-    let scratch = store.scratch()?;
-    let mut findings = sandbox(scratch.path());
+pub(crate) fn run(settings: &Settings) -> ExitCode {
+    let opened = settings.open_store(DigestFunction::Blake3);
+    let scratch = opened.and_then(|store| Ok(store.scratch()?));
+    let mut findings = match &scratch {
+        Ok(scratch) => sandbox(scratch.path()),
+        Err(_) => sandbox_elsewhere(),
+    };
     findings.push(cgroups());
-    findings.push(disk(store.root()));
+    findings.push(store(&settings.store, scratch.as_ref().err()));
+    findings.push(disk(&settings.store));
     findings.push(clock());
     findings.push(signatures());
     findings.push(sources());
@@ -72,7 +78,20 @@ pub(crate) fn run(settings: &Settings) -> Result<ExitCode, CliError> {
         }
     }
     let broken = findings.iter().any(|finding| finding.grade == Grade::Broken);
-    Ok(if broken { ExitCode::from(exit::INFRASTRUCTURE) } else { exit::SUCCESS })
+    if broken { ExitCode::from(exit::INFRASTRUCTURE) } else { exit::SUCCESS }
+}
+
+/// Tries sandboxes where there is no store to try them in.
+fn sandbox_elsewhere() -> Vec<Finding> {
+    let folder = std::env::temp_dir().join(format!("bld-doctor-{}", std::process::id()));
+    // Not there yet, and nobody else's.
+    if let Err(error) = DirBuilder::new().mode(0o700).create(&folder) {
+        let text = format!("cannot be tried: {}: {error}", folder.display());
+        return vec![Finding { name: "sandbox", grade: Grade::Degraded, text }];
+    }
+    let findings = sandbox(&folder);
+    let _ = fs::remove_dir_all(&folder);
+    findings
 }
 
 fn sandbox(scratch: &Path) -> Vec<Finding> {
@@ -118,12 +137,26 @@ fn cgroups() -> Finding {
     Finding { name, grade: Grade::Degraded, text: text.to_owned() }
 }
 
+fn store(root: &Path, error: Option<&CliError>) -> Finding {
+    let name = "store";
+    let Some(error) = error else {
+        let text = format!("{} can be written", root.display());
+        return Finding { name, grade: Grade::Works, text };
+    };
+    let why = chain(error).join(": ");
+    let mend = "mend that, or choose another folder with --store or BLD_STORE";
+    let text = format!("{} cannot be used: {why}; {mend}", root.display());
+    Finding { name, grade: Grade::Broken, text }
+}
+
 fn disk(store: &Path) -> Finding {
     let name = "disk";
-    match rustix::fs::statvfs(store) {
+    let is_there = |folder: &&Path| folder.exists();
+    let there = store.ancestors().find(is_there).unwrap_or(store);
+    match rustix::fs::statvfs(there) {
         Ok(found) => {
             let free = found.f_bavail.saturating_mul(found.f_frsize);
-            let text = format!("{} free at {}", ByteSize(free), store.display());
+            let text = format!("{} free at {}", ByteSize(free), there.display());
             let grade = if free < DISK_BYTES_MIN { Grade::Degraded } else { Grade::Works };
             Finding { name, grade, text }
         }

@@ -9,6 +9,7 @@ use store::LocalStore;
 use crate::error::CliError;
 use crate::exit;
 use crate::history::last_runs;
+use crate::nearly;
 use crate::settings::Settings;
 use crate::terminal::{say, say_json};
 use crate::workspace::OpenWorkspace;
@@ -27,7 +28,8 @@ pub(crate) fn run(settings: &Settings, args: &LogArgs) -> Result<ExitCode, CliEr
     let runs = last_runs(&workspace, &store)?;
     let found: Vec<_> = runs.iter().filter(|(_, run)| run.is_meant(&patterns[0])).collect();
     if found.is_empty() {
-        return Err(CliError::NoLog(args.pattern.clone()));
+        let hint = nearly::known(&runs, &patterns[0]);
+        return Err(CliError::NoLog { pattern: args.pattern.clone(), hint });
     }
     if settings.json {
         let answer: Vec<_> = found

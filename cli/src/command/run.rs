@@ -95,7 +95,7 @@ fn one_program<'a>(
         outcome.outputs.iter().filter(|(_, node)| is_program(node)).map(|(path, _)| path).collect();
     let target = format!("{}{}", goal.label, goal.cell);
     let choices = || Alternatives(programs.iter().map(ToString::to_string).collect());
-    if let Some(named) = named {
+    if let (Some(named), false) = (named, programs.is_empty()) {
         let found = programs.iter().find(|path| path.as_str() == named);
         let output = named.to_owned();
         return found.copied().ok_or_else(|| CliError::NoSuchProgram {
@@ -132,6 +132,9 @@ const CHOICES_SHOWN: usize = 12;
 
 impl std::fmt::Display for Alternatives {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.0.is_empty() {
+            return f.write_str(" nothing");
+        }
         for choice in self.0.iter().take(CHOICES_SHOWN) {
             write!(f, "\n    {choice}")?;
         }

@@ -1,5 +1,6 @@
 //! `bld shell`: a shell, or another command, in the exact sandbox of an action.
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -127,17 +128,26 @@ fn one_action(plan: &Plan, args: &ShellArgs) -> Result<NodeId, CliError> {
         | engine::Node::Builtin(_) => None,
     };
     let own: Vec<_> = own_nodes(plan).into_iter().filter_map(run).collect();
-    let is_wanted = |owner: &Owner| {
+    let is_theirs = |owner: &Owner| {
         let same =
             |(_, other): &(NodeId, &Owner)| owner.label == other.label && owner.cell == other.cell;
-        own.iter().any(same) && args.role.as_ref().is_none_or(|role| *role == owner.role)
+        own.iter().any(same)
     };
     let all = (0..plan.graph.len()).filter_map(run);
-    let found: Vec<_> = all.filter(|(_, owner)| is_wanted(owner)).collect();
+    let mut found: Vec<_> = all.filter(|(_, owner)| is_theirs(owner)).collect();
     let names = |found: &[(NodeId, &Owner)]| {
         Alternatives(found.iter().map(|(_, owner)| owner.to_string()).collect())
     };
     let pattern = args.pattern.clone();
+    if let Some(role) = args.role.clone().filter(|_| !found.is_empty()) {
+        let roles: BTreeSet<_> = found.iter().map(|(_, owner)| owner.role.clone()).collect();
+        if !roles.contains(&role) {
+            let hint = engine::suggest(&role, roles.iter().filter(|role| !role.is_empty()));
+            let choices = names(&found);
+            return Err(CliError::NoRole { pattern, role, hint, choices });
+        }
+        found.retain(|(_, owner)| owner.role == role);
+    }
     match found.as_slice() {
         [(node, _)] => Ok(*node),
         [] => Err(CliError::NoCommand { pattern, choices: names(&own) }),

@@ -7,10 +7,13 @@ use clap::ValueEnum;
 use engine::TestOptions;
 
 use crate::error::CliError;
+use crate::history::RecordArgs;
 use crate::planned::{ExecuteArgs, Planned, SelectArgs};
 use crate::settings::Settings;
+use crate::terminal::say;
 use crate::testing::{results, show, suites, verdicts};
-use crate::{exit, junit};
+use crate::written::make_folder;
+use crate::{answer, exit, junit};
 
 /// How often a test can be run in one go: what a night allows, and few enough that every log can be kept.
 const RUNS_MAX: u32 = 1000;
@@ -48,6 +51,9 @@ pub(crate) struct TestArgs {
 
     #[command(flatten)]
     pub(crate) execute: ExecuteArgs,
+
+    #[command(flatten)]
+    pub(crate) record: RecordArgs,
 }
 
 /// Which tests' logs are shown.
@@ -66,28 +72,39 @@ fn number(most: u32) -> clap::builder::RangedI64ValueParser<u32> {
 }
 
 pub(crate) fn run(settings: &Settings, args: &TestArgs) -> Result<ExitCode, CliError> {
-    let planned = Planned::new(settings, &args.patterns, &args.select)?.into_tests();
+    let junit = args.junit.as_ref().map(|file| settings.directory.join(file));
+    let junit_file: Vec<_> = junit.iter().map(|path| ("--junit", path.clone())).collect();
+    args.record.check(settings, &junit_file)?;
+    let mut planned = Planned::new(settings, &args.patterns, &args.select)?.into_tests();
     if planned.plan.goals.is_empty() {
         return Err(CliError::NoTests(args.patterns.join(" ")));
     }
     let tests = TestOptions { runs: args.runs, attempts: args.attempts, use_cache: !args.no_cache };
+    let events = args.record.begin(settings, &args.patterns, &planned.plan, &planned.journal)?;
+    planned.hearers.extend(events.clone().map(|it| it as _));
     let report = planned.test(&args.execute, tests)?;
     let Planned { workspace, store, plan, .. } = &planned;
     if report.interrupted {
-        planned.journal.save(&report)?;
+        let record = planned.journal.save(&report)?;
+        args.record.end(settings, events.as_deref(), &record)?;
         return Err(CliError::Interrupted);
     }
     let verdicts = verdicts::of(plan, &report);
     results::write(workspace, store, &verdicts)?;
-    planned.journal.save(&report)?;
-    if let Some(file) = &args.junit {
-        let path = settings.directory.join(file);
+    let record = planned.journal.save(&report)?;
+    args.record.end(settings, events.as_deref(), &record)?;
+    if let Some(path) = &junit {
         let text = junit::write(&suites::of(store, &verdicts));
-        std::fs::write(&path, text).map_err(CliError::disk("write", &path))?;
+        make_folder(path)?;
+        std::fs::write(path, text).map_err(CliError::disk("write", path))?;
     }
-    if settings.json {
-        show::json(workspace, store, &verdicts);
+    let because = planned.journal.reasons(&report);
+    if args.record.takes_stdout() {
+        answer::show_failures(workspace, store, plan, &report);
+    } else if settings.json {
+        show::json(workspace, store, &verdicts, &because);
     } else {
+        args.record.reasons(&because).iter().for_each(|line| say(line));
         show::text(workspace, store, &verdicts, args.test_output);
     }
     let failed = report.has_failed();

@@ -8,7 +8,8 @@ use store::LocalStore;
 
 use crate::error::CliError;
 use crate::exit;
-use crate::history::{Entry, History, Key, Names, shorten};
+use crate::history::{Entry, History, Key, Names, last_runs, shorten};
+use crate::nearly;
 use crate::settings::Settings;
 use crate::terminal::{say, say_json};
 use crate::workspace::OpenWorkspace;
@@ -31,7 +32,8 @@ pub(crate) fn run(settings: &Settings, args: &WhyArgs) -> Result<ExitCode, CliEr
     let patterns = workspace.patterns(std::slice::from_ref(&args.pattern))?;
     let known = history.known(&patterns[0]);
     if known.is_empty() {
-        return Err(CliError::NoHistory(args.pattern.clone()));
+        let hint = nearly::known(&last_runs(&workspace, &store)?, &patterns[0]);
+        return Err(CliError::NoHistory { pattern: args.pattern.clone(), hint });
     }
     let chosen = history.heads()?.pop().map(|head| head.settings).unwrap_or_default();
     let names = Names::now(&workspace, &patterns, &chosen);

@@ -14,6 +14,7 @@ use super::record::Record;
 use crate::ci::Ci;
 use crate::error::CliError;
 use crate::grid;
+use crate::written::make_folder;
 
 /// The version of the stream: it stands in its first line.
 const VERSION: u32 = 1;
@@ -82,6 +83,7 @@ impl EventLog {
         let file: Box<dyn Write + Send> = if is_stdout {
             Box::new(std::io::stdout())
         } else {
+            make_folder(path)?;
             Box::new(File::create(path).map_err(CliError::disk("create", path))?)
         };
         // Whoever keeps the log of this must not take it for commands.

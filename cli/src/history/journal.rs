@@ -145,6 +145,8 @@ impl Journal {
     pub(crate) fn reasons(&self, report: &Report) -> Vec<Because> {
         let mut ran: Vec<&Ran> = report.ran.iter().filter(|ran| ran.executed.is_some()).collect();
         ran.sort_by_key(|ran| ran.node);
+        // A test is tried many times for one reason.
+        ran.dedup_by_key(|ran| ran.node);
         let because = |ran: &Ran| Because {
             name: full_name(&self.plan.graph, &ran.owner),
             reason: self.reason(ran),

@@ -70,8 +70,13 @@ pub(crate) struct LastRun {
 impl LastRun {
     /// Returns whether a pattern stands for the action: for its target, or for a goal whose outputs it makes.
     pub(crate) fn is_meant(&self, pattern: &Pattern) -> bool {
+        ledger::is_meant(pattern, self.targets())
+    }
+
+    /// Returns the targets and cells under which the action is known: its own, and the goals whose outputs it makes.
+    pub(crate) fn targets(&self) -> impl Iterator<Item = (&String, &BTreeMap<String, String>)> {
         let goals = self.goals.iter().map(|(label, cell)| (label, cell));
-        ledger::is_meant(pattern, goals.chain([(&self.label, &self.cell)]))
+        goals.chain([(&self.label, &self.cell)])
     }
 }
 

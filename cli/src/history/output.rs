@@ -12,6 +12,7 @@ use super::trace::trace;
 use crate::error::CliError;
 use crate::settings::Settings;
 use crate::terminal::count;
+use crate::written::{NamedFile, make_folder, refuse_twice};
 
 /// How many reasons are shown unless all are asked for: the first ones explain the others.
 const REASONS_SHOWN: usize = 5;
@@ -38,9 +39,16 @@ impl RecordArgs {
         self.events.as_deref() == Some(Path::new("-"))
     }
 
-    /// Checks that only one thing is written to standard output.
-    pub(crate) fn check(&self, settings: &Settings) -> Result<(), CliError> {
-        if settings.json && self.takes_stdout() { Err(CliError::TwoAnswers) } else { Ok(()) }
+    /// Checks that only one thing is written to standard output, and to each file; `others` are asked for, too.
+    pub(crate) fn check(&self, settings: &Settings, others: &[NamedFile]) -> Result<(), CliError> {
+        if settings.json && self.takes_stdout() {
+            return Err(CliError::TwoAnswers);
+        }
+        let events = self.events.as_ref().filter(|_| !self.takes_stdout());
+        let own = [("--events", events), ("--trace", self.trace.as_ref())];
+        let own = own.into_iter().filter_map(|(option, path)| Some((option, path?)));
+        let own = own.map(|(option, path)| (option, settings.directory.join(path)));
+        refuse_twice(&own.chain(others.iter().cloned()).collect::<Vec<_>>())
     }
 
     /// Begins the event stream, if one is wanted.
@@ -68,6 +76,7 @@ impl RecordArgs {
         let Some(path) = &self.trace else { return Ok(()) };
         let path = resolve(settings, path);
         let text = trace(record).to_string();
+        make_folder(&path)?;
         fs::write(&path, text).map_err(CliError::disk("write", &path))
     }
 

@@ -8,6 +8,7 @@ use store::LocalStore;
 use super::verdicts::{Judged, Word};
 use super::{logs, results};
 use crate::command::test::ShownOutput;
+use crate::history::Because;
 use crate::terminal::{Paint, count, say, say_json};
 use crate::workspace::OpenWorkspace;
 
@@ -120,12 +121,19 @@ fn say_log(text: &str) {
 }
 
 /// Prints the answer in JSON.
-pub(crate) fn json(workspace: &OpenWorkspace, store: &LocalStore, all: &[Judged<'_>]) {
+pub(crate) fn json(
+    workspace: &OpenWorkspace,
+    store: &LocalStore,
+    all: &[Judged<'_>],
+    because: &[Because],
+) {
     let tests: Vec<_> = all.iter().map(|judged| test_json(workspace, store, judged)).collect();
     let counts = counts(all);
     let number = |word: &Word| (key(*word), counts.get(word).copied().unwrap_or_default());
     let summary: BTreeMap<_, _> = Word::ALL.iter().map(number).collect();
-    say_json(&json!({ "tests": tests, "summary": summary }));
+    let ran = because.iter().map(|it| json!({ "action": it.name, "reason": it.reason }));
+    let ran: Vec<_> = ran.collect();
+    say_json(&json!({ "tests": tests, "ran": ran, "summary": summary }));
 }
 
 /// Returns a word as programs read it.

@@ -149,7 +149,10 @@ fn a_cell_that_fails_stops_no_other_and_leaves_its_log_until_it_is_mended() {
     assert_eq!(failures.len(), 1);
     assert_eq!(failures[0]["failure"]["remembered"], true);
     assert_eq!(failures[0]["failure"]["log"], log);
-    machine.run(&["build", "//drivers:all"]).expect(1).says(&["remembered; --retry-failed"]);
+    machine
+        .run(&["build", "//drivers:all"])
+        .expect(1)
+        .says(&["remembered; bld build --retry-failed"]);
 
     let retried = machine.run(&["build", "//drivers:all", "--retry-failed", "--json"]).expect(1);
     assert_eq!(summary(&retried.json(), "misses"), 1);

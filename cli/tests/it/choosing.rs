@@ -46,6 +46,30 @@ fn a_flag_counts_before_the_environment_that_before_the_file_that_before_the_def
 }
 
 #[test]
+fn a_variable_that_is_empty_or_relative_names_no_folder() {
+    let machine = Machine::bare();
+    machine.write("bld.toml", "");
+    let home = machine.root().join("home").to_str().unwrap().to_owned();
+    let store = |variables: &[(&str, &str)]| {
+        let said = run(&machine, &["config", "list", "--json"], variables).expect(0).json();
+        let found = said.as_array().unwrap().iter().find(|it| it["key"] == "store").cloned();
+        found.unwrap()["value"].as_str().unwrap().to_owned()
+    };
+    let usual = format!("{home}/.cache/bld");
+    assert_eq!(store(&[("XDG_CACHE_HOME", "")]), usual);
+    assert_eq!(store(&[("XDG_CACHE_HOME", "cache")]), usual);
+    assert_eq!(store(&[("XDG_CACHE_HOME", "/c"), ("HOME", "")]), "/c/bld");
+    let nowhere = [("HOME", ""), ("XDG_CACHE_HOME", "")];
+    run(&machine, &["cache", "stat"], &nowhere).expect(2).says(&["HOME", "--store"]);
+    user_file(&machine, "store = \"~/elsewhere\"\n");
+    let config = format!("{home}/.config");
+    run(&machine, &["cache", "stat"], &[("XDG_CONFIG_HOME", &config), ("HOME", "")])
+        .expect(2)
+        .says(&["bld.toml:1", "`~/elsewhere`", "HOME is not set"]);
+    assert_eq!(std::fs::read_dir(machine.workspace()).unwrap().count(), 1, "only bld.toml");
+}
+
+#[test]
 fn everything_that_can_be_chosen_is_listed_also_for_programs() {
     let machine = Machine::bare();
     user_file(&machine, "jobs = 3\ncolour = \"never\"\nstore_budget = \"7 GiB\"\n");

@@ -136,10 +136,31 @@ fn a_build_that_breaks_off_says_so_in_its_stream() {
 fn an_event_stream_that_cannot_be_written_is_an_error_before_anything_runs() {
     let machine = chain();
     machine
-        .run(&["build", "//t:all", "--events", "no/where"])
+        .run(&["build", "//t:all", "--events", "bld.toml/where"])
         .expect(3)
-        .says(&["cannot create", "no/where"]);
+        .says(&["cannot create", "bld.toml"]);
     assert!(!machine.output("t/c").exists());
+}
+
+#[test]
+fn every_file_is_asked_for_once_and_its_folder_is_made() {
+    let machine = chain();
+    for twice in [
+        ["--events", "a", "--trace", "./a"],
+        ["--events", "a.json", "--grid", "a.json"],
+        ["--grid", "no/a.html", "--grid", "no/a.html"],
+    ] {
+        let refused = machine.run(&[&["build", "//t:all"][..], &twice].concat()).expect(2);
+        refused.says(&[&format!("{} and {} both name", twice[0], twice[2]), "file of its own"]);
+    }
+    let refused =
+        machine.run(&["test", "//t:all", "--junit", "a", "--trace", "a"]).expect(2).stderr;
+    assert!(refused.contains("--trace and --junit both name"), "{refused}");
+    assert!(!machine.output("t/c").exists());
+    let files = ["--events", "one/events", "--trace", "two/three/trace"];
+    machine.run(&[&["build", "//t:all"][..], &files].concat()).expect(0);
+    assert!(machine.read("one/events").contains("build_finished"));
+    assert!(machine.read("two/three/trace").contains("traceEvents"));
 }
 
 /// Returns the slices of a trace: lane, begin, end, name and category.

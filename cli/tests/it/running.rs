@@ -95,7 +95,9 @@ fn what_cannot_be_run_is_told_with_what_could_be() {
     let chosen = machine.run(&["run", "//t:two", "--output", "two"]).expect(0);
     assert_eq!(chosen.stdout, "two\n");
     machine.run(&["run", "//t:two", "--output", "three"]).expect(2).says(&["no program `three`"]);
-    machine.run(&["run", "//t:none"]).expect(2).says(&["can be run", "none.txt"]);
+    for words in [&["run", "//t:none"][..], &["run", "//t:none", "--output", "none.txt"]] {
+        machine.run(words).expect(2).says(&["can be run; it makes:\n    none.txt"]);
+    }
     machine.run(&["run", "//t:all"]).expect(2).says(&["several targets", "//t:none", "//t:two"]);
     let failed = machine.run(&["run", "//t:bad"]).expect(1).says(&["exit status 7", "no good"]);
     assert_eq!(failed.stdout, "");

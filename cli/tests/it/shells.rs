@@ -106,6 +106,8 @@ fn a_command_sees_what_the_action_sees() {
     assert!(ran.stdout.starts_with("/work\n1000\nbld\na source\n"), "{}", ran.stdout);
     assert!(ran.stdout.ends_with("work\nUTC\n3\n"), "{}", ran.stdout);
     assert_eq!(ran.stderr, "");
+    let own = ["shell", "//t:bad", "--", "/tmp/bld-command"];
+    machine.run(&own).expect(7).says(&["no good"]);
     machine.assert_nothing_is_left();
 }
 
@@ -169,7 +171,9 @@ fn the_action_must_be_one_and_what_it_needs_must_be_there() {
     let one = ["shell", "//t:many{which=one}", "--failed", "--", "sh", "-c", "cat out/many"];
     assert_eq!(machine.run(&one).expect(0).stdout, "1\n");
     let role = ["shell", "//t:bad", "--role", "link", "--", "true"];
-    machine.run(&role).expect(2).says(&["no command", "//t:bad"]);
+    machine.run(&role).expect(2).says(&["no action with the role `link`", "are:\n    //t:bad"]);
+    let role = ["shell", "//hello:shell", "--role", "link", "--", "true"];
+    machine.run(&role).expect(2).says(&["no command", "there are: nothing"]);
     let needs = ["shell", "//t:after", "--", "true"];
     machine.run(&needs).expect(1).says(&["//t:bad: exit status 7", "cannot be entered"]);
 }

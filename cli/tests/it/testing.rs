@@ -128,6 +128,31 @@ test(name = "cannot", cmd = "cat /src/data", data = [":none"], root = "//hello:s
 }
 
 #[test]
+fn the_record_of_tests_is_that_of_a_build() {
+    let machine = machine(&[("good", "cmd = 'true'"), ("bad", "cmd = 'echo worse; exit 3'")]);
+    let files = ["--events", "new/events", "--trace", "traces/trace", "--junit", "junit/all.xml"];
+    let ran = machine.run(&[&["test", "//t/...", "--explain"][..], &files].concat()).expect(1);
+    let why = "test //t:good (test) ran because it was never built before\n";
+    assert!(ran.stdout.contains(why), "{}", ran.stdout);
+    let events = machine.read("new/events");
+    assert!(events.starts_with('{') && events.trim_end().ends_with('}'), "{events}");
+    assert_eq!(events.matches("\"event\":\"goal\"").count(), 2, "{events}");
+    assert!(machine.read("traces/trace").contains("//t:good (test)"));
+    assert!(machine.read("junit/all.xml").contains("<testsuites"));
+
+    // What ran again says why in any case; a test that ran often says so once.
+    let again = machine.run(&["test", "//t:good", "--runs", "3"]).expect(0);
+    let why = "test //t:good (test) ran because it was asked to run again";
+    assert_eq!(again.stdout.matches(why).count(), 1, "{}", again.stdout);
+    let json = machine.run(&["test", "//t:good", "--no-cache", "--json"]).expect(0).json();
+    assert_eq!(json["ran"][0]["action"], "test //t:good (test)");
+    assert_eq!(json["ran"][0]["reason"]["kind"], "asked");
+    let failed = machine.run(&["test", "//t:bad", "--events", "-"]).expect(1).says(&["worse"]);
+    assert!(failed.stdout.lines().all(|line| line.starts_with('{')), "{}", failed.stdout);
+    machine.run(&["test", "//t:bad", "--events", "-", "--json"]).expect(2);
+}
+
+#[test]
 fn a_pattern_without_tests_and_numbers_that_make_no_sense_are_mistakes() {
     let machine = machine(&[("good", "cmd = 'true'")]);
     machine.run(&["test", "//hello/..."]).expect(2).says(&["there is no test in //hello/..."]);

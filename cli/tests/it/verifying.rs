@@ -135,6 +135,8 @@ fn runs_that_differ_now_and_then_are_counted_and_so_are_those_that_fail() {
     assert_eq!(action(&fails, "x")["log"], serde_json::json!(["another-host"]));
     machine.write("t/BUILD.bld", &build("exit 4"));
     machine.run(&["verify", "//t:x"]).expect(1).says(&["exit status 4"]);
+    let again = "remembered; bld build --retry-failed runs it again";
+    machine.run(&["verify", "//t:x"]).expect(1).says(&["exit status 4", again]);
     machine.assert_nothing_is_left();
 }
 

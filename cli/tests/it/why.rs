@@ -302,6 +302,16 @@ fn a_target_whose_name_another_begins_with_is_another() {
     };
     assert_eq!(names("//t:x"), ["//t:x"]);
     assert_eq!(names("//t/..."), ["//t:x", "//t:x-y"]);
+    for command in ["why", "log"] {
+        let meant = |typed: &str, meant: &str| {
+            machine.run(&[command, typed]).expect(2).says(&[&format!(", did you mean `{meant}`?")]);
+        };
+        meant("//t:x-z", "//t:x-y");
+        meant("//u:all", "//t");
+        meant("//u/...", "//t");
+        let never = machine.run(&[command, "//t:nothing-like-it"]).expect(2).stderr;
+        assert!(!never.contains("did you mean"), "{never}");
+    }
     assert_eq!(names("//t:all"), ["//t:x", "//t:x-y"]);
 }
 
@@ -319,6 +329,18 @@ fn a_cell_of_a_matrix_stands_for_the_one_action_that_makes_it() {
         log("mod"),
         [format!("//drivers:echo-mod{{kernel={kernel},version=1.0.0}} (module)")]
     );
+    let cell = |cell: &str| format!("//drivers:echo{{{cell}}}");
+    for (typed, meant) in [
+        ("//drivers:ehco".to_owned(), "//drivers:echo"),
+        (cell("kernl=6.1"), "kernel"),
+        (cell(&format!("kernel={}", &kernel[..kernel.len() - 1])), kernel),
+    ] {
+        let meant = format!(", did you mean `{meant}`?");
+        machine.run(&["why", &typed]).expect(2).says(&[&meant]);
+        machine.run(&["log", &typed]).expect(2).says(&[&meant]);
+    }
+    let nearly = cell(&format!("kernel={}", &kernel[..kernel.len() - 1]));
+    machine.run(&["build", &nearly]).expect(2).says(&[&format!(", did you mean `{kernel}`?")]);
     assert_eq!(
         log("bpf"),
         [format!("//drivers:echo-bpf{{kernel={kernel},version=1.0.0}} (probe)")]

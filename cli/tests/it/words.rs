@@ -359,6 +359,92 @@ fn a_mistake_in_a_build_file() {
 }
 
 #[test]
+fn a_file_of_the_user_that_is_no_text_is_named_and_is_not_the_machines_fault() {
+    let machine = small();
+    let no_text = b"# caf\xe9\n";
+    let in_workspace = |name: &str| machine.workspace().join(name);
+    std::fs::write(in_workspace("bld.lock"), no_text).unwrap();
+    check(
+        &machine,
+        &["build", "//t:things"],
+        &expect![[r#"
+            error: cannot read bld.lock
+              because: it is not a text in UTF-8
+        "#]],
+    );
+    std::fs::remove_file(in_workspace("bld.lock")).unwrap();
+    std::fs::write(in_workspace("bld.toml"), no_text).unwrap();
+    check(
+        &machine,
+        &["query", "//..."],
+        &expect![[r#"
+            error: cannot read bld.toml
+              because: it is not a text in UTF-8
+        "#]],
+    );
+    std::fs::write(in_workspace("bld.toml"), "").unwrap();
+    std::fs::write(in_workspace("t/BUILD.bld"), no_text).unwrap();
+    check(
+        &machine,
+        &["query", "//..."],
+        &expect![[r#"
+            error: cannot read t/BUILD.bld: it is not a text in UTF-8
+        "#]],
+    );
+    let own = machine.root().join("home/.config/bld/bld.toml");
+    std::fs::create_dir_all(own.parent().unwrap()).unwrap();
+    std::fs::write(&own, no_text).unwrap();
+    check(
+        &machine,
+        &["config", "list"],
+        &expect![[r#"
+            error: $MACHINE/home/.config/bld/bld.toml is not a text in UTF-8
+        "#]],
+    );
+}
+
+#[test]
+fn a_build_file_that_is_none_is_refused_and_not_passed_over() {
+    let machine = small();
+    let file = machine.workspace().join("p/BUILD.bld");
+    machine.write("p/a.txt", "a\n");
+    let said = |what: &str, mend: &str| {
+        for pattern in ["//...", "//p:all", "//p:things"] {
+            let refused = machine.run(&["query", pattern]).expect(2);
+            refused.says(&[&format!("p/BUILD.bld is {what}"), mend]);
+            machine.run(&["build", pattern]).expect(2).says(&[&format!("p/BUILD.bld is {what}")]);
+        }
+    };
+    let link = |to: &str| {
+        let _ = std::fs::remove_file(&file);
+        std::os::unix::fs::symlink(to, &file).unwrap();
+    };
+    link("../nowhere");
+    said("a link that leads nowhere", "mend or remove it");
+    link("/dev/null");
+    said("a link, and not one to a file of this workspace", "put one there");
+    link("..");
+    said("a link, and not one to a file of this workspace", "put one there");
+    std::fs::remove_file(&file).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(&file).status().unwrap().success());
+    said("a device, socket or pipe", "put one there");
+    std::fs::remove_file(&file).unwrap();
+    std::fs::create_dir(&file).unwrap();
+    said("a folder", "put one there, or call this otherwise");
+
+    // One that leads to a file is that file, seen from where the link lies; and so it stays when the file changes.
+    std::fs::remove_dir(&file).unwrap();
+    link("../t/BUILD.bld");
+    let found = machine.run(&["query", "//..."]).expect(0).stdout;
+    assert_eq!(found, "//p:things\n//t:things\n");
+    machine.run(&["build", "//..."]).expect(0);
+    machine.write("t/BUILD.bld", &machine.read("t/BUILD.bld").replace("\"things\"", "\"files\""));
+    assert_eq!(machine.run(&["query", "//..."]).expect(0).stdout, "//p:files\n//t:files\n");
+    let built = machine.run(&["build", "//p:all", "--json"]).expect(0).json();
+    assert_eq!(built["goals"][0]["label"], "//p:files");
+}
+
+#[test]
 fn a_rule_that_asks_for_what_is_nowhere() {
     let machine = Machine::new();
     let rule = |url: &str, sha256: &str| {
@@ -438,6 +524,19 @@ fn two_targets_that_make_the_same_file() {
 }
 
 #[test]
+fn only_a_folder_can_be_worked_in() {
+    let machine = small();
+    check(
+        &machine,
+        &["-C", "t/a.txt", "query", "//..."],
+        &expect![[r#"
+            error: cannot go to $MACHINE/workspace/t/a.txt
+              because: not a directory
+        "#]],
+    );
+}
+
+#[test]
 fn another_folder_can_be_worked_in() {
     let machine = small();
     let elsewhere = Machine::bare();
@@ -470,8 +569,17 @@ fn doctor_grades_each_thing_that_a_build_needs() {
     let findings = machine.run(&["doctor", "--json"]).expect(0).json();
     let findings = findings.as_array().unwrap();
     let names: Vec<_> = findings.iter().map(|it| it["name"].as_str().unwrap()).collect();
-    let expected =
-        ["namespaces", "root rung", "cgroups", "disk", "clock", "signatures", "sources", "git"];
+    let expected = [
+        "namespaces",
+        "root rung",
+        "cgroups",
+        "store",
+        "disk",
+        "clock",
+        "signatures",
+        "sources",
+        "git",
+    ];
     assert_eq!(names, expected);
     for finding in findings {
         assert!(["works", "degraded"].contains(&finding["grade"].as_str().unwrap()), "{finding}");
@@ -479,4 +587,21 @@ fn doctor_grades_each_thing_that_a_build_needs() {
     }
     let text = machine.run(&["doctor"]).expect(0).stdout;
     assert_eq!(text.lines().count(), expected.len());
+
+    // A store that cannot be used is a finding among the others.
+    std::fs::write(machine.root().join("file"), "").unwrap();
+    std::fs::create_dir(machine.root().join("other")).unwrap();
+    std::fs::write(machine.root().join("other/format"), "something else\n").unwrap();
+    for place in ["file/store", "other"] {
+        let place = machine.root().join(place);
+        let place = place.to_str().unwrap();
+        let found = machine.run(&["doctor", "--json", "--store", place]).expect(3).json();
+        for (finding, name) in found.as_array().unwrap().iter().zip(expected) {
+            assert_eq!(finding["name"], name);
+            assert_eq!(finding["grade"] == "broken", name == "store", "{finding}");
+        }
+        assert_eq!(found.as_array().unwrap().len(), expected.len());
+        let text = found[3]["text"].as_str().unwrap();
+        assert!(text.starts_with(place) && text.contains("--store or BLD_STORE"), "{text}");
+    }
 }

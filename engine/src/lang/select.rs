@@ -10,7 +10,7 @@ use starlark::values::{
 
 use super::data::Data;
 use super::plain_value;
-use crate::cell::{Cell, CellPattern};
+use crate::cell::{Cell, CellPattern, ChoiceError};
 
 /// The condition that always holds.
 const DEFAULT: &str = "default";
@@ -26,8 +26,12 @@ impl Select {
             let pattern = if text == DEFAULT {
                 CellPattern::default()
             } else {
-                CellPattern::parse(&text).ok_or_else(|| {
-                    format!("`{text}` is not a condition: write \"axis=pattern\", several with commas between them, or \"{DEFAULT}\"")
+                CellPattern::parse(&text).map_err(|error| {
+                    let why = match &error {
+                        ChoiceError::Form => format!("write \"axis=pattern\", several with commas between them, or \"{DEFAULT}\""),
+                        ChoiceError::Twice(_) | ChoiceError::Value(_) => error.to_string(),
+                    };
+                    format!("`{text}` is not a condition: {why}")
                 })?
             };
             Ok((text, pattern, value))

@@ -107,6 +107,14 @@ fn what_is_not_there_is_named_with_what_may_be_meant() {
     "#]]
     .assert_eq(&goals(&["//drivers:echo{colour=red}"]));
     expect![[r#"
+        no cell of //drivers:echo matches {kernel=6.12,kind=mdo}, did you mean `mod`?
+    "#]]
+    .assert_eq(&goals(&["//drivers:echo{kernel=6.12,kind=mdo}"]));
+    expect![[r#"
+        no cell of //... matches {kernel=6.122}, did you mean `6.12`?
+    "#]]
+    .assert_eq(&goals(&["//...{kernel=6.122}"]));
+    expect![[r#"
         //drivers:drivers has no axis `kernel`, and no other: it has no matrix
     "#]]
     .assert_eq(&goals(&["//drivers:drivers{kernel=6.1}"]));
@@ -132,6 +140,12 @@ fn what_is_no_label_is_refused() {
     expect![[r#"
         `//drivers:echo{kernel}` does not choose cells: the braces hold axis=value, with commas between them
     "#]].assert_eq(&goals(&["//drivers:echo{kernel}"]));
+    expect![[r#"
+        `//drivers:echo{kind=mod,kind=bpf}` does not choose cells: the axis `kind` is named twice; a glob or ~regular expression can stand for many values
+    "#]].assert_eq(&goals(&["//drivers:echo{kind=mod,kind=bpf}"]));
+    expect![[r#"
+        `//drivers:echo{kernel=~6.(1}` does not choose cells: `~6.(1` is not a pattern: unclosed group
+    "#]].assert_eq(&goals(&["//drivers:echo{kernel=~6.(1}"]));
     expect![[r#"
         `//` is not a label: labels look like //package:name, //package or :name
     "#]]

@@ -102,6 +102,15 @@ fn a_condition_must_be_of_something_that_is_known() {
         2 | join(name = "a", text = select({"fast": "x"}))
           |                         ^^^^^^^^^^^^^^^^^^^^^
     "#]].assert_eq(&fixture.render(&["//..."]));
+    let fixture = with_settings(r#"join(name = "a", text = select({"mode=~(": "x"}))"#);
+    expect![[r#"
+        `mode=~(` is not a condition: `~(` is not a pattern: unclosed group
+         --> BUILD.bld:2:25
+          |
+        2 | join(name = "a", text = select({"mode=~(": "x"}))
+          |                         ^^^^^^^^^^^^^^^^^^^^^^^^
+    "#]]
+    .assert_eq(&fixture.render(&["//..."]));
 }
 
 #[test]

@@ -13,7 +13,7 @@ use crate::Session;
 /// The shell of the build root.
 const SHELL: &str = "/bin/sh";
 
-/// Where a shell finds the action's command.
+/// Where a session finds the action's command.
 const SCRIPT: &str = "/tmp/bld-command";
 
 /// Runs a session and returns how it ended.
@@ -38,9 +38,7 @@ pub(super) fn run(
         tell(&mut streams.stderr, &outcome);
     }
     streams.are_terminal = session.on_terminal;
-    if session.command.is_none() {
-        write_script(spec).map_err(step("writing down the action's command"))?;
-    }
+    write_script(spec).map_err(step("writing down the action's command"))?;
     let arguments = session.command.clone().unwrap_or_else(|| vec![SHELL.to_owned()]);
     // Whoever looks around is not stopped; closing the terminal, or bld, ends it.
     run_to_end(beginning, spec, &arguments, streams, Duration::MAX)
@@ -58,7 +56,7 @@ fn tell(stderr: &mut File, outcome: &Outcome) {
     let _ = writeln!(stderr, "bld: the action's command {how}");
 }
 
-/// Writes the action's command down as a script, for a shell to run it.
+/// Writes the action's command down as a script, for whoever is in the session to run it.
 fn write_script(spec: &Spec) -> io::Result<()> {
     let words: Vec<_> = spec.arguments.iter().map(|word| quote(word)).collect();
     fs::write(SCRIPT, format!("#!/bin/sh\nexec {}\n", words.join(" ")))?;

@@ -11,7 +11,7 @@ use crate::tests;
 tests![
     a_session_sees_what_the_action_sees_and_nothing_of_it_is_kept,
     the_actions_command_can_run_first_and_what_it_leaves_is_there,
-    a_shell_finds_the_actions_command_written_down,
+    a_session_finds_the_actions_command_written_down,
     a_build_root_without_a_shell_is_told,
 ];
 
@@ -69,13 +69,15 @@ fn the_actions_command_can_run_first_and_what_it_leaves_is_there(rung: Rung) {
     world.is_clean();
 }
 
-fn a_shell_finds_the_actions_command_written_down(rung: Rung) {
+fn a_session_finds_the_actions_command_written_down(rung: Rung) {
     let world = World::new(rung);
     let case =
         world.sh("echo \"it's $0 $HOME\"").environment(&[("PATH", "/usr/bin"), ("HOME", "/h")]);
     let session = Session { command: None, after_command: false, on_terminal: false };
     let (code, stdout, _) = enter(&world, &case, session, "/tmp/bld-command; exit 9\n").unwrap();
     assert_eq!((code, stdout), (9, case.says()));
+    let (code, stdout, _) = enter(&world, &case, command(&["/tmp/bld-command"]), "").unwrap();
+    assert_eq!((code, stdout), (0, case.says()));
     world.is_clean();
 }
 
