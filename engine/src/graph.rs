@@ -111,8 +111,8 @@ pub struct RunNode {
     pub owner: Owner,
     /// The program and its arguments.
     pub arguments: Vec<String>,
-    /// The whole environment.
-    pub environment: BTreeMap<String, String>,
+    /// The whole environment; most actions have the same.
+    pub environment: Arc<BTreeMap<String, String>>,
     /// What stands where in the sandbox; the root path is the build root.
     pub inputs: Vec<(RelativePath, Artifact)>,
     /// What it makes, below `out/`.
@@ -143,6 +143,7 @@ pub struct Graph {
     shared: BTreeMap<Shared, NodeId>,
     locked_names: BTreeMap<NodeId, String>,
     rules: BTreeMap<Label, String>,
+    environments: BTreeSet<Arc<BTreeMap<String, String>>>,
 }
 
 /// What is one node however many want it: the script of forty thousand cells is in memory once.
@@ -265,6 +266,19 @@ impl Graph {
             output: RelativePath::root(),
             below: RelativePath::root(),
         }
+    }
+
+    /// Returns the one environment that is equal to this.
+    pub(crate) fn environment(
+        &mut self,
+        environment: BTreeMap<String, String>,
+    ) -> Arc<BTreeMap<String, String>> {
+        if let Some(known) = self.environments.get(&environment) {
+            return Arc::clone(known);
+        }
+        let environment = Arc::new(environment);
+        self.environments.insert(Arc::clone(&environment));
+        environment
     }
 
     pub(crate) fn source(&mut self, path: &RelativePath) -> Artifact {

@@ -337,7 +337,7 @@ pub(super) fn run_key(
 ) -> Result<Keyed, Stop> {
     let command = Command {
         arguments: run.arguments.clone(),
-        environment: run.environment.clone(),
+        environment: (*run.environment).clone(),
         output_paths: run.outputs.clone(),
         working_directory: RelativePath::new(WORKING_DIRECTORY).expect("a constant"),
     };

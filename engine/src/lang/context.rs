@@ -181,7 +181,7 @@ fn action_methods(builder: &mut MethodsBuilder) {
         let node = Node::Run(RunNode {
             owner: session.owner_of_action(role)?,
             arguments: arguments.items,
-            environment: env.entries.into_iter().collect(),
+            environment: graph.borrow_mut().environment(env.entries.into_iter().collect()),
             inputs: placed(inputs)?,
             outputs: sorted,
             timeout: timeout.map(Duration::from_secs),

@@ -86,7 +86,7 @@ impl QueryGraph {
                 Node::Run(run) => {
                     let attrs = json!({
                         "arguments": run.arguments,
-                        "environment": run.environment,
+                        "environment": *run.environment,
                         "outputs": run.outputs.iter().map(RelativePath::as_str).collect::<Vec<_>>(),
                     });
                     draft.action(&run.owner, attrs)

@@ -276,7 +276,7 @@ fn node(node: &Node) -> String {
             for output in &run.outputs {
                 write!(text, " > {output}").unwrap();
             }
-            for (name, value) in &run.environment {
+            for (name, value) in run.environment.iter() {
                 write!(text, " {name}={value}").unwrap();
             }
             if let Some(timeout) = run.timeout {
