@@ -122,14 +122,24 @@ impl DiskFiles {
 
     /// Returns what the system says of a path, looked at as the question demands.
     pub(crate) fn stat(&self, path: &str, question: Question) -> io::Result<Option<Stat>> {
+        match &self.shared.base {
+            Ok(base) => Self::stat_in(base, path, question),
+            Err(error) => Err(io::Error::new(error.kind(), error.to_string())),
+        }
+    }
+
+    /// Like [`DiskFiles::stat`], for a path below a folder.
+    pub(crate) fn stat_in(base: &Base, path: &str, question: Question) -> io::Result<Option<Stat>> {
         let follow = match question {
             Question::Text | Question::Listing => true,
             Question::Kind | Question::Source => false,
         };
-        match &self.shared.base {
-            Ok(base) => base.stat(path, follow),
-            Err(error) => Err(io::Error::new(error.kind(), error.to_string())),
-        }
+        base.stat(path, follow)
+    }
+
+    /// Returns a folder to look below, if it is one.
+    pub(crate) fn folder(&self, path: &str) -> Option<Base> {
+        self.shared.base.as_ref().ok()?.folder(path).ok()
     }
 
     /// Returns what is known of a path without reading anything, if it still holds.

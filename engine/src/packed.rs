@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::disk::{DiskFiles, OUTPUT_FOLDER};
 use crate::shelf::{Shelf, encode};
-use crate::snapshot::{Answer, Changes, Question, Seen, Snapshot, Stat};
+use crate::snapshot::{Answer, Base, Changes, Question, Seen, Snapshot, Stat};
 
 /// A snapshot in bytes, in the order of paths.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -143,9 +143,18 @@ impl Packed {
 
     fn look_at(&self, entries: Range<usize>, files: &DiskFiles) -> Option<Changes> {
         let mut changes = Changes::default();
+        // Most of what stands beside each other here lies beside each other there: a folder is walked to once.
+        let mut near: (&str, Option<Base>) = ("", None);
         for index in entries {
             let entry: Entry<'_> = self.0.get(index)?;
-            let stat = files.stat(entry.path, entry.question);
+            let (folder, name) = entry.path.rsplit_once('/').unwrap_or(("", entry.path));
+            if folder != near.0 {
+                near = (folder, files.folder(folder));
+            }
+            let stat = match &near.1 {
+                Some(base) => DiskFiles::stat_in(base, name, entry.question),
+                None => files.stat(entry.path, entry.question),
+            };
             if stat.is_ok_and(|stat| entry.holds(stat.as_ref())) {
                 continue;
             }

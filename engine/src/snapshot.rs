@@ -10,7 +10,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use model::{Digest, PathSegment, RelativePath};
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, open, statat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, open, openat, statat};
 use serde::{Deserialize, Serialize};
 
 use crate::files::FileKind;
@@ -201,6 +201,12 @@ impl Base {
     pub(crate) fn open(root: &Path) -> std::io::Result<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         Ok(Self(open(root, flags, Mode::empty())?))
+    }
+
+    /// Returns a folder below this one.
+    pub(crate) fn folder(&self, path: &str) -> std::io::Result<Self> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Ok(Self(openat(&self.0, path, flags, Mode::empty())?))
     }
 
     /// Returns what the system says of a path, or `None` if nothing is there.

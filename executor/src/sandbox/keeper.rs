@@ -5,7 +5,7 @@
 //! taken the namespaces and mounts down, and the scratch directory is removed. One thread does both.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -92,6 +92,8 @@ impl Sandbox {
 #[derive(Debug)]
 pub(crate) struct Keeper {
     place: Arc<Place>,
+    /// How many were asked for.
+    taken: AtomicUsize,
     chores: Option<SyncSender<Chore>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -124,11 +126,12 @@ impl Keeper {
             let place = Arc::clone(&place);
             move || place.work(&chores)
         });
-        Self { place, chores: Some(sender), thread: Some(thread) }
+        Self { place, taken: AtomicUsize::new(0), chores: Some(sender), thread: Some(thread) }
     }
 
     /// Returns a sandbox: the one that is ready, or a new one.
     pub(crate) fn take(self: &Arc<Self>, limits: &Limits) -> Result<Taken, ExecuteError> {
+        self.taken.fetch_add(1, Ordering::Relaxed);
         let ready = self.place.ready.lock().expect("no holder panics").pop_front();
         let sandbox = match ready.and_then(|mut sandbox| sandbox.suits(limits).then_some(sandbox)) {
             Some(sandbox) => sandbox,
@@ -137,8 +140,12 @@ impl Keeper {
         Ok(Taken { sandbox: Some(sandbox), keeper: Arc::clone(self) })
     }
 
-    /// Sees to it that soon others are ready, for actions with these limits.
+    /// Sees to it that soon others are ready, for actions with these limits. Not after the first action: most builds
+    /// that people wait for run one, and would have to clear away what nobody uses.
     pub(crate) fn restock(&self, limits: Limits) {
+        if self.taken.load(Ordering::Relaxed) < 2 {
+            return;
+        }
         // Who has so much to do already is not in want of a sandbox that is ready.
         let _ = self.chores().try_send(Chore::Restock(limits));
     }
