@@ -26,6 +26,8 @@ pub(crate) fn play_if_asked() -> Option<ExitCode> {
         "long" => {
             let script = std::env::var("BLD_IT_SCRIPT").unwrap();
             let output = std::env::var("BLD_IT_OUTPUT").unwrap_or("out/none".to_owned());
+            // Nothing is kept ready for who only ever runs one action.
+            assert_eq!(world.sh("true").says(), "");
             world.sh(&script).output(&output).says();
         }
         "busy" => (0..ACTIONS).for_each(|_| assert_eq!(world.sh("true").says(), "")),
@@ -34,7 +36,7 @@ pub(crate) fn play_if_asked() -> Option<ExitCode> {
     Some(ExitCode::SUCCESS)
 }
 
-/// A `bld` that runs one action, with its store below `folder`.
+/// A `bld` that runs a small action and then this one, with its store below `folder`.
 pub(crate) fn long_action(rung: Rung, folder: &Path, script: &str) -> Command {
     let mut command = role("long", rung, folder);
     command.env("BLD_IT_SCRIPT", script);
