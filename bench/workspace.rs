@@ -154,7 +154,7 @@ fn generate(folder: &Path, packages: usize, random: &mut Random) -> usize {
     write(&folder.join("bld.toml"), "");
     write(&folder.join("BUILD.bld"), ROOT);
     write(&folder.join("join.bzl"), RULE);
-    write(&folder.join(".gitignore"), "bld-out\nninja-out\n.ninja_*\n");
+    write(&folder.join(".gitignore"), "bld-out\n.ninja-out\n.ninja_*\n");
     let mut ninja = String::from("rule join\n  command = cat $in > $out\n\n");
     for package in 0..packages {
         let place = format!("p{:02}/q{package:04}", package % 40);
@@ -173,9 +173,9 @@ fn generate(folder: &Path, packages: usize, random: &mut Random) -> usize {
                 .unwrap();
             let inputs: Vec<_> = sources.iter().map(|source| format!("{place}/{source}")).collect();
             let made: Vec<_> =
-                deps.iter().map(|(at, name)| format!("ninja-out/{at}/{name}")).collect();
+                deps.iter().map(|(at, name)| format!(".ninja-out/{at}/{name}")).collect();
             let (inputs, made) = (inputs.join(" "), made.join(" "));
-            writeln!(ninja, "build ninja-out/{place}/t{target}: join {inputs} {made}").unwrap();
+            writeln!(ninja, "build .ninja-out/{place}/t{target}: join {inputs} {made}").unwrap();
         }
         write(&folder.join(&place).join("BUILD.bld"), &build);
     }
