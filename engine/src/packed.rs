@@ -98,8 +98,14 @@ impl Packed {
     #[must_use]
     pub fn renewed(&self, changes: &Changes, since: &Snapshot) -> Option<Self> {
         let gone: BTreeSet<&str> = changes.paths().map(RelativePath::as_str).collect();
+        // What a path is, is part of what is in it.
+        let is_said = |(path, asked, _): &&(RelativePath, Question, Seen)| {
+            *asked == Question::Kind
+                && !gone.contains(path.as_str())
+                && self.get(path, Question::Source).is_some()
+        };
         let mut renewed = Shelf::default();
-        let mut newer = since.entries().iter().peekable();
+        let mut newer = since.entries().iter().filter(|it| !is_said(it)).peekable();
         for index in 0..self.0.len() {
             let place @ (path, _) = self.0.first_of::<(&str, Question)>(index)?;
             while let Some(entry) = newer.next_if(|(at, asked, _)| (at.as_str(), *asked) < place) {

@@ -195,6 +195,10 @@ fn the_newer_of_two_snapshots_counts_and_nothing_is_lost() {
         packed.look(&folder.files(&Snapshot::default(), folder.now() + LATER), 2).unwrap()
     };
     assert_eq!(look(&both), Changes::default());
+    // Of what is known to hold it need not be known that it is there.
+    let again = folder.files(&Snapshot::default(), folder.now() + LATER);
+    again.kind(&path("input")).unwrap();
+    assert_eq!(both.renewed(&Changes::default(), &again.snapshot()), Some(both.clone()));
     // What is different and was not asked again is not asked any more.
     let rest = older.pack().renewed(&changes, &Snapshot::default()).unwrap();
     assert_eq!(rest.len(), older.len() - 1);
