@@ -2,18 +2,17 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use engine::{
     Counts, Front, Goal, GoalOutcome, GoalStatus, Packed, Pattern, Plan, Receipt, Report, Settled,
 };
 
 use crate::error::CliError;
-use crate::output;
 use crate::planned::{Planned, SelectArgs};
 use crate::receipts::{Looked, Receipts};
 use crate::settings::Settings;
 use crate::workspace::OpenWorkspace;
+use crate::{clock, output};
 
 /// What is not worked on, because an earlier build has done it.
 pub(crate) enum Carried {
@@ -154,7 +153,7 @@ impl Carried {
         files: &[u64],
     ) {
         let front = Front {
-            ended: now(),
+            ended: clock::now(),
             actions: planned.plan.actions() + self.untouched(planned),
             cpu: report.counts.cpu_saved + report.counts.cpu_spent,
             files: self.total(files),
@@ -231,9 +230,4 @@ fn merged(settled: &[Settled], report: &Report) -> Vec<GoalOutcome> {
         None => worked_on.next().expect("what is not settled is worked on").clone(),
     };
     settled.iter().map(outcome).collect()
-}
-
-/// Returns the seconds since the epoch.
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }

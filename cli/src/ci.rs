@@ -4,9 +4,10 @@
 //! a label or a source line could hold such words; [`Ci::tame`] takes their meaning from them.
 
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use engine::Place;
+
+use crate::clock;
 
 /// Who keeps the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,7 +133,7 @@ fn tame_line(line: &str) -> String {
 
 /// The begin or end of this process' section.
 fn section(which: &str) -> String {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let now = clock::now();
     format!("\x1b[0Ksection_{which}:{now}:bld_{}", std::process::id())
 }
 

@@ -1,6 +1,13 @@
-//! Moments, for people.
+//! Moments, for people and for records.
+
+use std::time::{SystemTime, UNIX_EPOCH};
 
 const SECONDS_PER_DAY: u64 = 24 * 60 * 60;
+
+/// Returns this moment, in seconds since 1970.
+pub(crate) fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
 
 /// Returns a moment, in seconds since 1970, as `2026-11-21 14:38:27 UTC`.
 pub(crate) fn utc(seconds: u64) -> String {

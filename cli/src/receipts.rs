@@ -146,10 +146,11 @@ impl Looked {
         self.changes.is_none() && self.receipt.front().is_complete
     }
 
-    /// Returns what a build says of itself that took over results: they are as old, and cost as much, as they were.
+    /// Returns what a build says of itself that took over results: they are as old, cost as much, and were looked up at
+    /// the same time, as they were.
     pub(crate) fn renew(&self, front: Front) -> Front {
         let before = self.receipt.front();
-        Front { ended: before.ended, cpu: before.cpu, ..front }
+        Front { ended: before.ended, cpu: before.cpu, rewrites: before.rewrites, ..front }
     }
 
     /// Returns what was seen of the workspace by now, and before of what nobody had to look at again; `None` if the

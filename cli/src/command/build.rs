@@ -94,14 +94,14 @@ fn build(settings: &Settings, args: &BuildArgs) -> Result<ExitCode, CliError> {
     let events = args.record.begin(settings, &args.patterns, &planned.plan, &planned.journal)?;
     planned.hearers.extend(events.clone().map(|it| it as _));
     let mut report = planned.build(&args.execute)?;
-    let mut because = Vec::new();
-    if carried.is_overtaken(&report) {
+    let (mut because, mut first) = (Vec::new(), None);
+    if !report.interrupted && carried.is_overtaken(&report) {
         planned.journal.save(&report)?;
         because = planned.journal.reasons(&report);
         tell("what is made from results that were lost is looked at, too");
-        let (first, plan) = (report, Arc::clone(&planned.plan));
+        first = Some((Arc::clone(&planned.plan), report));
         (planned, carried) = begin(planned.into_workspace(), None)?;
-        report = carried::after(&plan, &first, &planned.plan, planned.build(&args.execute)?);
+        report = planned.build(&args.execute)?;
     }
     if report.interrupted {
         args.record.end(settings, events.as_deref(), &planned.journal.save(&report)?)?;
@@ -113,6 +113,10 @@ fn build(settings: &Settings, args: &BuildArgs) -> Result<ExitCode, CliError> {
     let record = journal.save(&report)?;
     args.record.end(settings, events.as_deref(), &record)?;
     because.extend(journal.reasons(&report));
+    // Two builds are two records, and one answer.
+    if let Some((plan_of_first, first)) = first {
+        report = carried::after(&plan_of_first, &first, plan, report);
+    }
     let answer = Answer {
         settings,
         workspace,

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::key::Key;
 use super::reason::Reason;
+use crate::clock;
 use crate::error::CliError;
 
 /// The version of a record.
@@ -31,7 +32,7 @@ pub(crate) struct BuildRecord {
 
 impl BuildRecord {
     pub(crate) fn of(report: &Report) -> Self {
-        let ended = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let ended = clock::now();
         let counts = report.counts;
         Self {
             ended,
