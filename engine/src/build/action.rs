@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use executor::{
-    BUILTIN_PROGRAM, ExecuteError, Execution, Fate, Job, Rung, SANDBOX_SALT, builtin_salt, joined,
-};
+use executor::{BUILTIN_PROGRAM, Fate, SANDBOX_SALT, builtin_salt, joined};
 use futures::future::{BoxFuture, FutureExt as _};
 use model::{
     Action, ActionDigest, ActionResult, Command, Digest, Node as TreeNode, Platform, RelativePath,
@@ -16,6 +14,7 @@ use store::{ActionLock, StoreError};
 use tokio::sync::{OnceCell, SemaphorePermit};
 use wire::encode;
 
+use super::attempt::Attempted;
 use super::{Build, BuildError, Failure, FailureKind, Made, Outcome, Ran, Span, Stop, broken};
 use crate::graph::{Artifact, BuiltinNode, Node, NodeId, Owner, RunNode};
 
@@ -154,68 +153,32 @@ impl Build {
         if self.is_stopping() {
             return Err(Stop::Skipped);
         }
-        self.events.started(owner);
-        let began = self.elapsed();
-        let job =
-            Job { action: &keyed.action, command: &keyed.command, limits: self.options.limits };
-        let executed = self.executor.execute(job, self).await;
-        let span = Span { began, ended: self.elapsed() };
-        let execution = match executed {
-            Ok(execution) => execution,
-            Err(error) if error.is_action_fault() => {
-                return self.bad_output(id, owner, keyed, span, &error);
-            }
-            Err(source) => {
-                self.events.abandoned(owner);
-                let owner = owner.to_string();
-                return Err(broken(BuildError::Execute { owner, source }));
-            }
-        };
-        self.settle(id, owner, keyed, span, &execution)
+        self.run_once(id, owner, keyed).await
+    }
+
+    async fn run_once(&self, id: NodeId, owner: &Owner, keyed: &Keyed) -> Outcome {
+        let attempted = self.attempt(&*self.executor, owner, keyed).await?;
+        self.settle(id, owner, keyed, &attempted)
     }
 
     /// Records what came of running an action.
-    fn settle(
-        &self,
-        id: NodeId,
-        owner: &Owner,
-        keyed: &Keyed,
-        span: Span,
-        execution: &Execution,
-    ) -> Outcome {
-        let result = &execution.result;
-        let failure = failure_of(&keyed.command, result, execution.fate);
-        let ran = self.count(id, owner, keyed.digest, result, Some(span), failure.clone());
+    fn settle(&self, id: NodeId, owner: &Owner, keyed: &Keyed, attempted: &Attempted) -> Outcome {
+        let Attempted { span, result, failure, .. } = attempted;
+        let ran = self.count(id, owner, keyed.digest, result, Some(*span), failure.clone());
         self.events.finished(&ran);
-        if let Some(kind) = failure {
-            let complete = execution.rung != Rung::Bare && execution.fate.is_repeatable();
+        if let Some(kind) = failure.clone() {
             // 128 and above is how shells tell of a signal that ended their child: perhaps the machine's fault.
-            if complete && result.exit_code < 128 {
+            if attempted.is_repeatable() && result.exit_code < 128 {
                 self.store.record_failure(keyed.digest, result).map_err(broken)?;
             }
             return Err(self.failed(id, owner, keyed.digest, kind, result, false));
         }
-        if execution.rung != Rung::Bare {
+        if attempted.is_isolated() {
             self.store.record_result(keyed.digest, result).map_err(broken)?;
         }
         let outputs = outputs_of(&keyed.command, result).unwrap_or_default();
         self.note_outputs(id, &outputs);
         Ok(Arc::new(Made { outputs, ran: true }))
-    }
-
-    fn bad_output(
-        &self,
-        id: NodeId,
-        owner: &Owner,
-        keyed: &Keyed,
-        span: Span,
-        error: &ExecuteError,
-    ) -> Outcome {
-        let result = ActionResult { exit_code: 1, ..ActionResult::default() };
-        let kind = FailureKind::BadOutput(error.to_string());
-        let ran = self.count(id, owner, keyed.digest, &result, Some(span), Some(kind.clone()));
-        self.events.finished(&ran);
-        Err(self.failed(id, owner, keyed.digest, kind, &result, false))
     }
 
     pub(super) fn failed(
@@ -310,22 +273,7 @@ impl Build {
             Node::Source(_) | Node::Locked(_) | Node::Write { .. } | Node::Tree(_) => return Ok(()),
         };
         self.store.forget_result(keyed.digest).map_err(broken)?;
-        let job =
-            Job { action: &keyed.action, command: &keyed.command, limits: self.options.limits };
-        self.events.started(owner);
-        let began = self.elapsed();
-        let executed = self.executor.execute(job, self).await;
-        let span = Span { began, ended: self.elapsed() };
-        match executed {
-            Ok(execution) => self.settle(id, owner, &keyed, span, &execution).map(|_| ()),
-            Err(error) if error.is_action_fault() => {
-                self.bad_output(id, owner, &keyed, span, &error).map(|_| ())
-            }
-            Err(source) => {
-                self.events.abandoned(owner);
-                Err(broken(BuildError::Execute { owner: owner.to_string(), source }))
-            }
-        }
+        self.run_once(id, owner, &keyed).await.map(|_| ())
     }
 }
 

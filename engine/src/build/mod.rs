@@ -1,6 +1,7 @@
 //! Building: each node once, as soon as what it reads is there; only what nobody ever ran is run.
 
 mod action;
+mod attempt;
 mod fate;
 mod inputs;
 mod prepare;

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use executor::{Execution, Job, Rung};
 use model::{ActionDigest, ActionResult, Command, Digest, Node as TreeNode, RelativePath};
 
-use super::action::{Keyed, failure_of, outputs_of};
-use super::{Build, BuildError, FailureKind, Made, Outcome, Span, Stop, broken};
+use super::action::{Keyed, outputs_of};
+use super::attempt::Attempted;
+use super::{Build, FailureKind, Made, Outcome, Stop, broken};
 use crate::graph::{NodeId, Owner, RunNode};
 
 /// How tests are run.
@@ -90,15 +90,6 @@ impl Tested {
     }
 }
 
-/// What one attempt left, before it is counted.
-struct Attempted {
-    span: Span,
-    result: ActionResult,
-    /// Where it ran; `None` if what it left cannot be kept.
-    rung: Option<Rung>,
-    failure: Option<FailureKind>,
-}
-
 impl Attempt {
     fn of(run: u32, result: &ActionResult, failure: Option<&FailureKind>) -> Self {
         Self {
@@ -159,7 +150,7 @@ impl Build {
         let (mut passed, mut failed) = (None, None);
         for run in 1..=options.runs {
             for _ in 0..options.attempts {
-                let attempted = self.attempt(owner, keyed).await?;
+                let attempted = self.attempt(&*self.executor, owner, keyed).await?;
                 let Attempted { span, result, failure, .. } = &attempted;
                 let ran = self.count(id, owner, keyed.digest, result, Some(*span), failure.clone());
                 self.events.finished(&ran);
@@ -201,35 +192,10 @@ impl Build {
             return self.store.forget_result(keyed.digest).map_err(broken);
         }
         match passed {
-            Some(Attempted { result, rung: Some(rung), .. }) if *rung != Rung::Bare => {
-                self.store.record_result(keyed.digest, result).map_err(broken)
+            Some(attempted) if attempted.is_isolated() => {
+                self.store.record_result(keyed.digest, &attempted.result).map_err(broken)
             }
             Some(_) | None => Ok(()),
-        }
-    }
-
-    /// Runs a test once.
-    async fn attempt(&self, owner: &Owner, keyed: &Keyed) -> Result<Attempted, Stop> {
-        self.events.started(owner);
-        let began = self.elapsed();
-        let job =
-            Job { action: &keyed.action, command: &keyed.command, limits: self.options.limits };
-        let executed = self.executor.execute(job, self).await;
-        let span = Span { began, ended: self.elapsed() };
-        match executed {
-            Ok(Execution { result, fate, rung }) => {
-                let failure = failure_of(&keyed.command, &result, fate);
-                Ok(Attempted { span, result, rung: Some(rung), failure })
-            }
-            Err(error) if error.is_action_fault() => {
-                let result = ActionResult { exit_code: 1, ..ActionResult::default() };
-                let failure = Some(FailureKind::BadOutput(error.to_string()));
-                Ok(Attempted { span, result, rung: None, failure })
-            }
-            Err(source) => {
-                let owner = owner.to_string();
-                Err(broken(BuildError::Execute { owner, source }))
-            }
         }
     }
 

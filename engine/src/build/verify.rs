@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use executor::{Executor, Job};
+use executor::Executor;
 use model::{ActionDigest, ActionResult, Command, Digest, Node as TreeNode, RelativePath};
 use store::StoreError;
 use tokio::task::JoinSet;
 
-use super::action::{Keyed, failure_of, outputs_of};
-use super::{Build, BuildError, FailureKind, Ran, Span, Stop, broken};
+use super::action::{Keyed, outputs_of};
+use super::attempt::Attempted;
+use super::{Build, BuildError, FailureKind, Ran, Stop, broken};
 use crate::graph::{Node, NodeId, Owner};
 
 /// How many differing paths of one action are told: who has more has one reason for all of them.
@@ -146,26 +147,9 @@ impl Build {
         executor: &dyn Executor,
     ) -> Result<Reproduction, Stop> {
         let slot = self.slot().await;
-        self.events.started(&ran.owner);
-        let began = self.elapsed();
-        let job =
-            Job { action: &keyed.action, command: &keyed.command, limits: self.options.limits };
-        let executed = executor.execute(job, self).await;
-        let span = Span { began, ended: self.elapsed() };
+        let attempted = self.attempt(executor, &ran.owner, keyed).await;
         drop(slot);
-        let (result, failure) = match executed {
-            Ok(execution) => {
-                let failure = failure_of(&keyed.command, &execution.result, execution.fate);
-                (execution.result, failure)
-            }
-            Err(error) if error.is_action_fault() => {
-                (ActionResult::default(), Some(FailureKind::BadOutput(error.to_string())))
-            }
-            Err(source) => {
-                let owner = ran.owner.to_string();
-                return Err(broken(BuildError::Execute { owner, source }));
-            }
-        };
+        let Attempted { span, result, failure, .. } = attempted?;
         self.events.finished(&Ran {
             executed: Some(span),
             failure: failure.clone(),
