@@ -9,26 +9,8 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// The variables that git may see: where programs and configuration are, and how to fetch what a partial clone lacks.
-const ENVIRONMENT: [&str; 17] = [
-    "PATH",
-    "HOME",
-    "XDG_CONFIG_HOME",
-    "http_proxy",
-    "https_proxy",
-    "no_proxy",
-    "all_proxy",
-    "HTTPS_PROXY",
-    "NO_PROXY",
-    "ALL_PROXY",
-    "GIT_SSL_CAINFO",
-    "SSL_CERT_FILE",
-    "SSL_CERT_DIR",
-    "SSH_AUTH_SOCK",
-    "TMPDIR",
-    "USER",
-    "LOGNAME",
-];
+/// The variables that git may see besides those that it needs to fetch: where its configuration is.
+const ENVIRONMENT: [&str; 3] = ["HOME", "XDG_CONFIG_HOME", "LOGNAME"];
 
 /// How git says in its index that something is another repository.
 const SUBMODULE_MODE: &[u8] = b"160000";
@@ -172,7 +154,7 @@ impl Repository {
 fn git(folder: &Path) -> Command {
     let mut command = Command::new("git");
     command.current_dir(folder).env_clear().stdin(Stdio::null());
-    for name in ENVIRONMENT {
+    for name in fetch::GIT_ENVIRONMENT.into_iter().chain(ENVIRONMENT) {
         if let Some(value) = std::env::var_os(name) {
             command.env(name, value);
         }

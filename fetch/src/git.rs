@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 use crate::parcel::Commit;
 
 /// The variables that git may see: where programs, proxies, certificates and ssh keys are.
-const ENVIRONMENT: [&str; 14] = [
+pub const GIT_ENVIRONMENT: [&str; 14] = [
     "PATH",
     "http_proxy",
     "https_proxy",
@@ -213,7 +213,7 @@ impl Repository {
     /// Returns a git that sees no configuration, no user and nobody to ask.
     fn command(&self) -> Command {
         let mut command = Command::new("git");
-        let kept = ENVIRONMENT.iter().filter_map(|name| Some((name, std::env::var_os(name)?)));
+        let kept = GIT_ENVIRONMENT.iter().filter_map(|name| Some((name, std::env::var_os(name)?)));
         let kept: Vec<(&OsStr, OsString)> =
             kept.map(|(name, value)| (OsStr::new(name), value)).collect();
         command.env_clear().envs(kept);

@@ -25,7 +25,7 @@ pub use deb::sources::{Keys, Source, SourcesError, machine_sources};
 pub use digest::Sha256;
 pub use error::FetchError;
 pub use fetcher::Fetcher;
-pub use git::GitError;
+pub use git::{GIT_ENVIRONMENT, GitError};
 pub use http::{DownloadError, Downloader, Network, Proxies, Url, UrlError};
 pub use lock::{LOCK_VERSION, Lock, LockError, LockFault, Member, Stale};
 pub use locker::{Locker, Mode};
