@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -12,6 +13,39 @@ pub enum Blob {
     Bytes(Bytes),
     /// A file that is open for reading and never written again.
     File(File),
+    /// Bytes that can be had piece by piece from wherever they are.
+    Ranged(Arc<dyn Ranged>),
+}
+
+/// Bytes that can be read anywhere, and are checked as they are read.
+pub trait Ranged: std::fmt::Debug + Send + Sync {
+    /// Returns how many bytes there are.
+    fn size(&self) -> u64;
+    /// Returns bytes from `offset` on: at most `count`, at least one unless the end is reached.
+    /// What turns out to be corrupt is an error of kind `InvalidData`.
+    fn read_at(&self, offset: u64, count: usize) -> std::io::Result<Bytes>;
+}
+
+/// How much a reader over ranges asks for at once, in bytes.
+const PIECE_BYTES: usize = 1 << 20;
+
+/// Reads ranges one after the other.
+struct RangeReader {
+    ranged: Arc<dyn Ranged>,
+    offset: u64,
+    piece: Bytes,
+}
+
+impl Read for RangeReader {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        if self.piece.is_empty() {
+            self.piece = self.ranged.read_at(self.offset, PIECE_BYTES)?;
+            self.offset += self.piece.len() as u64;
+        }
+        let count = self.piece.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&self.piece.split_to(count));
+        Ok(count)
+    }
 }
 
 impl Blob {
@@ -25,6 +59,11 @@ impl Blob {
                 file.read_to_end(&mut bytes)?;
                 Ok(bytes.into())
             }
+            Self::Ranged(_) => {
+                let mut bytes = Vec::new();
+                self.into_reader()?.read_to_end(&mut bytes)?;
+                Ok(bytes.into())
+            }
         }
     }
 
@@ -35,6 +74,9 @@ impl Blob {
             Self::File(mut file) => {
                 file.seek(SeekFrom::Start(0))?;
                 Ok(Box::new(file))
+            }
+            Self::Ranged(ranged) => {
+                Ok(Box::new(RangeReader { ranged, offset: 0, piece: Bytes::new() }))
             }
         }
     }

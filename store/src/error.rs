@@ -61,6 +61,16 @@ pub enum StoreError {
         /// What it was, and where it is not.
         reason: std::sync::Arc<str>,
     },
+    /// There is no room, and nothing that may be taken away; there may be later.
+    #[error(
+        "the store is full: {budget_bytes} bytes, of which {pinned_bytes} are pinned by running builds"
+    )]
+    Full {
+        /// What the store may take.
+        budget_bytes: u64,
+        /// What running builds hold.
+        pinned_bytes: u64,
+    },
     /// The store was made by another version of `bld`.
     #[error("the store at {} has format `{found}`, this bld needs `{expected}`; choose another with --store or BLD_STORE", path.display())]
     Format {
@@ -90,7 +100,7 @@ impl StoreError {
                 source.kind(),
                 std::io::ErrorKind::Interrupted | std::io::ErrorKind::WouldBlock
             ),
-            Self::Missing { .. } | Self::Outside { .. } => true,
+            Self::Missing { .. } | Self::Outside { .. } | Self::Full { .. } => true,
             Self::Vanished { .. }
             | Self::Input { .. }
             | Self::Mismatch { .. }
@@ -106,6 +116,7 @@ impl StoreError {
                 source.kind(),
                 std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded
             ),
+            Self::Full { .. } => true,
             Self::Missing { .. }
             | Self::Outside { .. }
             | Self::Vanished { .. }

@@ -4,9 +4,11 @@
 //! Trees are made here and nowhere else: by a [`Draft`], from archives, from sources or from other trees.
 
 mod blob;
+mod cellar;
 mod draft;
 mod error;
 mod local;
+mod namespace;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -14,13 +16,19 @@ use std::path::PathBuf;
 use async_trait::async_trait;
 use model::{ActionDigest, ActionResult, Digest, TreeDigest};
 
-pub use blob::Blob;
+pub use blob::{Blob, Ranged};
+pub use cellar::{
+    Cellar, CellarStat, ChunkStore, LeaseId, Scrubbed, Upload, UploadStore, VALUE_BYTES_MAX, Value,
+    ValueKey, ValueStore,
+};
 pub use draft::{Draft, DraftError, Entry};
 pub use error::StoreError;
 pub use local::{
     ActionLock, Collected, Durability, FILE_TIME_SECONDS, LocalStore, Remembered, Scratch,
     StoreStat, TreeFault, Verified, default_root, rewrites,
 };
+
+pub use namespace::{InvalidNamespace, Namespace};
 
 /// A place that keeps blobs under their digests.
 ///

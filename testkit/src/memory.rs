@@ -1,18 +1,50 @@
 //! A store in memory, which checks what it is given as a real one does.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use model::{ActionDigest, ActionResult, Digest};
-use store::{ActionCache, Blob, BlobStore, StoreError};
+use model::{ActionDigest, ActionResult, Digest, Hasher};
+use store::{
+    ActionCache, Blob, BlobStore, Cellar, CellarStat, ChunkStore, LeaseId, Scrubbed, StoreError,
+    Upload, UploadStore, Value, ValueKey, ValueStore,
+};
 
-/// Keeps blobs and results in memory.
-#[derive(Debug, Default)]
+/// How many bytes a chunk of a blob that was not spliced has.
+const CHUNK_BYTES: usize = 1 << 20;
+
+/// Keeps blobs, values and results in memory. Clones share what they keep.
+#[derive(Clone, Debug, Default)]
 pub struct MemoryStore {
-    blobs: Mutex<BTreeMap<Digest, Bytes>>,
-    results: Mutex<BTreeMap<ActionDigest, ActionResult>>,
+    kept: Arc<Mutex<Kept>>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    blobs: BTreeMap<Digest, Bytes>,
+    chunks: BTreeMap<Digest, Vec<Digest>>,
+    values: BTreeMap<ValueKey, Value>,
+    results: BTreeMap<ActionDigest, ActionResult>,
+    uploads: BTreeMap<String, Vec<u8>>,
+}
+
+impl Kept {
+    fn get(&self, digest: Digest) -> Option<Bytes> {
+        if digest.is_empty() { Some(Bytes::new()) } else { self.blobs.get(&digest).cloned() }
+    }
+
+    fn keep(&mut self, digest: Digest, bytes: Bytes) -> Result<(), StoreError> {
+        if self.get(digest).is_some() {
+            return Ok(());
+        }
+        let found = Digest::of(digest.function(), &bytes);
+        if found != digest {
+            return Err(StoreError::Mismatch { expected: digest, found });
+        }
+        self.blobs.insert(digest, bytes);
+        Ok(())
+    }
 }
 
 impl MemoryStore {
@@ -23,7 +55,11 @@ impl MemoryStore {
 
     /// Loses a blob, as a cache may.
     pub fn forget(&self, digest: Digest) {
-        self.blobs.lock().expect("no holder panics").remove(&digest);
+        self.kept().blobs.remove(&digest);
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().expect("no holder panics")
     }
 }
 
@@ -33,41 +69,178 @@ impl BlobStore for MemoryStore {
         &self,
         digests: BTreeSet<Digest>,
     ) -> Result<BTreeSet<Digest>, StoreError> {
-        let blobs = self.blobs.lock().expect("no holder panics");
-        Ok(digests.into_iter().filter(|it| !it.is_empty() && !blobs.contains_key(it)).collect())
+        let kept = self.kept();
+        Ok(digests.into_iter().filter(|it| kept.get(*it).is_none()).collect())
     }
 
     async fn read(&self, digest: Digest) -> Result<Option<Blob>, StoreError> {
-        if digest.is_empty() {
-            return Ok(Some(Blob::Bytes(Bytes::new())));
-        }
-        let blobs = self.blobs.lock().expect("no holder panics");
-        Ok(blobs.get(&digest).cloned().map(Blob::Bytes))
+        Ok(self.kept().get(digest).map(Blob::Bytes))
     }
 
     async fn write(&self, digest: Digest, blob: Blob) -> Result<(), StoreError> {
         let bytes = blob.into_bytes().map_err(|source| StoreError::Input { source })?;
-        let mut blobs = self.blobs.lock().expect("no holder panics");
-        if blobs.contains_key(&digest) {
-            return Ok(());
-        }
-        let found = Digest::of(digest.function(), &bytes);
-        if found != digest {
-            return Err(StoreError::Mismatch { expected: digest, found });
-        }
-        blobs.insert(digest, bytes);
-        Ok(())
+        self.kept().keep(digest, bytes)
     }
 }
 
 #[async_trait]
 impl ActionCache for MemoryStore {
     async fn lookup(&self, action: ActionDigest) -> Result<Option<ActionResult>, StoreError> {
-        Ok(self.results.lock().expect("no holder panics").get(&action).cloned())
+        Ok(self.kept().results.get(&action).cloned())
     }
 
     async fn record(&self, action: ActionDigest, result: &ActionResult) -> Result<(), StoreError> {
-        self.results.lock().expect("no holder panics").insert(action, result.clone());
+        self.kept().results.insert(action, result.clone());
         Ok(())
+    }
+}
+
+#[async_trait]
+impl ValueStore for MemoryStore {
+    async fn lookup(&self, key: &ValueKey) -> Result<Option<Value>, StoreError> {
+        Ok(self.kept().values.get(key).cloned())
+    }
+
+    async fn record(&self, key: &ValueKey, value: Value) -> Result<(), StoreError> {
+        self.kept().values.insert(key.clone(), value);
+        Ok(())
+    }
+
+    async fn forget(&self, key: &ValueKey) -> Result<bool, StoreError> {
+        Ok(self.kept().values.remove(key).is_some())
+    }
+}
+
+/// An upload into memory; what was sent goes back to the store when it is dropped.
+struct MemoryUpload {
+    store: MemoryStore,
+    session: String,
+    digest: Digest,
+    sent: Option<Vec<u8>>,
+}
+
+impl MemoryUpload {
+    fn sent(&mut self) -> &mut Vec<u8> {
+        self.sent.as_mut().expect("only finishing takes it")
+    }
+}
+
+impl Upload for MemoryUpload {
+    fn bytes(&self) -> u64 {
+        self.sent.as_ref().map_or(0, |sent| sent.len() as u64)
+    }
+
+    fn restart(&mut self) -> Result<(), StoreError> {
+        self.sent().clear();
+        Ok(())
+    }
+
+    fn write(&mut self, piece: Bytes) -> Result<(), StoreError> {
+        self.sent().extend_from_slice(&piece);
+        if self.bytes() <= self.digest.size() {
+            return Ok(());
+        }
+        let found = Digest::of(self.digest.function(), self.sent());
+        Err(StoreError::Mismatch { expected: self.digest, found })
+    }
+
+    fn finish(mut self: Box<Self>) -> Result<(), StoreError> {
+        let sent = self.sent.take().expect("only finishing takes it");
+        self.store.kept().keep(self.digest, sent.into())
+    }
+}
+
+impl Drop for MemoryUpload {
+    fn drop(&mut self) {
+        if let Some(sent) = self.sent.take() {
+            self.store.kept().uploads.insert(self.session.clone(), sent);
+        }
+    }
+}
+
+#[async_trait]
+impl UploadStore for MemoryStore {
+    async fn upload(&self, digest: Digest, session: &str) -> Result<Box<dyn Upload>, StoreError> {
+        let session = format!("{session} {digest}");
+        let sent = Some(self.kept().uploads.remove(&session).unwrap_or_default());
+        Ok(Box::new(MemoryUpload { store: self.clone(), session, digest, sent }))
+    }
+
+    async fn uploaded(&self, digest: Digest, session: &str) -> Result<Option<u64>, StoreError> {
+        let session = format!("{session} {digest}");
+        Ok(self.kept().uploads.get(&session).map(|sent| sent.len() as u64))
+    }
+}
+
+#[async_trait]
+impl ChunkStore for MemoryStore {
+    async fn split(&self, digest: Digest) -> Result<Option<Vec<Digest>>, StoreError> {
+        let mut kept = self.kept();
+        let Some(bytes) = kept.get(digest) else { return Ok(None) };
+        if let Some(chunks) = kept.chunks.get(&digest) {
+            return Ok(chunks.iter().all(|it| kept.get(*it).is_some()).then(|| chunks.clone()));
+        }
+        let mut chunks = Vec::new();
+        for chunk in bytes.chunks(CHUNK_BYTES) {
+            let digest = Digest::of(digest.function(), chunk);
+            kept.keep(digest, bytes.slice_ref(chunk))?;
+            chunks.push(digest);
+        }
+        Ok(Some(chunks))
+    }
+
+    async fn splice(&self, digest: Digest, chunks: &[Digest]) -> Result<(), StoreError> {
+        let mut kept = self.kept();
+        let (mut hasher, mut bytes) = (Hasher::new(digest.function()), Vec::new());
+        for chunk in chunks {
+            let chunk = kept.get(*chunk).ok_or(StoreError::Missing { digest: *chunk })?;
+            hasher.update(&chunk);
+            bytes.extend_from_slice(&chunk);
+        }
+        let found = hasher.finish();
+        if found != digest {
+            return Err(StoreError::Mismatch { expected: digest, found });
+        }
+        kept.keep(digest, bytes.into())?;
+        kept.chunks.insert(digest, chunks.to_vec());
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Cellar for MemoryStore {
+    fn for_lease(&self, _lease: &LeaseId) -> Arc<dyn Cellar> {
+        Arc::new(self.clone())
+    }
+
+    fn stat(&self) -> CellarStat {
+        let kept = self.kept();
+        let blobs = kept.blobs.values().map(|it| it.len() as u64);
+        let values = kept.values.values().map(|it| it.bytes.len() as u64);
+        let bytes = blobs.sum::<u64>() + values.sum::<u64>();
+        CellarStat {
+            blobs: kept.blobs.len() as u64,
+            values: kept.values.len() as u64,
+            logical_bytes: bytes,
+            physical_bytes: bytes,
+            budget_bytes: u64::MAX,
+            ..CellarStat::default()
+        }
+    }
+
+    async fn forget_blob(&self, digest: Digest) -> Result<bool, StoreError> {
+        Ok(self.kept().blobs.remove(&digest).is_some())
+    }
+
+    async fn forget_writer(&self, writer: &str) -> Result<u64, StoreError> {
+        let values = &mut self.kept().values;
+        let before = values.len();
+        values.retain(|_, value| value.writer != writer);
+        Ok((before - values.len()) as u64)
+    }
+
+    async fn scrub(&self, _bytes_per_second: u64) -> Result<Scrubbed, StoreError> {
+        let stat = self.stat();
+        Ok(Scrubbed { records: stat.blobs + stat.values, bytes: stat.logical_bytes, corrupt: 0 })
     }
 }

@@ -4,16 +4,16 @@
 
 pub mod decode;
 pub mod encode;
+mod generated;
 
-/// The generated messages. Only this crate and files called `grpc.rs` or `remote.rs` may name them.
-#[expect(missing_docs, clippy::pedantic, reason = "generated code; the comments stand in proto/")]
+/// The generated messages and services. Only this crate and files called `grpc.rs` or `remote.rs` may name them.
 pub mod proto {
-    /// `build.bazel.remote.execution.v2`.
-    pub mod reapi {
-        include!("generated/build.bazel.remote.execution.v2.rs");
-    }
-    /// `bld.v1`.
-    pub mod bld {
-        include!("generated/bld.v1.rs");
-    }
+    pub use crate::generated::bld::v1 as bld;
+    pub use crate::generated::build::bazel::remote::asset::v1 as asset;
+    pub use crate::generated::build::bazel::remote::execution::v2 as reapi;
+    pub use crate::generated::build::bazel::semver;
+    pub use crate::generated::google::{bytestream, rpc};
+
+    /// The encoded `FileDescriptorSet` of all of `proto/`, for server reflection.
+    pub const DESCRIPTORS: &[u8] = include_bytes!("generated/descriptors.bin");
 }

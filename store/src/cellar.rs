@@ -1,0 +1,156 @@
+//! What a server asks of the store behind it, by ability.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use model::Digest;
+
+use crate::{BlobStore, Namespace, StoreError};
+
+/// The largest value that is kept inline, in bytes: what is larger is a blob, and its value names it.
+pub const VALUE_BYTES_MAX: usize = 4 << 20;
+
+/// What a value is found under.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ValueKey {
+    /// Whose word it is.
+    pub namespace: Namespace,
+    /// What kind of key it is, and of which project: `ac/blake3/<project>`, `ccache`, …
+    pub space: String,
+    /// The key, in the words of that kind.
+    pub key: String,
+}
+
+/// Something that somebody said a key stands for: an action's result, an object of ccache, an asset.
+/// Unlike a blob's name, its key says nothing of its bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Value {
+    /// What was said, at most [`VALUE_BYTES_MAX`].
+    pub bytes: Bytes,
+    /// Who said it.
+    pub writer: String,
+    /// When.
+    pub written: SystemTime,
+}
+
+/// A place that keeps values under keys.
+#[async_trait]
+pub trait ValueStore: Send + Sync {
+    /// Returns what the key stands for, or `None`.
+    async fn lookup(&self, key: &ValueKey) -> Result<Option<Value>, StoreError>;
+    /// Remembers what the key stands for. The last record wins.
+    async fn record(&self, key: &ValueKey, value: Value) -> Result<(), StoreError>;
+    /// Forgets the key. Returns whether it stood for something.
+    async fn forget(&self, key: &ValueKey) -> Result<bool, StoreError>;
+}
+
+/// A place that takes large blobs piece by piece, and takes up what was interrupted.
+#[async_trait]
+pub trait UploadStore: Send + Sync {
+    /// Begins the upload of a blob, or takes up again what that session sent before.
+    ///
+    /// A session is named by whoever uploads. Where one of that name is under way, another begins that has nothing yet and
+    /// cannot be taken up.
+    async fn upload(&self, digest: Digest, session: &str) -> Result<Box<dyn Upload>, StoreError>;
+    /// Returns how many bytes that session has sent, if it can be taken up.
+    async fn uploaded(&self, digest: Digest, session: &str) -> Result<Option<u64>, StoreError>;
+}
+
+/// A blob that is being uploaded. Dropping it keeps what was sent, for a while.
+pub trait Upload: Send {
+    /// Returns how many bytes were sent.
+    fn bytes(&self) -> u64;
+    /// Forgets what was sent.
+    fn restart(&mut self) -> Result<(), StoreError>;
+    /// Takes the next piece. More than the digest says is a [`StoreError::Mismatch`].
+    fn write(&mut self, piece: Bytes) -> Result<(), StoreError>;
+    /// Keeps the blob if it is what the digest says; else forgets it, and that is a [`StoreError::Mismatch`].
+    fn finish(self: Box<Self>) -> Result<(), StoreError>;
+}
+
+/// A place that knows blobs as sequences of chunks, which are blobs themselves.
+#[async_trait]
+pub trait ChunkStore: Send + Sync {
+    /// Returns the chunks that the blob consists of, in order, each of which is there now; or `None` if the blob is not.
+    async fn split(&self, digest: Digest) -> Result<Option<Vec<Digest>>, StoreError>;
+    /// Keeps the blob that consists of those chunks.
+    ///
+    /// A chunk that is not there is [`StoreError::Missing`]; another blob than `digest` is [`StoreError::Mismatch`].
+    async fn splice(&self, digest: Digest, chunks: &[Digest]) -> Result<(), StoreError>;
+}
+
+/// Names a build: what it was told is there stays until nothing was heard of it for a while.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LeaseId(Arc<str>);
+
+impl LeaseId {
+    /// The longest name of a lease, in bytes: twice what two UUIDs need.
+    pub const BYTES_MAX: usize = 128;
+
+    /// Returns the lease with that name, or `None` if it is empty or too long.
+    pub fn new(name: &str) -> Option<Self> {
+        (1..=Self::BYTES_MAX).contains(&name.len()).then(|| Self(name.into()))
+    }
+
+    /// Returns its name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The store behind a server.
+#[async_trait]
+pub trait Cellar: BlobStore + ValueStore + UploadStore + ChunkStore {
+    /// Returns this store as a build sees it: all that it is told exists, and all that it writes, is pinned for it.
+    fn for_lease(&self, lease: &LeaseId) -> Arc<dyn Cellar>;
+    /// Returns what the store holds and has done.
+    fn stat(&self) -> CellarStat;
+    /// Forgets a blob. Returns whether it was there.
+    async fn forget_blob(&self, digest: Digest) -> Result<bool, StoreError>;
+    /// Forgets every value that `writer` wrote. Returns how many.
+    async fn forget_writer(&self, writer: &str) -> Result<u64, StoreError>;
+    /// Reads everything at most at that speed, and takes away what is not what it should be.
+    async fn scrub(&self, bytes_per_second: u64) -> Result<Scrubbed, StoreError>;
+}
+
+/// What reading everything came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Scrubbed {
+    /// How many records were read.
+    pub records: u64,
+    /// How many bytes they have, uncompressed.
+    pub bytes: u64,
+    /// How many were not what they should be, and were taken away.
+    pub corrupt: u64,
+}
+
+/// What the store behind a server holds, and has done since it was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CellarStat {
+    /// How many blobs it holds, chunks of larger ones among them.
+    pub blobs: u64,
+    /// How many values.
+    pub values: u64,
+    /// The sizes of all blobs and values, uncompressed; chunks are counted in the blobs they make.
+    pub logical_bytes: u64,
+    /// What all of it takes on the disk, with the index.
+    pub physical_bytes: u64,
+    /// How many bytes of blobs that consist of chunks.
+    pub chunked_bytes: u64,
+    /// How many bytes those chunks have, each counted once.
+    pub chunk_bytes: u64,
+    /// What it may take.
+    pub budget_bytes: u64,
+    /// How many builds hold leases.
+    pub leases: u64,
+    /// How many bytes they pin.
+    pub pinned_bytes: u64,
+    /// How old what was evicted last was when it went, in seconds: how long things stay.
+    pub retention_seconds: Option<u64>,
+    /// How many bytes were evicted.
+    pub evicted_bytes: u64,
+    /// How many records were found to be corrupt, and taken away.
+    pub corrupt: u64,
+}
