@@ -3,8 +3,11 @@
 //! [`encode`] is the only maker of bytes that are hashed; [`decode`] turns bytes from outside into model values.
 
 pub mod decode;
+pub mod details;
 pub mod encode;
 mod generated;
+pub mod references;
+pub mod request;
 
 /// The generated messages and services. Only this crate and files called `grpc.rs` or `remote.rs` may name them.
 pub mod proto {
