@@ -16,7 +16,7 @@ pub mod proto {
     pub use crate::generated::build::bazel::remote::execution::v2 as reapi;
     pub use crate::generated::build::bazel::semver;
     pub use crate::generated::google::{bytestream, rpc};
-
-    /// The encoded `FileDescriptorSet` of all of `proto/`, for server reflection.
-    pub const DESCRIPTORS: &[u8] = include_bytes!("generated/descriptors.bin");
 }
+
+/// The encoded `FileDescriptorSet` of all of `proto/`, for whoever asks a server what it speaks.
+pub const DESCRIPTORS: &[u8] = include_bytes!("generated/descriptors.bin");
