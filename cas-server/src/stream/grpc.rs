@@ -108,7 +108,8 @@ async fn receive(view: View, mut messages: Streaming<WriteRequest>) -> Result<i6
     let writing = writing.ok_or_else(|| Status::invalid_argument("no message came"))?;
     if offsets.is_finished() {
         writing.finish().await?;
+    } else {
+        writing.suspend().await?;
     }
-    // What was not finished can be taken up again.
     Ok(offsets.committed())
 }

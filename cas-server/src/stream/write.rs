@@ -160,6 +160,17 @@ impl Writing {
         written.map_err(|error| fault::of_store(&error))
     }
 
+    /// Leaves what has come so that it can be taken up again.
+    pub(crate) async fn suspend(self) -> Result<(), Status> {
+        let Sink::Disk(mut disk) = self.sink else { return Ok(()) };
+        let written = async {
+            disk.settle().await?;
+            disk.start();
+            disk.settle().await
+        };
+        written.await.map_err(|error| fault::of_store(&error))
+    }
+
     fn refuse_too_much(&self) -> Result<(), Status> {
         let size = self.digest.size();
         if self.blob_bytes > size {

@@ -1,1 +1,8 @@
 //! The server as its clients meet it.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod blobs;
+mod capabilities;
+mod results;
+mod streams;
+mod support;
