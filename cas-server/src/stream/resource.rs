@@ -129,7 +129,7 @@ mod tests {
     #[test]
     fn what_is_no_resource_is_refused() {
         for name in [
-            "".to_owned(),
+            String::new(),
             "blobs".to_owned(),
             format!("blobs/{HASH}"),
             format!("blobs/{HASH}/-1"),

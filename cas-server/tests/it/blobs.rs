@@ -98,7 +98,7 @@ async fn what_is_not_what_it_says_is_refused_by_itself() {
         let codes = update(&server, SHA256, vec![good.clone(), wrong.clone()]).await.unwrap();
         assert_eq!(codes, [Code::Ok, Code::InvalidArgument], "{wrong:?}");
     }
-    assert_eq!(missing(&server, SHA256, &[expected.clone()]).await, [expected]);
+    assert_eq!(missing(&server, SHA256, std::slice::from_ref(&expected)).await, [expected]);
 }
 
 #[tokio::test]
@@ -109,7 +109,11 @@ async fn a_batch_that_is_too_large_is_refused_as_a_whole() {
     let blobs = vec![(first.clone(), half.clone(), 0), (second.clone(), noise(2_100_000, 2), 0)];
     let refused = update(&server, SHA256, blobs).await.unwrap_err();
     assert_eq!(refused.code(), Code::InvalidArgument);
-    assert_eq!(missing(&server, SHA256, &[first.clone()]).await.len(), 1, "nothing was kept");
+    assert_eq!(
+        missing(&server, SHA256, std::slice::from_ref(&first)).await.len(),
+        1,
+        "nothing was kept"
+    );
     let refused = batch_read(&server, &[first, second], &[]).await.unwrap_err();
     assert_eq!(refused.code(), Code::InvalidArgument);
 }
@@ -120,7 +124,7 @@ async fn the_empty_blob_is_always_here() {
     for (function, number) in [(DigestFunction::Sha256, SHA256), (DigestFunction::Blake3, BLAKE3)] {
         let empty = message(Digest::of(function, b""));
         for number in [number, 0] {
-            assert!(missing(&server, number, &[empty.clone()]).await.is_empty());
+            assert!(missing(&server, number, std::slice::from_ref(&empty)).await.is_empty());
         }
         let codes = update(&server, number, vec![(empty, Vec::new(), 0)]).await.unwrap();
         assert_eq!(codes, [Code::Ok]);
@@ -136,8 +140,8 @@ async fn a_client_that_names_no_function_is_understood() {
     let sha256 = digest(b"by Buck2");
     let blobs = vec![(blake3.clone(), b"by Buck2".to_vec(), 0), (sha256, b"by Buck2".to_vec(), 0)];
     assert_eq!(update(&server, 0, blobs).await.unwrap(), [Code::Ok, Code::Ok]);
-    assert!(missing(&server, 0, &[blake3.clone()]).await.is_empty());
-    assert!(missing(&server, BLAKE3, &[blake3.clone()]).await.is_empty());
+    assert!(missing(&server, 0, std::slice::from_ref(&blake3)).await.is_empty());
+    assert!(missing(&server, BLAKE3, std::slice::from_ref(&blake3)).await.is_empty());
     let name = format!("blobs/{}/{}", blake3.hash, blake3.size_bytes);
     assert_eq!(server.read(&name, 0, 0).await.unwrap(), b"by Buck2");
 
