@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use model::{ActionDigest, ActionResult, Digest, Hasher};
+use model::{ActionDigest, ActionResult, Digest, DigestFunction, HASH_BYTES, Hasher};
 use store::{
-    ActionCache, Blob, BlobStore, Cellar, CellarStat, ChunkStore, LeaseId, Scrubbed, StoreError,
-    Upload, UploadStore, Value, ValueKey, ValueStore,
+    ActionCache, Blob, BlobStore, Cellar, CellarStat, ChunkStore, LeaseId, Scrubbed, Spool,
+    StoreError, Upload, UploadStore, Value, ValueKey, ValueStore,
 };
 
 /// How many bytes a chunk of a blob that was not spliced has.
@@ -170,6 +170,34 @@ impl UploadStore for MemoryStore {
         let session = format!("{session} {digest}");
         Ok(self.kept().uploads.get(&session).map(|sent| sent.len() as u64))
     }
+
+    async fn spool(&self, functions: &[DigestFunction]) -> Result<Box<dyn Spool>, StoreError> {
+        let hashers = functions.iter().map(|it| Hasher::new(*it)).collect();
+        Ok(Box::new(MemorySpool { store: self.clone(), hashers, written: Vec::new() }))
+    }
+}
+
+/// Bytes in memory that have no name yet.
+struct MemorySpool {
+    store: MemoryStore,
+    hashers: Vec<Hasher>,
+    written: Vec<u8>,
+}
+
+impl Spool for MemorySpool {
+    fn write(&mut self, piece: Bytes) -> Result<(), StoreError> {
+        self.written.extend_from_slice(&piece);
+        self.hashers.iter_mut().for_each(|it| it.update(&piece));
+        Ok(())
+    }
+
+    fn digests(&self) -> Vec<Digest> {
+        self.hashers.iter().cloned().map(Hasher::finish).collect()
+    }
+
+    fn finish(self: Box<Self>, digest: Digest) -> Result<(), StoreError> {
+        self.store.kept().keep(digest, self.written.into())
+    }
 }
 
 #[async_trait]
@@ -226,6 +254,21 @@ impl Cellar for MemoryStore {
             budget_bytes: u64::MAX,
             ..CellarStat::default()
         }
+    }
+
+    async fn find_by_hash(
+        &self,
+        function: DigestFunction,
+        hash: &[u8; HASH_BYTES],
+    ) -> Result<Option<Digest>, StoreError> {
+        let empty = Digest::of(function, b"");
+        if hash == empty.hash() {
+            return Ok(Some(empty));
+        }
+        let of_size = |size| Digest::from_parts(function, *hash, size);
+        let kept = self.kept();
+        let mut sizes = kept.blobs.range(of_size(0)..=of_size(u64::MAX));
+        Ok(sizes.next().map(|(digest, _)| *digest))
     }
 
     async fn forget_blob(&self, digest: Digest) -> Result<bool, StoreError> {
