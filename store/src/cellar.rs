@@ -51,11 +51,14 @@ pub trait ValueStore: Send + Sync {
 pub trait UploadStore: Send + Sync {
     /// Begins the upload of a blob, or takes up again what that session sent before.
     ///
+    /// A client that does not say which function it uses leaves several names; the blob will be kept under the one that it
+    /// has, and the first is the likeliest.
+    ///
     /// A session is named by whoever uploads. Where one of that name is under way, another begins that has nothing yet and
     /// cannot be taken up.
-    async fn upload(&self, digest: Digest, session: &str) -> Result<Box<dyn Upload>, StoreError>;
+    async fn upload(&self, names: &[Digest], session: &str) -> Result<Box<dyn Upload>, StoreError>;
     /// Returns how many bytes that session has sent, if it can be taken up.
-    async fn uploaded(&self, digest: Digest, session: &str) -> Result<Option<u64>, StoreError>;
+    async fn uploaded(&self, names: &[Digest], session: &str) -> Result<Option<u64>, StoreError>;
     /// Begins a blob whose digest nobody knows before all of it was seen; it will be one that `functions` make.
     async fn spool(&self, functions: &[DigestFunction]) -> Result<Box<dyn Spool>, StoreError>;
 }
@@ -66,9 +69,9 @@ pub trait Upload: Send {
     fn bytes(&self) -> u64;
     /// Forgets what was sent.
     fn restart(&mut self) -> Result<(), StoreError>;
-    /// Takes the next piece. More than the digest says is a [`StoreError::Mismatch`].
+    /// Takes the next piece. More than its names say is a [`StoreError::Mismatch`].
     fn write(&mut self, piece: Bytes) -> Result<(), StoreError>;
-    /// Keeps the blob if it is what the digest says; else forgets it, and that is a [`StoreError::Mismatch`].
+    /// Keeps the blob if it is what one of its names says; else forgets it, and that is a [`StoreError::Mismatch`].
     fn finish(self: Box<Self>) -> Result<(), StoreError>;
 }
 

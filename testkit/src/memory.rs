@@ -115,7 +115,7 @@ impl ValueStore for MemoryStore {
 struct MemoryUpload {
     store: MemoryStore,
     session: String,
-    digest: Digest,
+    names: Vec<Digest>,
     sent: Option<Vec<u8>>,
 }
 
@@ -137,16 +137,19 @@ impl Upload for MemoryUpload {
 
     fn write(&mut self, piece: Bytes) -> Result<(), StoreError> {
         self.sent().extend_from_slice(&piece);
-        if self.bytes() <= self.digest.size() {
+        let expected = self.names[0];
+        if self.bytes() <= expected.size() {
             return Ok(());
         }
-        let found = Digest::of(self.digest.function(), self.sent());
-        Err(StoreError::Mismatch { expected: self.digest, found })
+        let found = Digest::of(expected.function(), self.sent());
+        Err(StoreError::Mismatch { expected, found })
     }
 
     fn finish(mut self: Box<Self>) -> Result<(), StoreError> {
         let sent = self.sent.take().expect("only finishing takes it");
-        self.store.kept().keep(self.digest, sent.into())
+        let has = |name: &&Digest| Digest::of(name.function(), &sent) == **name;
+        let name = *self.names.iter().find(has).unwrap_or(&self.names[0]);
+        self.store.kept().keep(name, sent.into())
     }
 }
 
@@ -160,14 +163,14 @@ impl Drop for MemoryUpload {
 
 #[async_trait]
 impl UploadStore for MemoryStore {
-    async fn upload(&self, digest: Digest, session: &str) -> Result<Box<dyn Upload>, StoreError> {
-        let session = format!("{session} {digest}");
+    async fn upload(&self, names: &[Digest], session: &str) -> Result<Box<dyn Upload>, StoreError> {
+        let session = format!("{session} {}", names[0]);
         let sent = Some(self.kept().uploads.remove(&session).unwrap_or_default());
-        Ok(Box::new(MemoryUpload { store: self.clone(), session, digest, sent }))
+        Ok(Box::new(MemoryUpload { store: self.clone(), session, names: names.to_vec(), sent }))
     }
 
-    async fn uploaded(&self, digest: Digest, session: &str) -> Result<Option<u64>, StoreError> {
-        let session = format!("{session} {digest}");
+    async fn uploaded(&self, names: &[Digest], session: &str) -> Result<Option<u64>, StoreError> {
+        let session = format!("{session} {}", names[0]);
         Ok(self.kept().uploads.get(&session).map(|sent| sent.len() as u64))
     }
 

@@ -36,8 +36,7 @@ impl JsonResults {
         let mut source = serde_json::Deserializer::from_slice(json);
         let lenient = DeserializeOptions::new().deny_unknown_fields(false);
         let descriptor = self.descriptor.clone();
-        let message =
-            DynamicMessage::deserialize_with_options(descriptor, &mut source, &lenient)?;
+        let message = DynamicMessage::deserialize_with_options(descriptor, &mut source, &lenient)?;
         source.end()?;
         Ok(message.encode_to_vec().into())
     }
@@ -77,11 +76,8 @@ mod tests {
             contents: Bytes::from_static(b"\x00\xff"),
             ..Default::default()
         };
-        let result = reapi::ActionResult {
-            output_files: vec![file],
-            exit_code: 3,
-            ..Default::default()
-        };
+        let result =
+            reapi::ActionResult { output_files: vec![file], exit_code: 3, ..Default::default() };
         let (json, bytes) = (JsonResults::new(), result.encode_to_vec());
         let text = json.write(&bytes).unwrap();
         assert_eq!(

@@ -193,6 +193,21 @@ async fn blake3_is_named_in_resources() {
 }
 
 #[tokio::test]
+async fn a_client_that_names_no_function_is_understood() {
+    let server = TestServer::start().await;
+    for size in [1_000, 2_000_000] {
+        let bytes = noise(size, 11);
+        let digest = message(Digest::of(DigestFunction::Blake3, &bytes));
+        let name = format!("{}/{}", digest.hash, digest.size_bytes);
+        let parts = pieces(&bytes, 1 << 20);
+        server.write(&format!("uploads/u/blobs/{name}"), 0, &parts, true).await.unwrap();
+        assert_eq!(server.read(&format!("blobs/{name}"), 0, 0).await.unwrap(), bytes);
+        let named = format!("blobs/blake3/{name}");
+        assert_eq!(server.read(&named, 0, 0).await.unwrap(), bytes, "it was BLAKE3");
+    }
+}
+
+#[tokio::test]
 async fn many_clients_with_one_name_for_their_uploads_do_not_disturb_one_another() {
     let server = TestServer::start().await;
     let bytes = noise(4_000_000, 6);
