@@ -4,7 +4,8 @@ use bytes::Bytes;
 use prost::Message;
 use prost_reflect::{DescriptorPool, DeserializeOptions, DynamicMessage, MessageDescriptor};
 
-use crate::proto::{DESCRIPTORS, reapi};
+use crate::DESCRIPTORS;
+use crate::proto::reapi;
 
 /// Why something cannot be said in the other form.
 #[derive(Debug, thiserror::Error)]
