@@ -1,6 +1,7 @@
 //! The front door of the cellar: the Remote Execution API, plain HTTP caches, and who may do what.
 
 mod asked;
+mod assets;
 mod blobs;
 mod caller;
 mod capabilities;
@@ -14,6 +15,7 @@ mod results;
 mod services;
 mod stream;
 
+pub use assets::Origins;
 pub use caller::{Caller, Rights};
 pub use door::{Door, Peer};
 pub use services::router;

@@ -36,3 +36,24 @@ pub const RETRY_DELAY: Duration = Duration::from_secs(5);
 
 /// How many times its size on the wire a compressed blob may grow to: more than text and code ever do, less than a bomb.
 pub const RATIO_MAX: u64 = 2_000;
+
+/// How many downloads from outside run at once: each holds a thread.
+pub const DOWNLOADS_MAX: usize = 16;
+
+/// The largest download from outside, in bytes: larger than distributions' images.
+pub const DOWNLOAD_BYTES_MAX: u64 = 32 << 30;
+
+/// How long a download from outside may take.
+pub const DOWNLOAD_TIMEOUT: Duration = Duration::from_secs(30 * 60);
+
+/// How many different assets are remembered under one address.
+pub const ASSETS_MAX: usize = 16;
+
+/// How many addresses one request may name.
+pub const ADDRESSES_MAX: usize = 64;
+
+/// The longest address, in bytes: what web servers take.
+pub const ADDRESS_BYTES_MAX: usize = 8 << 10;
+
+/// How many addresses a download may be led through.
+pub const REDIRECTIONS_MAX: usize = 5;

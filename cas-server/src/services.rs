@@ -4,6 +4,7 @@ use axum::{Router, middleware};
 use tonic::service::Routes;
 use tonic_health::ServingStatus;
 
+use crate::assets::{FetchService, Origins, PushService};
 use crate::blobs::BlobsService;
 use crate::capabilities::CapabilitiesService;
 use crate::front::Front;
@@ -13,7 +14,7 @@ use crate::stream::StreamService;
 
 /// Returns everything that is served over that front. Whoever calls must be known before: a [`Caller`](crate::Caller)
 /// must be among each request's extensions.
-pub async fn router(front: Front) -> Router {
+pub async fn router(front: Front, origins: Origins) -> Router {
     let (reporter, health) = tonic_health::server::health_reporter();
     reporter.set_service_status("", ServingStatus::Serving).await;
     let reflection = tonic_reflection::server::Builder::configure()
@@ -24,7 +25,9 @@ pub async fn router(front: Front) -> Router {
     let routes = Routes::new(CapabilitiesService.server())
         .add_service(BlobsService::new(front.clone()).server())
         .add_service(ResultsService::new(front.clone()).server())
-        .add_service(StreamService::new(front).server())
+        .add_service(StreamService::new(front.clone()).server())
+        .add_service(FetchService::new(front.clone(), origins).server())
+        .add_service(PushService::new(front).server())
         .add_service(health)
         .add_service(reflection);
     routes.into_axum_router().layer(middleware::from_fn(metadata::read))

@@ -1,6 +1,7 @@
 //! The server as its clients meet it.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod assets;
 mod blobs;
 mod capabilities;
 mod results;
