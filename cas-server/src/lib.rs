@@ -10,6 +10,7 @@ mod door;
 pub mod fault;
 pub mod front;
 pub mod limits;
+mod load;
 mod metadata;
 mod results;
 mod services;

@@ -57,3 +57,21 @@ pub const ADDRESS_BYTES_MAX: usize = 8 << 10;
 
 /// How many addresses a download may be led through.
 pub const REDIRECTIONS_MAX: usize = 5;
+
+/// What an operator may choose.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// How many requests one identity may have under way.
+    pub requests_max: usize,
+    /// How many bytes of one identity's messages may be held in memory; streams hold a few pieces each besides.
+    pub request_bytes_max: usize,
+    /// How many identities are kept count of before those with nothing under way are forgotten.
+    pub identities_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        // Buck2 has up to 100 connections with 100 streams each; 64 of the largest messages fit.
+        Self { requests_max: 10_000, request_bytes_max: 1 << 30, identities_max: 10_000 }
+    }
+}

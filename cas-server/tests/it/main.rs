@@ -4,6 +4,7 @@
 mod assets;
 mod blobs;
 mod capabilities;
+mod load;
 mod results;
 mod streams;
 mod support;

@@ -8,6 +8,7 @@ use bazel_remote_apis::build::bazel::remote::execution::v2 as reapi;
 use bazel_remote_apis::google::bytestream;
 use bytes::Bytes;
 use cas_server::front::Front;
+use cas_server::limits::Limits;
 use cas_server::{Caller, Door, Origins, Rights};
 use model::{Digest, DigestFunction};
 use store::{Cellar, Namespace};
@@ -142,7 +143,7 @@ fn pieces_from(
 
 /// Serves a store to one caller on a port of its own, and returns a connection.
 pub(crate) async fn serve(cellar: Arc<dyn Cellar>, caller: Caller) -> Channel {
-    serve_fetching(cellar, caller, Vec::new()).await
+    serve_with(cellar, caller, Vec::new(), Limits::default()).await
 }
 
 /// Serves a store that may fetch from below those addresses.
@@ -151,7 +152,17 @@ pub(crate) async fn serve_fetching(
     caller: Caller,
     origins: Vec<String>,
 ) -> Channel {
-    let router = cas_server::router(Front::new(cellar), Origins::new(origins)).await;
+    serve_with(cellar, caller, origins, Limits::default()).await
+}
+
+/// Serves a store within limits.
+pub(crate) async fn serve_with(
+    cellar: Arc<dyn Cellar>,
+    caller: Caller,
+    origins: Vec<String>,
+    limits: Limits,
+) -> Channel {
+    let router = cas_server::router(Front::new(cellar), Origins::new(origins), limits).await;
     let router: Router = router.layer(middleware::from_fn(
         move |mut request: axum::extract::Request, next: middleware::Next| {
             request.extensions_mut().insert(caller.clone());
