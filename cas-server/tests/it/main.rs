@@ -8,3 +8,4 @@ mod load;
 mod results;
 mod streams;
 mod support;
+mod world;
