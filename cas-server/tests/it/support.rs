@@ -164,7 +164,7 @@ pub(crate) async fn serve_with(
     limits: Limits,
 ) -> Channel {
     let listening = listen(cellar, caller, origins, limits).await;
-    let address = format!("http://{}", listening);
+    let address = format!("http://{listening}");
     Endpoint::from_shared(address).unwrap().connect().await.unwrap()
 }
 

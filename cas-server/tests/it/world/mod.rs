@@ -17,7 +17,7 @@ async fn run(folder: &Path, program: &str, arguments: &[&str]) -> String {
     command.args(arguments).current_dir(folder).env("HOME", home).env("CI", "true");
     let shown = format!("{program} {}", arguments.join(" "));
     let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap();
-    let output = output.unwrap_or_else(|error| panic!("{shown}: {error}; is it installed?"));
+    let output = output.map_err(|error| format!("{shown}: {error}; is it installed?")).unwrap();
     let said = [output.stdout, output.stderr].concat();
     let said = String::from_utf8_lossy(&said).into_owned();
     assert!(output.status.success(), "{shown}: {}\n{said}", output.status);
