@@ -8,4 +8,5 @@ mod load;
 mod results;
 mod streams;
 mod support;
+mod uploads;
 mod world;
