@@ -1,5 +1,24 @@
 //! The front door of the cellar: the Remote Execution API, plain HTTP caches, and who may do what.
 
 mod caller;
+mod config;
+mod identity;
+mod reload;
+mod replace;
+mod rights;
 
-pub use caller::{Caller, Rights};
+pub use caller::{Caller, Denied};
+pub use config::{
+    Acknowledge, CONFIG_FILE, Config, ConfigError, DEFAULT_PORT, Exposed, IdentityConfig, Limits,
+    Listen, LogFormat, LogLevel, NotAPeriod, Period, StoreConfig, TelemetryConfig, TlsConfig,
+    TomlError,
+};
+pub use identity::{
+    CertificateError, CredentialError, Elsewhere, GrantedError, Identified, Identities,
+    IdentityError, IdentityLayer, InvalidToken, IssuerConfig, IssuerError, JwtError, KeysError,
+    NoRandomness, Peer, PeerAddress, PeerCertificate, RevocationsError, Rule, RuleError, Secret,
+    Token, TokenError, TokenFile, TokenId, Unauthenticated,
+};
+pub use reload::{LOOK_INTERVAL, Refresh, Unreadable, keep_fresh};
+pub use replace::ReplaceError;
+pub use rights::{Grant, NotAbove, Right, Rights, UnknownRight};
