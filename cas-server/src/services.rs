@@ -8,7 +8,6 @@ use crate::assets::{FetchService, Origins, PushService};
 use crate::blobs::BlobsService;
 use crate::capabilities::CapabilitiesService;
 use crate::front::Front;
-use crate::limits::Limits;
 use crate::load::{self, Load};
 use crate::metadata;
 use crate::results::ResultsService;
@@ -16,7 +15,8 @@ use crate::stream::StreamService;
 
 /// Returns everything that is served over that front. Whoever calls must be known before: a [`Caller`](crate::Caller)
 /// must be among each request's extensions.
-pub async fn router(front: Front, origins: Origins, limits: Limits) -> Router {
+pub async fn router(front: Front, origins: Origins) -> Router {
+    let load = Load::new(front.limits());
     let (reporter, health) = tonic_health::server::health_reporter();
     reporter.set_service_status("", ServingStatus::Serving).await;
     let reflection = tonic_reflection::server::Builder::configure()
@@ -24,7 +24,7 @@ pub async fn router(front: Front, origins: Origins, limits: Limits) -> Router {
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .build_v1()
         .expect("the generated descriptors fit together");
-    let routes = Routes::new(CapabilitiesService.server())
+    let routes = Routes::new(CapabilitiesService::new(front.clone()).server())
         .add_service(BlobsService::new(front.clone()).server())
         .add_service(ResultsService::new(front.clone()).server())
         .add_service(StreamService::new(front.clone()).server())
@@ -35,5 +35,5 @@ pub async fn router(front: Front, origins: Origins, limits: Limits) -> Router {
     routes
         .into_axum_router()
         .layer(middleware::from_fn(metadata::read))
-        .layer(middleware::from_fn_with_state(Load::new(limits), load::limit))
+        .layer(middleware::from_fn_with_state(load, load::limit))
 }

@@ -18,11 +18,12 @@ use wire::references::ResultReferences;
 
 use super::download::{Download, Origins};
 use super::qualifiers::Qualifiers;
+use crate::Right;
 use crate::asked::{self, Asked};
 use crate::completeness::is_complete;
 use crate::fault;
 use crate::front::{Front, View};
-use crate::limits::{ADDRESS_BYTES_MAX, ADDRESSES_MAX, ASSETS_MAX, MESSAGE_BYTES_MAX};
+use crate::limits::{ADDRESS_BYTES_MAX, ADDRESSES_MAX, ASSETS_MAX};
 
 /// Answers what addresses stand for.
 #[derive(Clone)]
@@ -39,7 +40,8 @@ impl FetchService {
 
     /// Returns the service as it is served.
     pub(crate) fn server(self) -> FetchServer<Self> {
-        FetchServer::new(self).max_decoding_message_size(MESSAGE_BYTES_MAX)
+        let message_bytes = self.front.limits().message_bytes();
+        FetchServer::new(self).max_decoding_message_size(message_bytes)
     }
 }
 
@@ -57,7 +59,8 @@ impl PushService {
 
     /// Returns the service as it is served.
     pub(crate) fn server(self) -> PushServer<Self> {
-        PushServer::new(self).max_decoding_message_size(MESSAGE_BYTES_MAX)
+        let message_bytes = self.front.limits().message_bytes();
+        PushServer::new(self).max_decoding_message_size(message_bytes)
     }
 }
 
@@ -86,7 +89,7 @@ impl Fetch for FetchService {
         &self,
         request: Request<FetchBlobRequest>,
     ) -> Result<Response<FetchBlobResponse>, Status> {
-        let view = self.front.view(request.extensions()).reading()?;
+        let view = self.front.view(request.extensions()).with(Right::Read)?;
         let request = request.into_inner();
         let (qualifiers, echoed) = read_qualifiers(request.qualifiers)?;
         let wanted = Wanted {
@@ -119,7 +122,7 @@ impl Fetch for FetchService {
         &self,
         request: Request<FetchDirectoryRequest>,
     ) -> Result<Response<FetchDirectoryResponse>, Status> {
-        let view = self.front.view(request.extensions()).reading()?;
+        let view = self.front.view(request.extensions()).with(Right::Read)?;
         let request = request.into_inner();
         let (qualifiers, echoed) = read_qualifiers(request.qualifiers)?;
         let wanted = Wanted {
@@ -243,7 +246,7 @@ impl Push for PushService {
         &self,
         request: Request<PushBlobRequest>,
     ) -> Result<Response<PushBlobResponse>, Status> {
-        let view = self.front.view(request.extensions()).writing_values()?;
+        let view = self.front.view(request.extensions()).with(Right::WriteValues)?;
         let request = request.into_inner();
         let pushing = Pushing {
             project: request.instance_name,
@@ -264,7 +267,7 @@ impl Push for PushService {
         &self,
         request: Request<PushDirectoryRequest>,
     ) -> Result<Response<PushDirectoryResponse>, Status> {
-        let view = self.front.view(request.extensions()).writing_values()?;
+        let view = self.front.view(request.extensions()).with(Right::WriteValues)?;
         let request = request.into_inner();
         let pushing = Pushing {
             project: request.instance_name,

@@ -1,12 +1,16 @@
 //! The server as its clients meet it.
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "a helper that cannot go on has failed the test")]
 
+mod asking;
 mod assets;
 mod blobs;
 mod capabilities;
+mod config;
+mod layer;
 mod load;
 mod results;
 mod streams;
 mod support;
+mod tokens;
 mod uploads;
 mod world;

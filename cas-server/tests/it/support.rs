@@ -8,9 +8,7 @@ use axum::{Router, middleware};
 use bazel_remote_apis::build::bazel::remote::execution::v2 as reapi;
 use bazel_remote_apis::google::bytestream;
 use bytes::Bytes;
-use cas_server::front::Front;
-use cas_server::limits::Limits;
-use cas_server::{Caller, Door, Origins, Rights};
+use cas_server::{Caller, Door, Front, Limits, Origins, Rights};
 use model::{Digest, DigestFunction};
 use store::{Cellar, Namespace};
 use testkit::MemoryStore;
@@ -179,29 +177,26 @@ async fn listen(
     origins: Vec<String>,
     limits: Limits,
 ) -> SocketAddr {
-    let router = cas_server::router(Front::new(cellar), Origins::new(origins), limits).await;
+    let router =
+        cas_server::router(Front::new(cellar, limits.clone()), Origins::new(origins)).await;
+    let caller = Arc::new(caller);
     let router: Router = router.layer(middleware::from_fn(
         move |mut request: axum::extract::Request, next: middleware::Next| {
-            request.extensions_mut().insert(caller.clone());
+            request.extensions_mut().insert(Arc::clone(&caller));
             next.run(request)
         },
     ));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    tokio::spawn(async move { Door::new(router).serve_tcp(listener, pending()).await });
+    tokio::spawn(async move {
+        Door::new(router, limits.connections).serve_tcp(listener, pending()).await;
+    });
     address
 }
 
 /// Returns somebody who may do everything and is believed by everybody.
 pub(crate) fn trusted() -> Caller {
-    let rights = Rights {
-        read: true,
-        write_blobs: true,
-        write_values: true,
-        execute: true,
-        administer: true,
-    };
-    caller("somebody", rights, Namespace::Trusted)
+    caller("somebody", Rights::ALL, Namespace::Trusted)
 }
 
 /// Returns a caller who writes to that namespace.
