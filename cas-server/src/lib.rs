@@ -8,11 +8,13 @@ pub mod completeness;
 mod door;
 pub mod fault;
 pub mod front;
+pub mod http;
 pub mod limits;
 mod metadata;
 mod results;
 mod services;
 mod stream;
+mod values;
 
 pub use caller::{Caller, Rights};
 pub use door::{Door, Peer};

@@ -7,9 +7,9 @@ use tonic_health::ServingStatus;
 use crate::blobs::BlobsService;
 use crate::capabilities::CapabilitiesService;
 use crate::front::Front;
-use crate::metadata;
 use crate::results::ResultsService;
 use crate::stream::StreamService;
+use crate::{http, metadata};
 
 /// Returns everything that is served over that front. Whoever calls must be known before: a [`Caller`](crate::Caller)
 /// must be among each request's extensions.
@@ -24,8 +24,9 @@ pub async fn router(front: Front) -> Router {
     let routes = Routes::new(CapabilitiesService.server())
         .add_service(BlobsService::new(front.clone()).server())
         .add_service(ResultsService::new(front.clone()).server())
-        .add_service(StreamService::new(front).server())
+        .add_service(StreamService::new(front.clone()).server())
         .add_service(health)
         .add_service(reflection);
-    routes.into_axum_router().layer(middleware::from_fn(metadata::read))
+    let all = routes.into_axum_router().merge(http::router(front));
+    all.layer(middleware::from_fn(metadata::read))
 }
