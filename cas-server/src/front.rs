@@ -1,14 +1,15 @@
 //! What every service of the front door works with.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
+use bytes::Bytes;
 use http::Extensions;
 use model::DigestFunction;
-use store::{Cellar, LeaseId, StoreError, Value, ValueKey};
-use tonic::Status;
+use store::{Cellar, LeaseId, Namespace, StoreError, Value, ValueKey};
 use wire::request::RequestMetadata;
 
-use crate::{Caller, Limits, Right, fault};
+use crate::{Caller, Denied, Limits, Right};
 
 /// What every service works with: the store, and how to see it as whoever calls does.
 #[derive(Clone)]
@@ -57,21 +58,32 @@ pub(crate) struct View {
 
 impl View {
     /// Returns this view if the caller may do that.
-    pub(crate) fn with(self, right: Right) -> Result<Self, Status> {
-        self.caller.require(right).map_err(|denied| fault::denied(&denied))?;
+    pub(crate) fn with(self, right: Right) -> Result<Self, Denied> {
+        self.caller.require(right)?;
         Ok(self)
     }
 
     /// Returns what a key stands for, by the word of the first namespace that says something.
     pub(crate) async fn lookup(&self, space: &str, key: &str) -> Result<Option<Value>, StoreError> {
         for namespace in self.caller.reads.iter() {
-            let (namespace, space) = (namespace.clone(), space.to_owned());
-            let key = ValueKey { namespace, space, key: key.to_owned() };
-            if let Some(value) = self.cellar.lookup(&key).await? {
+            if let Some(value) = self.lookup_in(namespace, space, key).await? {
                 return Ok(Some(value));
             }
         }
         Ok(None)
+    }
+
+    /// Returns what one namespace says of a key.
+    ///
+    /// The first of those that a caller reads need not be right: what it refers to may be gone, and then the next one
+    /// counts.
+    pub(crate) async fn lookup_in(
+        &self,
+        namespace: &Namespace,
+        space: &str,
+        key: &str,
+    ) -> Result<Option<Value>, StoreError> {
+        self.cellar.lookup(&key_in(namespace, space, key)).await
     }
 
     /// Remembers what a key stands for, by the caller's word.
@@ -79,14 +91,22 @@ impl View {
         &self,
         space: &str,
         key: &str,
-        bytes: bytes::Bytes,
+        bytes: Bytes,
     ) -> Result<(), StoreError> {
-        let namespace = self.caller.namespace.clone();
-        let key = ValueKey { namespace, space: space.to_owned(), key: key.to_owned() };
-        let written = std::time::SystemTime::now();
+        let written = SystemTime::now();
         let writer = self.caller.name.to_string();
+        let key = key_in(&self.caller.namespace, space, key);
         self.cellar.record(&key, Value { bytes, writer, written }).await
     }
+
+    /// Forgets the caller's own word for a key. Returns whether there was one.
+    pub(crate) async fn forget(&self, space: &str, key: &str) -> Result<bool, StoreError> {
+        self.cellar.forget(&key_in(&self.caller.namespace, space, key)).await
+    }
+}
+
+fn key_in(namespace: &Namespace, space: &str, key: &str) -> ValueKey {
+    ValueKey { namespace: namespace.clone(), space: space.to_owned(), key: key.to_owned() }
 }
 
 /// Returns the space of the results of a project's actions.

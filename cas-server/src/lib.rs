@@ -10,6 +10,7 @@ mod config;
 mod door;
 mod fault;
 mod front;
+mod http;
 mod identity;
 mod limits;
 mod load;

@@ -9,9 +9,9 @@ use crate::blobs::BlobsService;
 use crate::capabilities::CapabilitiesService;
 use crate::front::Front;
 use crate::load::{self, Load};
-use crate::metadata;
 use crate::results::ResultsService;
 use crate::stream::StreamService;
+use crate::{http, metadata};
 
 /// Returns everything that is served over that front. Whoever calls must be known before: a [`Caller`](crate::Caller)
 /// must be among each request's extensions.
@@ -29,11 +29,12 @@ pub async fn router(front: Front, origins: Origins) -> Router {
         .add_service(ResultsService::new(front.clone()).server())
         .add_service(StreamService::new(front.clone()).server())
         .add_service(FetchService::new(front.clone(), origins).server())
-        .add_service(PushService::new(front).server())
+        .add_service(PushService::new(front.clone()).server())
         .add_service(health)
         .add_service(reflection);
     routes
         .into_axum_router()
+        .merge(http::router(front))
         .layer(middleware::from_fn(metadata::read))
         .layer(middleware::from_fn_with_state(load, load::limit))
 }

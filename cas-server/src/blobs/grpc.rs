@@ -21,11 +21,11 @@ use wire::proto::rpc;
 
 use super::compression::{compress_if_smaller, decompress};
 use super::tree::{self, PageToken};
-use crate::Right;
 use crate::asked::{self, Asked};
 use crate::fault;
 use crate::front::{Front, View};
 use crate::limits::{BATCH_BYTES_MAX, CHUNKS_MAX};
+use crate::{Denied, Right};
 
 /// Answers everything about blobs but streams.
 #[derive(Clone)]
@@ -45,11 +45,11 @@ impl BlobsService {
         ContentAddressableStorageServer::new(self).max_decoding_message_size(message_bytes)
     }
 
-    fn reading<T>(&self, request: &Request<T>) -> Result<View, Status> {
+    fn reading<T>(&self, request: &Request<T>) -> Result<View, Denied> {
         self.front.view(request.extensions()).with(Right::Read)
     }
 
-    fn writing<T>(&self, request: &Request<T>) -> Result<View, Status> {
+    fn writing<T>(&self, request: &Request<T>) -> Result<View, Denied> {
         self.front.view(request.extensions()).with(Right::WriteBlobs)
     }
 }

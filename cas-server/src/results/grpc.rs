@@ -87,15 +87,19 @@ async fn lookup(
     action: Digest,
 ) -> Result<Option<ActionResult>, Status> {
     let space = results_space(action.function(), project);
-    let value = view.lookup(&space, &action.hex()).await;
-    let Some(value) = value.map_err(|error| fault::of_store(&error))? else { return Ok(None) };
-    // Others keep something else under such keys, through the plain caches.
-    let Ok(result) = ActionResult::decode(value.bytes) else { return Ok(None) };
-    let Ok(references) = references::of_result_message(action.function(), &result) else {
-        return Ok(None);
-    };
-    let is_complete = is_complete(&*view.cellar, action.function(), &references).await;
-    Ok(is_complete.map_err(|error| fault::of_store(&error))?.then_some(result))
+    for namespace in view.caller.reads.iter() {
+        let value = view.lookup_in(namespace, &space, &action.hex()).await;
+        let value = value.map_err(|error| fault::of_store(&error))?;
+        // Others keep something else under such keys, through the plain caches.
+        let Some(Ok(result)) = value.map(|it| ActionResult::decode(it.bytes)) else { continue };
+        let references = references::of_result_message(action.function(), &result);
+        let Ok(references) = references else { continue };
+        let is_complete = is_complete(&*view.cellar, action.function(), &references).await;
+        if is_complete.map_err(|error| fault::of_store(&error))? {
+            return Ok(Some(result));
+        }
+    }
+    Ok(None)
 }
 
 /// Puts what the client asked for into the answer, as far as it fits.
