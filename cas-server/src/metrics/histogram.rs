@@ -33,7 +33,7 @@ impl Histogram {
     }
 
     pub(super) fn read(&self) -> Distribution {
-        let bounds = BOUNDS.into_iter().chain([f64::MAX]);
+        let bounds = BOUNDS.into_iter().chain([f64::INFINITY]);
         let counts = self.buckets.iter().map(|it| it.load(Ordering::Relaxed));
         let buckets: Vec<_> = bounds.zip(counts).collect();
         Distribution {

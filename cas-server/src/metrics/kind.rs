@@ -55,6 +55,23 @@ impl Kind {
     }
 }
 
+impl Kind {
+    /// Returns its name for people.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Blob => "Blobs",
+            Self::Action => "Results of actions",
+            Self::Asset => "Assets",
+            Self::Bazel => "Bazel over HTTP",
+            Self::Ccache => "ccache",
+            Self::Sccache => "sccache",
+            Self::Gradle => "Gradle",
+            Self::Turborepo => "Turborepo",
+            Self::Nx => "Nx",
+        }
+    }
+}
+
 /// How lookups of one kind went.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Lookups {

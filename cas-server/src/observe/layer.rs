@@ -1,8 +1,8 @@
 //! The layer around every service, whatever protocol it speaks.
 
 use std::pin::Pin;
-use std::sync::OnceLock;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Instant;
 
@@ -12,11 +12,12 @@ use http_body::Body;
 use tower::{Layer, Service};
 use tracing::{Instrument as _, Span};
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
+use wire::request::RequestMetadata;
 
 use super::body::{End, Received, Sent};
 use super::observed::Watched;
 use super::parent::parent;
-use super::{Observed, Observer, Purpose, beginning};
+use super::{Observed, Observer, beginning, metadata};
 use crate::metrics::{Method, Protocol};
 
 /// The target of the spans of requests; only tracing wants them.
@@ -76,6 +77,9 @@ where
         let span = observed.span();
         let end = End::new(observed.clone(), protocol);
         let mut request = request.map(|body| Received::new(body, observed.clone()));
+        if let Some(metadata) = observed.metadata() {
+            request.extensions_mut().insert(metadata);
+        }
         request.extensions_mut().insert(observed);
         let answer = self.inner.call(request).instrument(span);
         Box::pin(async move {
@@ -91,7 +95,7 @@ where
 
 impl<S> Observing<S> {
     fn begin<B>(&self, method: Method, protocol: Protocol, request: &Request<B>) -> Observed {
-        let purpose = Purpose::of(request.headers());
+        let metadata = metadata::of(request.headers());
         let path = match protocol {
             // The method says it all.
             Protocol::Grpc => "",
@@ -102,8 +106,8 @@ impl<S> Observing<S> {
             id: self.observer.next_id(),
             method,
             began: Instant::now(),
-            span: span(method, &purpose, request),
-            purpose,
+            span: span(method, &metadata, request),
+            metadata: Arc::new(metadata),
             path: beginning(path, PATH_BYTES_MAX).to_owned(),
             caller: OnceLock::new(),
             received_bytes: AtomicU64::new(0),
@@ -113,16 +117,16 @@ impl<S> Observing<S> {
 }
 
 /// Returns the span of a request, as part of the trace that it says it is part of; nothing if nobody traces.
-fn span<B>(method: Method, purpose: &Purpose, request: &Request<B>) -> Span {
+fn span<B>(method: Method, metadata: &RequestMetadata, request: &Request<B>) -> Span {
     let span = tracing::debug_span!(
         target: SPAN_TARGET,
         "request",
         otel.name = method.as_str(),
         otel.kind = "server",
         otel.status_code = tracing::field::Empty,
-        tool = purpose.tool,
-        invocation = purpose.invocation,
-        action = purpose.action,
+        tool = metadata.tool,
+        invocation = metadata.invocation,
+        action = metadata.action,
         caller = tracing::field::Empty,
         outcome = tracing::field::Empty,
         received_bytes = tracing::field::Empty,

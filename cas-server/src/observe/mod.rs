@@ -1,15 +1,14 @@
 //! Watches requests of every protocol: counts them, logs how they went, keeps those that were slow or failed, and traces them.
 
 mod body;
-mod grpc;
 mod layer;
+mod metadata;
 mod observed;
 mod observer;
 mod parent;
 mod recent;
 
 pub use body::{Received, Sent};
-pub use grpc::Purpose;
 pub use layer::{Observe, Observing, SPAN_TARGET};
 pub use observed::Observed;
 pub use observer::{LOG_TARGET, Observer};

@@ -6,9 +6,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use http::Extensions;
 use tracing::Span;
+use wire::request::RequestMetadata;
 
 use super::observer::is_slow;
-use super::{Observer, Purpose, Remark, beginning};
+use super::{Observer, Remark, beginning};
 use crate::Caller;
 use crate::metrics::{Kind, Limit, Lookups, Method, Metrics, Outcome, Tally, Uploading};
 
@@ -28,7 +29,7 @@ pub(super) struct Watched {
     pub(super) id: u64,
     pub(super) method: Method,
     pub(super) began: Instant,
-    pub(super) purpose: Purpose,
+    pub(super) metadata: Arc<RequestMetadata>,
     /// Of plain HTTP, without its query.
     pub(super) path: String,
     pub(super) span: Span,
@@ -53,17 +54,12 @@ impl Observed {
         self.0.as_ref().map_or_else(String::new, |it| format!("{:016x}", it.id))
     }
 
-    /// Returns what its client says it is for.
-    pub fn purpose(&self) -> Option<&Purpose> {
-        self.0.as_ref().map(|it| &it.purpose)
-    }
-
     /// Says who asks. What is said of lookups before this is counted as of somebody who was refused.
     pub fn caller(&self, caller: &Caller) {
         if let Some(it) = &self.0 {
             it.caller.get_or_init(|| {
                 let clients = it.metrics().clients();
-                (Arc::clone(&caller.name), clients.of(&it.purpose.tool, &caller.name))
+                (Arc::clone(&caller.name), clients.of(&it.metadata.tool, &caller.name))
             });
         }
     }
@@ -116,6 +112,11 @@ impl Observed {
         self.0.as_ref().map(|it| Uploading::begin(it.observer.metrics()))
     }
 
+    /// Returns what it says of itself.
+    pub fn metadata(&self) -> Option<Arc<RequestMetadata>> {
+        self.0.as_ref().map(|it| Arc::clone(&it.metadata))
+    }
+
     pub(super) fn span(&self) -> Span {
         self.0.as_ref().map_or_else(Span::none, |it| it.span.clone())
     }
@@ -148,7 +149,7 @@ impl Watched {
     fn tally(&self) -> Arc<Tally> {
         match self.caller.get() {
             Some((_, tally)) => Arc::clone(tally),
-            None => self.metrics().clients().refused(&self.purpose.tool),
+            None => self.metrics().clients().refused(&self.metadata.tool),
         }
     }
 
@@ -167,7 +168,7 @@ impl Watched {
             outcome: outcome.as_str(),
             message: beginning(message, MESSAGE_BYTES_MAX).to_owned(),
             caller: self.caller.get().map_or("", |(name, _)| name).to_owned(),
-            purpose: self.purpose.clone(),
+            metadata: Arc::clone(&self.metadata),
             took,
             received_bytes: received,
             sent_bytes: sent,

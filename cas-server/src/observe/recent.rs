@@ -1,10 +1,10 @@
 //! The last requests that were slow or failed.
 
 use std::collections::VecDeque;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
-use super::Purpose;
+use wire::request::RequestMetadata;
 
 /// How many of each are kept: what a person reads, and what a few hundred kilobytes hold.
 pub const RECENT_MAX: usize = 64;
@@ -27,7 +27,7 @@ pub struct Remark {
     /// Who asked.
     pub caller: String,
     /// What he says it was for.
-    pub purpose: Purpose,
+    pub metadata: Arc<RequestMetadata>,
     /// How long it took.
     pub took: Duration,
     /// How many bytes came.
