@@ -2,6 +2,7 @@
 
 pub mod admin;
 mod asked;
+mod assets;
 mod blobs;
 mod caller;
 mod capabilities;
@@ -11,6 +12,7 @@ mod drain;
 pub mod fault;
 pub mod front;
 pub mod limits;
+mod load;
 mod metadata;
 pub mod metrics;
 pub mod observe;
@@ -19,6 +21,7 @@ mod results;
 mod services;
 mod stream;
 
+pub use assets::Origins;
 pub use caller::{Caller, Rights};
 pub use door::{Door, Peer};
 pub use drain::{Drain, Drained, Held, Phase};

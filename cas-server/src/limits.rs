@@ -36,3 +36,42 @@ pub const RETRY_DELAY: Duration = Duration::from_secs(5);
 
 /// How many times its size on the wire a compressed blob may grow to: more than text and code ever do, less than a bomb.
 pub const RATIO_MAX: u64 = 2_000;
+
+/// How many downloads from outside run at once: each holds a thread.
+pub const DOWNLOADS_MAX: usize = 16;
+
+/// The largest download from outside, in bytes: larger than distributions' images.
+pub const DOWNLOAD_BYTES_MAX: u64 = 32 << 30;
+
+/// How long a download from outside may take.
+pub const DOWNLOAD_TIMEOUT: Duration = Duration::from_secs(30 * 60);
+
+/// How many different assets are remembered under one address.
+pub const ASSETS_MAX: usize = 16;
+
+/// How many addresses one request may name.
+pub const ADDRESSES_MAX: usize = 64;
+
+/// The longest address, in bytes: what web servers take.
+pub const ADDRESS_BYTES_MAX: usize = 8 << 10;
+
+/// How many addresses a download may be led through.
+pub const REDIRECTIONS_MAX: usize = 5;
+
+/// What an operator may choose.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// How many requests one identity may have under way.
+    pub requests_max: usize,
+    /// How many bytes of one identity's messages may be held in memory; streams hold a few pieces each besides.
+    pub request_bytes_max: usize,
+    /// How many identities are kept count of before those with nothing under way are forgotten.
+    pub identities_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        // Buck2 has up to 100 connections with 100 streams each; 64 of the largest messages fit.
+        Self { requests_max: 10_000, request_bytes_max: 1 << 30, identities_max: 10_000 }
+    }
+}

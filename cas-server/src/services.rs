@@ -4,16 +4,19 @@ use axum::{Router, middleware};
 use tonic::service::Routes;
 use tonic_health::ServingStatus;
 
+use crate::assets::{FetchService, Origins, PushService};
 use crate::blobs::BlobsService;
 use crate::capabilities::CapabilitiesService;
 use crate::front::Front;
+use crate::limits::Limits;
+use crate::load::{self, Load};
 use crate::metadata;
 use crate::results::ResultsService;
 use crate::stream::StreamService;
 
 /// Returns everything that is served over that front. Whoever calls must be known before: a [`Caller`](crate::Caller)
 /// must be among each request's extensions.
-pub async fn router(front: Front) -> Router {
+pub async fn router(front: Front, origins: Origins, limits: Limits) -> Router {
     let (reporter, health) = tonic_health::server::health_reporter();
     reporter.set_service_status("", ServingStatus::Serving).await;
     let reflection = tonic_reflection::server::Builder::configure()
@@ -24,8 +27,13 @@ pub async fn router(front: Front) -> Router {
     let routes = Routes::new(CapabilitiesService.server())
         .add_service(BlobsService::new(front.clone()).server())
         .add_service(ResultsService::new(front.clone()).server())
-        .add_service(StreamService::new(front).server())
+        .add_service(StreamService::new(front.clone()).server())
+        .add_service(FetchService::new(front.clone(), origins).server())
+        .add_service(PushService::new(front).server())
         .add_service(health)
         .add_service(reflection);
-    routes.into_axum_router().layer(middleware::from_fn(metadata::read))
+    routes
+        .into_axum_router()
+        .layer(middleware::from_fn(metadata::read))
+        .layer(middleware::from_fn_with_state(Load::new(limits), load::limit))
 }

@@ -6,6 +6,8 @@ pub mod decode;
 pub mod details;
 pub mod encode;
 mod generated;
+pub mod json;
+pub mod kept;
 pub mod references;
 pub mod request;
 

@@ -27,6 +27,14 @@ pub struct DirectoryReferences {
     pub directories: Vec<Digest>,
 }
 
+/// Returns whether bytes can be nothing but an `ActionResult`: they are one, and say something that this version knows.
+/// Any bytes may happen to be a message of fields that nobody knows.
+pub fn is_result(bytes: &[u8]) -> bool {
+    let Ok(result) = reapi::ActionResult::decode(bytes) else { return false };
+    let is_known = bytes.is_empty() || result != reapi::ActionResult::default();
+    is_known && of_result_message(DigestFunction::Sha256, &result).is_ok()
+}
+
 /// Returns what an encoded `ActionResult` refers to.
 pub fn of_result(function: DigestFunction, bytes: &[u8]) -> Result<ResultReferences, DecodeError> {
     of_result_message(function, &reapi::ActionResult::decode(bytes)?)

@@ -70,9 +70,9 @@ impl ByteStream for StreamService {
             return Ok(Response::new(QueryWriteStatusResponse { committed_size, complete: true }));
         }
         // Nothing is known of how much of the blob a compressed upload has sent; and Bazel takes NOT_FOUND for a failure.
-        let digest = blob.candidates().next().expect("there is at least one function");
+        let names: Vec<_> = blob.candidates().collect();
         let bytes = match resource.resource.wire {
-            Wire::Identity => view.cellar.uploaded(digest, &session(&view, &resource)).await,
+            Wire::Identity => view.cellar.uploaded(&names, &session(&view, &resource)).await,
             Wire::Zstd => Ok(None),
         };
         let bytes = bytes.map_err(|error| fault::of_store(&error))?.unwrap_or_default();
@@ -108,7 +108,8 @@ async fn receive(view: View, mut messages: Streaming<WriteRequest>) -> Result<i6
     let writing = writing.ok_or_else(|| Status::invalid_argument("no message came"))?;
     if offsets.is_finished() {
         writing.finish().await?;
+    } else {
+        writing.suspend().await?;
     }
-    // What was not finished can be taken up again.
     Ok(offsets.committed())
 }

@@ -3,7 +3,6 @@
 use std::io::Write as _;
 
 use bytes::{Bytes, BytesMut};
-use model::Digest;
 use store::{Blob, Upload};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tonic::Status;
@@ -64,8 +63,6 @@ impl Offsets {
 pub(crate) struct Writing {
     view: View,
     resource: UploadResource,
-    /// Where it is kept; the digest is that of the likeliest function.
-    digest: Digest,
     sink: Sink,
     decoder: Option<zstd::stream::write::Decoder<'static, Vec<u8>>>,
     wire_bytes: u64,
@@ -87,7 +84,6 @@ impl Writing {
         offset: u64,
     ) -> Result<Result<Self, i64>, Status> {
         let blob = resource.resource.blob;
-        let digest = blob.candidates().next().expect("there is at least one function");
         let wire = resource.resource.wire;
         if is_there(&view, &resource).await? {
             return Ok(Err(already_there(wire, blob.size())));
@@ -97,7 +93,8 @@ impl Writing {
             Sink::Memory(BytesMut::new(), None)
         } else {
             let session = session(&view, &resource);
-            let upload = view.cellar.upload(digest, &session).await;
+            let names: Vec<_> = blob.candidates().collect();
+            let upload = view.cellar.upload(&names, &session).await;
             let upload = upload.map_err(|error| fault::of_store(&error))?;
             Sink::Disk(Disk::resume(upload, wire, offset)?)
         };
@@ -106,7 +103,7 @@ impl Writing {
             Wire::Zstd => Some(decoder()?),
         };
         let (wire_bytes, blob_bytes, looked) = (0, offset, offset);
-        Ok(Ok(Self { view, resource, digest, sink, decoder, wire_bytes, blob_bytes, looked }))
+        Ok(Ok(Self { view, resource, sink, decoder, wire_bytes, blob_bytes, looked }))
     }
 
     /// Takes the next piece. Returns what to answer at once if the blob has come here otherwise.
@@ -160,8 +157,19 @@ impl Writing {
         written.map_err(|error| fault::of_store(&error))
     }
 
+    /// Leaves what has come so that it can be taken up again.
+    pub(crate) async fn suspend(self) -> Result<(), Status> {
+        let Sink::Disk(mut disk) = self.sink else { return Ok(()) };
+        let written = async {
+            disk.settle().await?;
+            disk.start();
+            disk.settle().await
+        };
+        written.await.map_err(|error| fault::of_store(&error))
+    }
+
     fn refuse_too_much(&self) -> Result<(), Status> {
-        let size = self.digest.size();
+        let size = self.resource.resource.blob.size();
         if self.blob_bytes > size {
             return Err(Status::invalid_argument(format!("more than {size} bytes came")));
         }

@@ -1,8 +1,15 @@
 //! The server as its clients meet it.
-#![expect(clippy::unwrap_used, reason = "helpers of tests, too, may fail by panicking")]
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 mod admin;
+mod assets;
+mod blobs;
+mod capabilities;
 mod drain;
+mod load;
 mod metrics;
+mod results;
 mod serving;
 mod status_page;
+mod streams;
+mod support;

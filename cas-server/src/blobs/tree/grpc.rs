@@ -65,16 +65,16 @@ impl Walk {
             if passed <= token.0 {
                 continue;
             }
-            bytes += usize::try_from(digest.size()).expect("directories are small");
-            page.directories.push(directory);
-            let is_full = page.directories.len() >= count || bytes >= PAGE_BYTES;
-            if is_full && !self.pending.is_empty() {
-                page.next_page_token = PageToken(passed).to_string();
+            // A page is only sent when it is known that another follows.
+            if page.directories.len() >= count || bytes >= PAGE_BYTES {
+                page.next_page_token = PageToken(passed - 1).to_string();
                 if sender.send(Ok(std::mem::take(&mut page))).await.is_err() {
                     return Ok(());
                 }
                 bytes = 0;
             }
+            bytes += usize::try_from(digest.size()).expect("directories are small");
+            page.directories.push(directory);
         }
         // The last page has no token; an empty tree still has one directory.
         drop(sender.send(Ok(page)).await);
