@@ -18,8 +18,10 @@ use crate::observe::Observer;
 use crate::{Caller, Drain, Phase, Rights};
 
 /// What the page may do in a browser: nothing but look as it does.
-const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; \
-                      form-action 'none'; frame-ancestors 'none'";
+const POLICY: &str = "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// How the page looks.
+const STYLE: &str = include_str!("../../templates/status.css");
 
 /// A server as whoever runs it sees it. Clones are the same one.
 #[derive(Clone)]
@@ -67,6 +69,7 @@ impl Operation {
         Router::new()
             .route("/", get(page))
             .route("/status", get(page))
+            .route("/status.css", get(style))
             .route("/metrics", get(metrics))
             .route("/healthz", get(alive))
             .route("/readyz", get(ready))
@@ -89,6 +92,11 @@ async fn page(State(operation): State<Operation>, caller: Option<Extension<Calle
         (header::REFERRER_POLICY, fixed("no-referrer")),
     ];
     (headers, Html(page)).into_response()
+}
+
+async fn style() -> Response {
+    let kind = HeaderValue::from_static("text/css; charset=utf-8");
+    ([(header::CONTENT_TYPE, kind)], STYLE).into_response()
 }
 
 async fn metrics(
