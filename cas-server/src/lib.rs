@@ -20,6 +20,7 @@ mod operation;
 mod results;
 mod services;
 mod stream;
+pub mod trace;
 
 pub use assets::Origins;
 pub use caller::{Caller, Rights};

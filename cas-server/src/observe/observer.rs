@@ -18,27 +18,33 @@ const SLOW_BYTES_PER_SECOND: u64 = 1 << 20;
 
 /// Writes a line of the log. The level must be known when this is compiled.
 macro_rules! log {
-    ($level:ident, $remark:expr) => {
+    ($level:ident, $remark:expr, $message:literal) => {
         tracing::event!(
             target: LOG_TARGET,
             tracing::Level::$level,
             id = $remark.id,
             method = $remark.method,
-            path = $remark.path,
+            path = told(&$remark.path),
             outcome = $remark.outcome,
-            reason = $remark.message,
-            caller = $remark.caller,
-            tool = $remark.metadata.tool,
-            tool_version = $remark.metadata.version,
-            invocation = $remark.metadata.invocation,
-            action = $remark.metadata.action,
-            mnemonic = $remark.metadata.mnemonic,
-            target = $remark.metadata.target,
+            reason = told(&$remark.message),
+            caller = told(&$remark.caller),
+            tool = told(&$remark.metadata.tool),
+            tool_version = told(&$remark.metadata.version),
+            invocation = told(&$remark.metadata.invocation),
+            action = told(&$remark.metadata.action),
+            mnemonic = told(&$remark.metadata.mnemonic),
+            target = told(&$remark.metadata.target),
             seconds = $remark.took.as_secs_f64(),
             received_bytes = $remark.received_bytes,
             sent_bytes = $remark.sent_bytes,
+            $message
         )
     };
+}
+
+/// Returns the text, if there is one.
+fn told(text: &str) -> Option<&str> {
+    Some(text).filter(|it| !it.is_empty())
 }
 
 /// What every watched request is told to. Clones are the same one.
@@ -85,9 +91,10 @@ impl Observer {
         }
         let remark = remark();
         match fault {
-            Fault::Servers => log!(WARN, remark),
-            Fault::Nobodys if is_usual => log!(DEBUG, remark),
-            Fault::Callers | Fault::Nobodys => log!(INFO, remark),
+            Fault::Servers => log!(WARN, remark, "a request failed"),
+            Fault::Callers => log!(INFO, remark, "a request was refused"),
+            Fault::Nobodys if is_slow => log!(INFO, remark, "a request was slow"),
+            Fault::Nobodys => log!(DEBUG, remark, "a request"),
         }
         if is_slow {
             self.0.recent.was_slow(remark.clone());

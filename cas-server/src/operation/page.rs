@@ -7,7 +7,7 @@ use askama::Template;
 use store::CellarStat;
 
 use super::Operation;
-use super::show::{bytes, count, duration, share};
+use super::show::{bytes, count, duration, several, share};
 use crate::admin::ScrubState;
 use crate::metrics::{Kind, Lookups, Tallied};
 use crate::observe::Remark;
@@ -124,16 +124,21 @@ fn tiles(operation: &Operation, stat: &CellarStat, total: &Tallied) -> Vec<Tile>
     let smaller = ratio(stat.logical_bytes, stat.physical_bytes).unwrap_or(1.0);
     let stays = stat.retention_seconds.map(Duration::from_secs);
     let (uploads, upload_bytes) = metrics.uploads_in_flight();
+    let (saved, clock) = match total.saved_cpu {
+        // Most clients say only how long actions ran.
+        Duration::ZERO => (total.saved_wall, "that actions had run".to_owned()),
+        cpu => (cpu, format!("of processor time, {} by the clock", duration(total.saved_wall))),
+    };
     vec![
         tile(
             "Holds",
             bytes(stat.logical_bytes),
-            format!("{} blobs, {} values", count(stat.blobs), count(stat.values)),
+            format!("{}, {}", several(stat.blobs, "blob"), several(stat.values, "value")),
         ),
         tile("Made smaller", format!("{smaller:.1}×"), chunks(stat)),
         tile(
             "Things stay",
-            stays.map_or_else(|| "for ever".to_owned(), duration),
+            stays.map_or_else(|| "until it is full".to_owned(), duration),
             match stays {
                 Some(_) => format!("{} evicted since the start", bytes(stat.evicted_bytes)),
                 None => "nothing was evicted yet".to_owned(),
@@ -142,13 +147,9 @@ fn tiles(operation: &Operation, stat: &CellarStat, total: &Tallied) -> Vec<Tile>
         tile(
             "Results found",
             total.lookups(Kind::Action).rate().map_or_else(|| "–".to_owned(), share),
-            format!("of {} lookups", count(all(total.lookups(Kind::Action)))),
+            format!("of {}", several(all(total.lookups(Kind::Action)), "lookup")),
         ),
-        tile(
-            "Saved",
-            duration(total.saved_cpu.max(total.saved_wall)),
-            "that actions had taken whose results were found".to_owned(),
-        ),
+        tile("Saved by them", duration(saved), clock),
         tile(
             "Served",
             bytes(total.sent_bytes),
@@ -157,7 +158,7 @@ fn tiles(operation: &Operation, stat: &CellarStat, total: &Tallied) -> Vec<Tile>
         tile(
             "Under way",
             count(metrics.requests_in_flight()),
-            format!("requests; {uploads} uploads with {}", bytes(upload_bytes)),
+            format!("requests; {} with {}", several(uploads, "upload"), bytes(upload_bytes)),
         ),
         tile("Leases", count(stat.leases), format!("pin {}", bytes(stat.pinned_bytes))),
         Tile {

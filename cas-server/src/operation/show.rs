@@ -25,6 +25,12 @@ pub(super) fn count(count: u64) -> String {
     groups.join("\u{202f}")
 }
 
+/// Returns a count of something: `1 blob`, `12 345 blobs`.
+pub(super) fn several(how_many: u64, what: &str) -> String {
+    let ending = if how_many == 1 { "" } else { "s" };
+    format!("{} {what}{ending}", count(how_many))
+}
+
 /// Returns how long something is, in its two largest units: `3 d 4 h`.
 pub(super) fn duration(it: Duration) -> String {
     let seconds = it.as_secs();

@@ -13,3 +13,4 @@ mod serving;
 mod status_page;
 mod streams;
 mod support;
+mod trace;
