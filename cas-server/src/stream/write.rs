@@ -145,6 +145,7 @@ impl Writing {
         let blob = self.resource.resource.blob;
         if self.blob_bytes != blob.size() {
             let why = format!("{} bytes came of {}", self.blob_bytes, blob.size());
+            self.forget().await?;
             return Err(Status::invalid_argument(why));
         }
         let written = match self.sink {
@@ -155,6 +156,16 @@ impl Writing {
             Sink::Disk(disk) => disk.finish().await,
         };
         written.map_err(|error| fault::of_store(&error))
+    }
+
+    /// Forgets what has come: whoever says that it is all will not send more.
+    async fn forget(self) -> Result<(), Status> {
+        let Sink::Disk(mut disk) = self.sink else { return Ok(()) };
+        let forgotten = async {
+            disk.settle().await?;
+            disk.upload.as_mut().expect("nothing is being written").restart()
+        };
+        forgotten.await.map_err(|error| fault::of_store(&error))
     }
 
     /// Leaves what has come so that it can be taken up again.

@@ -14,3 +14,5 @@ mod status_page;
 mod streams;
 mod support;
 mod trace;
+mod uploads;
+mod world;

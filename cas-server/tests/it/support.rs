@@ -1,6 +1,7 @@
 //! A server over a store in memory, and an independent client of it.
 
 use std::future::pending;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::{Router, middleware};
@@ -162,6 +163,22 @@ pub(crate) async fn serve_with(
     origins: Vec<String>,
     limits: Limits,
 ) -> Channel {
+    let listening = listen(cellar, caller, origins, limits).await;
+    let address = format!("http://{listening}");
+    Endpoint::from_shared(address).unwrap().connect().await.unwrap()
+}
+
+/// Serves a store to one caller, and returns where.
+pub(crate) async fn serve_listening(store: MemoryStore, caller: Caller) -> SocketAddr {
+    listen(Arc::new(store), caller, Vec::new(), Limits::default()).await
+}
+
+async fn listen(
+    cellar: Arc<dyn Cellar>,
+    caller: Caller,
+    origins: Vec<String>,
+    limits: Limits,
+) -> SocketAddr {
     let router = cas_server::router(Front::new(cellar), Origins::new(origins), limits).await;
     let router: Router = router.layer(middleware::from_fn(
         move |mut request: axum::extract::Request, next: middleware::Next| {
@@ -170,9 +187,9 @@ pub(crate) async fn serve_with(
         },
     ));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = format!("http://{}", listener.local_addr().unwrap());
+    let address = listener.local_addr().unwrap();
     tokio::spawn(async move { Door::new(router).serve_tcp(listener, pending()).await });
-    Endpoint::from_shared(address).unwrap().connect().await.unwrap()
+    address
 }
 
 /// Returns somebody who may do everything and is believed by everybody.
