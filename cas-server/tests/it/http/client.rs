@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::future::pending;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::extract::Request;
 use axum::middleware::{Next, from_fn};
-use cas_server::{Caller, Door, Front, Limits, Origins, Rights};
+use cas_server::metrics::Metrics;
+use cas_server::observe::Observer;
+use cas_server::{Caller, Door, Drain, Front, Limits, Operation, Origins, Rights};
 use store::{Cellar, Namespace};
 use testkit::MemoryStore;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
@@ -34,15 +35,20 @@ impl HttpServer {
 
 /// Serves a store and returns where.
 pub(crate) async fn serve(cellar: Arc<dyn Cellar>) -> SocketAddr {
-    let router = cas_server::router(Front::new(cellar, Limits::default()), Origins::none()).await;
-    let router = router.layer(from_fn(|mut request: Request, next: Next| {
+    let identify = from_fn(|mut request: Request, next: Next| {
         let name = request.headers().get("x-caller").map(|it| it.to_str().unwrap().to_owned());
-        request.extensions_mut().insert(Arc::new(caller(name.as_deref().unwrap_or("trusted"))));
+        let caller = caller(name.as_deref().unwrap_or("trusted"));
+        request.extensions_mut().insert(Arc::new(caller));
         next.run(request)
-    }));
+    });
+    let drain = Drain::new();
+    let observer = Observer::new(Arc::new(Metrics::new()));
+    let operation = Operation::new(Arc::clone(&cellar), observer, drain.clone());
+    let front = Front::new(cellar, Limits::default());
+    let router = cas_server::router(front, Origins::none(), operation, identify).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    tokio::spawn(async move { Door::new(router, 1_000).serve_tcp(listener, pending()).await });
+    tokio::spawn(async move { Door::new(router, 1_000, drain).serve_tcp(listener).await });
     address
 }
 
