@@ -5,10 +5,16 @@
 
 mod blob;
 mod cellar;
+mod degrading;
 mod draft;
 mod error;
 mod local;
 mod namespace;
+mod provenance;
+mod read_only;
+mod remote;
+mod tiered;
+mod turns;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -21,6 +27,7 @@ pub use cellar::{
     Cellar, CellarStat, ChunkStore, LeaseId, Scrubbed, Upload, UploadStore, VALUE_BYTES_MAX, Value,
     ValueKey, ValueStore,
 };
+pub use degrading::DegradingStore;
 pub use draft::{Draft, DraftError, Entry};
 pub use error::StoreError;
 pub use local::{
@@ -29,6 +36,10 @@ pub use local::{
 };
 
 pub use namespace::{InvalidNamespace, Namespace};
+pub use provenance::Provenance;
+pub use read_only::ReadOnlyStore;
+pub use remote::{Purpose, Remote, RemoteError};
+pub use tiered::TieredStore;
 
 /// A place that keeps blobs under their digests.
 ///
@@ -60,4 +71,10 @@ pub trait TreeSource: Send + Sync {
     /// Makes the whole tree present and returns the read-only directory that holds it,
     /// or `None` if it cannot be had from here.
     async fn ensure(&self, tree: TreeDigest) -> Result<Option<PathBuf>, StoreError>;
+
+    /// Makes the listings of all directories of the tree present, though perhaps not its files. Returns whether they
+    /// can be had from here.
+    async fn ensure_listings(&self, tree: TreeDigest) -> Result<bool, StoreError> {
+        Ok(self.ensure(tree).await?.is_some())
+    }
 }
