@@ -371,10 +371,10 @@ impl LocalStore {
         }
         let found = look(to);
         // A digest with another size is the name of something else, which is not here.
-        if found.is_some_and(|found| found.stx_size != digest.size()) {
+        if found.as_ref().is_some_and(|found| found.stx_size != digest.size()) {
             return Ok(false);
         }
-        if self.was_before_boot(found) && !file_is(to, digest, executable) {
+        if self.was_before_boot(found.as_ref()) && !file_is(to, digest, executable) {
             self.quarantine(digest)?;
             return Ok(false);
         }
@@ -382,10 +382,10 @@ impl LocalStore {
     }
 
     pub(super) fn is_older_than_boot(&self, path: &Path) -> bool {
-        self.was_before_boot(look(path))
+        self.was_before_boot(look(path).as_ref())
     }
 
-    fn was_before_boot(&self, found: Option<Statx>) -> bool {
+    fn was_before_boot(&self, found: Option<&Statx>) -> bool {
         let Some(found) = found else { return true };
         let born = u64::try_from(found.stx_btime.tv_sec).unwrap_or(0);
         let knows = found.stx_mask & StatxFlags::BTIME.bits() != 0;
