@@ -1,12 +1,15 @@
 //! The front door of the cellar: the Remote Execution API, plain HTTP caches, and who may do what.
 
+mod authority;
 mod caller;
 mod config;
 mod identity;
 mod reload;
 mod replace;
 mod rights;
+mod tls;
 
+pub use authority::{Authority, AuthorityError, Issued, IssuedCertificate, IssuedRole, Role};
 pub use caller::{Caller, Denied};
 pub use config::{
     Acknowledge, CONFIG_FILE, Config, ConfigError, DEFAULT_PORT, Exposed, IdentityConfig, Limits,
@@ -15,10 +18,11 @@ pub use config::{
 };
 pub use identity::{
     CertificateError, CredentialError, Elsewhere, GrantedError, Identified, Identities,
-    IdentityError, IdentityLayer, InvalidToken, IssuerConfig, IssuerError, JwtError, KeysError,
-    NoRandomness, Peer, PeerAddress, PeerCertificate, RevocationsError, Rule, RuleError, Secret,
-    Token, TokenError, TokenFile, TokenId, Unauthenticated,
+    IdentityError, IdentityLayer, InvalidName, InvalidToken, IssuerConfig, IssuerError, JwtError,
+    KeysError, NoRandomness, Peer, PeerAddress, PeerCertificate, RevocationsError, Rule, RuleError,
+    Secret, Token, TokenError, TokenFile, TokenId, Unauthenticated,
 };
 pub use reload::{LOOK_INTERVAL, Refresh, Unreadable, keep_fresh};
 pub use replace::ReplaceError;
 pub use rights::{Grant, NotAbove, Right, Rights, UnknownRight};
+pub use tls::{HandshakeError, Tls, TlsError};

@@ -21,9 +21,10 @@ pub enum ConfigError {
     /// It listens nowhere.
     #[error("the server would listen nowhere: `listen.tcp` or `listen.unix` says where")]
     NoListener,
-    /// There are rules for certificates that nobody would check.
+    /// Something is said of certificates that nobody would check.
     #[error(
-        "`identity.certificate` grants rights to certificates, and none is asked for: `tls.client_authority` names who issues them"
+        "`identity.certificate` and `tls.client_revocations` are about certificates of clients, and none is asked for: \
+         `tls.client_authority` names who issues them"
     )]
     NoClientAuthority,
     /// Other machines could do something without saying who they are.

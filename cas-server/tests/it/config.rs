@@ -176,12 +176,14 @@ fn what_contradicts_itself_is_refused() {
         &[
             "[listen]\ntcp = []\n",
             rule,
+            "[tls]\ncertificate = \"c\"\nkey = \"k\"\nclient_revocations = \"r\"\n",
             &format!("{issuer}{issuer}"),
             &issuer.replace("\"a\"", "\"a:b\""),
         ],
         &expect![[r#"
             the server would listen nowhere: `listen.tcp` or `listen.unix` says where
-            `identity.certificate` grants rights to certificates, and none is asked for: `tls.client_authority` names who issues them
+            `identity.certificate` and `tls.client_revocations` are about certificates of clients, and none is asked for: `tls.client_authority` names who issues them
+            `identity.certificate` and `tls.client_revocations` are about certificates of clients, and none is asked for: `tls.client_authority` names who issues them
             `identity.jwt` has another issuer with the name or the `issuer` of `a`
             bld-server.toml:2: `identity.jwt.name`: `a:b` is no name: it is 1 to 64 lower-case letters, digits and `-`
         "#]],

@@ -1,7 +1,13 @@
 //! The server as its clients meet it.
-#![expect(clippy::unwrap_used, reason = "a helper that cannot go on has failed the test")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a helper that cannot go on has failed the test"
+)]
 
 mod asking;
+mod certificates;
 mod config;
+mod jwt;
 mod layer;
 mod tokens;
