@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use http::Extensions;
 use store::Namespace;
 
 use crate::rights::{Grant, Right, Rights};
@@ -39,6 +40,11 @@ pub enum Denied {
 }
 
 impl Caller {
+    /// Returns whoever sent the request with these extensions.
+    pub fn of(extensions: &Extensions) -> &Arc<Self> {
+        extensions.get().expect("the layer that finds out who calls is outside every service")
+    }
+
     /// Returns the caller with that name, to whom that is granted.
     pub fn new(name: &str, grant: &Grant) -> Self {
         Self {

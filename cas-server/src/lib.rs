@@ -1,14 +1,29 @@
 //! The front door of the cellar: the Remote Execution API, plain HTTP caches, and who may do what.
 
+mod asked;
+mod assets;
 mod authority;
+mod blobs;
 mod caller;
+mod capabilities;
+mod completeness;
 mod config;
+mod door;
+mod fault;
+mod front;
 mod identity;
+mod limits;
+mod load;
+mod metadata;
 mod reload;
 mod replace;
+mod results;
 mod rights;
+mod services;
+mod stream;
 mod tls;
 
+pub use assets::Origins;
 pub use authority::{Authority, AuthorityError, Issued, IssuedCertificate, IssuedRole, Role};
 pub use caller::{Caller, Denied};
 pub use config::{
@@ -16,6 +31,8 @@ pub use config::{
     Listen, LogFormat, LogLevel, NotAPeriod, Period, StoreConfig, TelemetryConfig, TlsConfig,
     TomlError,
 };
+pub use door::Door;
+pub use front::Front;
 pub use identity::{
     CertificateError, CredentialError, Elsewhere, GrantedError, Identified, Identities,
     IdentityError, IdentityLayer, InvalidName, InvalidToken, IssuerConfig, IssuerError, JwtError,
@@ -25,4 +42,5 @@ pub use identity::{
 pub use reload::{LOOK_INTERVAL, Refresh, Unreadable, keep_fresh};
 pub use replace::ReplaceError;
 pub use rights::{Grant, NotAbove, Right, Rights, UnknownRight};
+pub use services::router;
 pub use tls::{HandshakeError, Tls, TlsError};

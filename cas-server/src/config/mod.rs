@@ -136,11 +136,18 @@ pub struct Limits {
     pub decompression_ratio: u64,
 }
 
+impl Limits {
+    /// Returns the largest message that fits into this machine's memory at all.
+    pub(crate) fn message_bytes(&self) -> usize {
+        usize::try_from(self.message).unwrap_or(usize::MAX)
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            // What clients of gRPC take by default.
-            message: 4 << 20,
+            // Clients send up to 4 MiB by default; a batch has that many bytes of blobs, and names besides.
+            message: 16 << 20,
             // The largest images of machines, with room.
             blob: 1 << 40,
             connections: 10_000,
@@ -149,7 +156,8 @@ impl Default for Limits {
             bytes_in_flight_per_identity: 1 << 30,
             // The largest folders of packages have some 30,000 names.
             directory_width: 100_000,
-            directory_depth: 256,
+            // No path is longer than that on Linux (`PATH_MAX`, a name of one byte each).
+            directory_depth: 2_048,
             // zstd makes 128 KiB of zeros four bytes, and images of disks are full of those. A blob says how large it is,
             // and is no larger than `blob`: this one only ends early what claims to be huge and is nothing.
             decompression_ratio: 50_000,

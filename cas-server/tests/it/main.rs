@@ -6,8 +6,17 @@
 )]
 
 mod asking;
+mod assets;
+mod blobs;
+mod capabilities;
 mod certificates;
 mod config;
 mod jwt;
 mod layer;
+mod load;
+mod results;
+mod streams;
+mod support;
 mod tokens;
+mod uploads;
+mod world;
