@@ -29,7 +29,7 @@ pub use caller::{Caller, Denied};
 pub use config::{
     Acknowledge, CONFIG_FILE, Config, ConfigError, DEFAULT_PORT, Exposed, IdentityConfig, Limits,
     Listen, LogFormat, LogLevel, NotAPeriod, Period, StoreConfig, TelemetryConfig, TlsConfig,
-    TomlError,
+    TomlError, default_root,
 };
 pub use door::Door;
 pub use front::Front;

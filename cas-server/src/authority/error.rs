@@ -82,3 +82,25 @@ pub enum AuthorityError {
     )]
     NoSuchCertificate(String),
 }
+
+impl AuthorityError {
+    /// Returns whether somebody can mend it by asking otherwise, or in a file.
+    pub fn is_mistake(&self) -> bool {
+        match self {
+            Self::Unreadable(error) => error.is_mistake(),
+            Self::Replace(_) | Self::Unwritable(_) | Self::NoRandomness(_) => false,
+            Self::Taken(_)
+            | Self::Missing(_)
+            | Self::Toml(_)
+            | Self::Pem { .. }
+            | Self::Certificate { .. }
+            | Self::Make(_)
+            | Self::Name(_)
+            | Self::Reserved
+            | Self::Addressless
+            | Self::Lifetime { .. }
+            | Self::Outlives { .. }
+            | Self::NoSuchCertificate(_) => true,
+        }
+    }
+}

@@ -79,6 +79,23 @@ pub enum TokenError {
     NoRandomness(#[from] NoRandomness),
 }
 
+impl TokenError {
+    /// Returns whether somebody can mend it by asking otherwise, or in a file.
+    pub fn is_mistake(&self) -> bool {
+        match self {
+            Self::Unreadable(error) => error.is_mistake(),
+            Self::Replace(_) | Self::Unwritable(_) | Self::NoRandomness(_) => false,
+            Self::NotText { .. }
+            | Self::Toml(_)
+            | Self::Many(_)
+            | Self::SameId { .. }
+            | Self::Taken(_)
+            | Self::NoSuchToken { .. }
+            | Self::Invalid(_) => true,
+        }
+    }
+}
+
 /// The file as it is written.
 #[derive(Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -87,7 +87,7 @@ impl House {
     }
 
     fn run(&self, config: &str) -> Running {
-        let config = Config::parse(config, &self.path("bld-server.toml"), self.folder.path());
+        let config = Config::parse(config, &self.path("bld-server.toml"), Some(self.folder.path()));
         let config = config.unwrap();
         let tls = Tls::open(config.tls.as_ref().unwrap()).unwrap();
         Running { tls, identities: Identities::open(&config).unwrap() }

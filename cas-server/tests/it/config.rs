@@ -13,7 +13,7 @@ use expect_test::{Expect, expect};
 use crate::asking::fault;
 
 fn parse(text: &str) -> Config {
-    Config::parse(text, Path::new("/etc/bld/bld-server.toml"), Path::new("/data")).unwrap()
+    Config::parse(text, Path::new("/etc/bld/bld-server.toml"), Some(Path::new("/data"))).unwrap()
 }
 
 /// Compares what is said of configurations that cannot be, a line for each.
@@ -257,6 +257,6 @@ fn what_is_wrong_in_a_file_is_told_without_repeating_its_lines() {
 #[test]
 fn a_file_that_is_not_there_is_named() {
     let error =
-        Config::read(Path::new("/nowhere/bld-server.toml"), Path::new("/data")).unwrap_err();
+        Config::read(Path::new("/nowhere/bld-server.toml"), Some(Path::new("/data"))).unwrap_err();
     assert_eq!(error.to_string(), "cannot read /nowhere/bld-server.toml");
 }

@@ -330,7 +330,7 @@ fn keys_that_prove_nothing_are_refused_when_the_server_starts() {
         let folder = tempfile::tempdir().unwrap();
         let keys_file = folder.path().join("forge.json");
         std::fs::write(&keys_file, keys).unwrap();
-        let config = Config::parse(CONFIG, &folder.path().join("c"), folder.path()).unwrap();
+        let config = Config::parse(CONFIG, &folder.path().join("c"), Some(folder.path())).unwrap();
         let error = Identities::open(&config).err().unwrap();
         let mut chain = Vec::new();
         let mut next: Option<&dyn std::error::Error> = Some(&error);
