@@ -59,7 +59,7 @@ pub enum AuthorityError {
     Reserved,
     /// A server's certificate would be for no address.
     #[error(
-        "a server's certificate is for the names or addresses by which it is called: name at least one"
+        "a server's certificate is for the names or addresses by which it is called: name at least one (`--dns`, `--ip`)"
     )]
     Addressless,
     /// It would last too long, or not at all.
