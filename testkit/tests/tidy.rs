@@ -60,7 +60,8 @@ fn refuse(ending: &str, wrong: impl Fn(&str, &str) -> bool) {
 /// Returns what follows each place where one of `words` begins, not in the middle of another word.
 fn after<'a>(line: &'a str, words: &[&str]) -> Vec<&'a str> {
     let places = words.iter().flat_map(|word| line.match_indices(word));
-    let alone = places.filter(|(at, _)| !line[..*at].ends_with(char::is_alphanumeric));
+    let in_word = |it: char| it.is_alphanumeric() || it == '_';
+    let alone = places.filter(|(at, _)| !line[..*at].ends_with(in_word));
     alone.map(|(at, word)| &line[at + word.len()..]).collect()
 }
 

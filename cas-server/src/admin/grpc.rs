@@ -1,6 +1,7 @@
 //! The service `bld.v1.Cache`.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::stream::{self, Stream};
@@ -17,7 +18,7 @@ use crate::asked::Asked;
 use crate::front::results_space;
 use crate::metrics::{Kind, Lookups};
 use crate::operation::Operation;
-use crate::{Caller, asked, fault};
+use crate::{Caller, Right, asked, fault};
 
 /// Answers whoever runs the server.
 #[derive(Clone)]
@@ -44,8 +45,8 @@ impl Cache for AdminService {
         request: Request<bld::StatRequest>,
     ) -> Result<Response<bld::StatResponse>, Status> {
         let caller = Caller::of(request.extensions());
-        if !caller.rights.read && !caller.rights.administer {
-            return Err(fault::denied(&caller.name, "read"));
+        if !caller.rights.administer {
+            caller.require(Right::Read)?;
         }
         let stat = Stat::of(&self.operation, caller.rights.administer);
         Ok(Response::new(bld::StatResponse {
@@ -141,13 +142,10 @@ fn progress(
 }
 
 /// Returns whoever asks, if he may administer.
-fn administrator<T>(request: &Request<T>) -> Result<Caller, Status> {
+fn administrator<T>(request: &Request<T>) -> Result<Arc<Caller>, Status> {
     let caller = Caller::of(request.extensions());
-    if caller.rights.administer {
-        Ok(caller.clone())
-    } else {
-        Err(fault::denied(&caller.name, "administer"))
-    }
+    caller.require(Right::Administer)?;
+    Ok(Arc::clone(caller))
 }
 
 fn digest(function: i32, digest: Option<&reapi::Digest>) -> Result<Asked, Status> {

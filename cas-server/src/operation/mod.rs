@@ -78,11 +78,14 @@ impl Operation {
 }
 
 /// Returns what whoever asks may do; nothing, where nobody has found out who he is.
-fn rights(caller: Option<Extension<Caller>>) -> Rights {
+fn rights(caller: Option<Extension<Arc<Caller>>>) -> Rights {
     caller.map_or_else(Rights::default, |Extension(caller)| caller.rights)
 }
 
-async fn page(State(operation): State<Operation>, caller: Option<Extension<Caller>>) -> Response {
+async fn page(
+    State(operation): State<Operation>,
+    caller: Option<Extension<Arc<Caller>>>,
+) -> Response {
     let page = page::page(&operation, rights(caller));
     let fixed = HeaderValue::from_static;
     let headers = [
@@ -101,7 +104,7 @@ async fn style() -> Response {
 
 async fn metrics(
     State(operation): State<Operation>,
-    caller: Option<Extension<Caller>>,
+    caller: Option<Extension<Arc<Caller>>>,
 ) -> Response {
     let rights = rights(caller);
     if !rights.read && !rights.administer {

@@ -21,7 +21,7 @@ macro_rules! admin {
         let routes = Routes::new(AdminService::new($operation.clone()).server());
         let caller: Caller = $caller;
         Admin::new(tower::service_fn(move |mut request: http::Request<_>| {
-            request.extensions_mut().insert(caller.clone());
+            request.extensions_mut().insert(Arc::new(caller.clone()));
             routes.clone().oneshot(request)
         }))
     }};

@@ -1,11 +1,16 @@
 //! The server as its clients meet it.
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "a helper that cannot go on has failed the test")]
 
 mod admin;
+mod altered;
+mod asking;
 mod assets;
 mod blobs;
 mod capabilities;
+mod config;
 mod drain;
+mod http;
+mod layer;
 mod load;
 mod metrics;
 mod results;
@@ -13,6 +18,7 @@ mod serving;
 mod status_page;
 mod streams;
 mod support;
+mod tokens;
 mod trace;
 mod uploads;
 mod world;

@@ -53,7 +53,7 @@ where
     let identified = tower::service_fn(move |mut request: Request<_>| {
         if let Some(caller) = &caller {
             Observed::of(request.extensions()).caller(caller);
-            request.extensions_mut().insert(caller.clone());
+            request.extensions_mut().insert(Arc::new(caller.clone()));
         }
         router.clone().oneshot(request.map(Body::new))
     });
