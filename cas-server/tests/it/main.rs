@@ -8,6 +8,7 @@ mod assets;
 mod blobs;
 mod capabilities;
 mod config;
+mod deploy;
 mod drain;
 mod http;
 mod layer;
