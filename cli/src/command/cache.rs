@@ -47,9 +47,9 @@ pub(crate) fn run(settings: &Settings, command: &CacheCommand) -> Result<ExitCod
         CacheCommand::Stat { remote: Some(remote) } => remote::stat(settings, remote),
         CacheCommand::Purge(args) => remote::purge(settings, args),
         CacheCommand::Scrub(args) => remote::scrub(settings, args),
-        CacheCommand::Stat { remote: None } => stat(settings, &open(settings)?),
-        CacheCommand::Gc { to } => collect(settings, &open(settings)?, *to),
-        CacheCommand::Verify => verify(settings, &open(settings)?),
+        CacheCommand::Stat { remote: None } => stat(settings, &*open(settings)?),
+        CacheCommand::Gc { to } => collect(settings, &*open(settings)?, *to),
+        CacheCommand::Verify => verify(settings, &*open(settings)?),
     }
 }
 

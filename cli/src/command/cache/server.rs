@@ -246,11 +246,89 @@ mod tests {
 
     #[test]
     fn people_read_lines() {
-        expect![[r""]].assert_eq(&lines("grpc://cache:8980", &stat()).join("\n"));
+        expect![[r#"
+            server                 grpc://cache:8980 (bld 0.1.0, up for 1 d 1 h)
+            blobs                  10
+            values                 5
+            logical bytes          40.0 MiB
+            physical bytes         10.0 MiB of 100.0 GiB
+            de-duplication         4.0×
+              of chunks            1.5×
+            retention              2 h 0 min
+            leases                 2, which pin 1.0 MiB
+            corrupt                0
+            saved                  3600.0 CPU seconds, 1800.5 by the clock
+            served                 7.0 GiB in 1200 requests
+            Results of actions     90.0 % found (90 hits, 10 misses)
+            last scrub             1.0 MiB in 12 records in 1 min 1 s; 0 corrupt
+
+            who                                  requests   failed    found          in         out
+            ci (bazel)                               1200        3   90.0 %     5.0 MiB     7.0 GiB"#]].assert_eq(&lines("grpc://cache:8980", &stat()).join("\n"));
     }
 
     #[test]
     fn programs_read_json() {
-        expect![[r""]].assert_eq(&format!("{:#}", json("grpc://cache:8980", &stat())));
+        expect![[r#"
+            {
+              "blobs": 10,
+              "budget_bytes": 107374182400,
+              "chunk_bytes": 20971520,
+              "chunk_deduplication_ratio": 1.5,
+              "chunked_bytes": 31457280,
+              "clients": [
+                {
+                  "cpu_seconds_saved": 3600.0,
+                  "failures": 3,
+                  "identity": "ci",
+                  "last_seen": 1700000000,
+                  "lookups": {
+                    "ac": {
+                      "hits": 90,
+                      "incomplete": 1,
+                      "misses": 10
+                    }
+                  },
+                  "received_bytes": 5242880,
+                  "requests": 1200,
+                  "sent_bytes": 7516192768,
+                  "tool": "bazel",
+                  "wall_seconds_saved": 1800.5
+                }
+              ],
+              "corrupt": 0,
+              "cpu_seconds_saved": 3600.0,
+              "deduplication_ratio": 4.0,
+              "evicted_bytes": 0,
+              "failures": 3,
+              "leases": 2,
+              "logical_bytes": 41943040,
+              "lookups": {
+                "ac": {
+                  "hits": 90,
+                  "incomplete": 1,
+                  "misses": 10
+                }
+              },
+              "physical_bytes": 10485760,
+              "pinned_bytes": 1048576,
+              "received_bytes": 5242880,
+              "requests": 1200,
+              "retention_seconds": 7200,
+              "scrub": {
+                "began": 1700000000,
+                "bytes": 1048576,
+                "corrupt": 0,
+                "failure": null,
+                "records": 12,
+                "running": false,
+                "seconds": 61.0
+              },
+              "sent_bytes": 7516192768,
+              "server": "grpc://cache:8980",
+              "uptime_seconds": 90000,
+              "values": 5,
+              "version": "0.1.0",
+              "wall_seconds_saved": 1800.5
+            }"#]].assert_eq(&format!("{:#}", json("grpc://cache:8980", &stat())));
     }
 }
