@@ -8,3 +8,4 @@ mod http;
 mod results;
 mod streams;
 mod support;
+mod world_http;

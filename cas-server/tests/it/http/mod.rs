@@ -7,3 +7,5 @@ mod families;
 mod hostile;
 mod trust;
 mod turbo;
+
+pub(crate) use client::HttpServer;
