@@ -247,3 +247,39 @@ impl Sink<'_> {
         Ok(Received::Spooled(spool))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use testkit::MemoryStore;
+
+    use super::*;
+
+    async fn receive(room: &Arc<Semaphore>, body: &[u8]) -> Received {
+        let store = MemoryStore::new();
+        let intake = Intake::new(&store, &[DigestFunction::Blake3], room);
+        let body = Body::from(body.to_vec());
+        intake.receive(&HeaderMap::new(), body).await.ok().expect("it is a good body")
+    }
+
+    #[tokio::test]
+    async fn what_finds_no_room_in_memory_goes_to_the_store() {
+        let room = Arc::new(Semaphore::new(10));
+        let first = receive(&room, b"12345678").await;
+        assert!(matches!(&first, Received::Memory(held) if held.bytes == "12345678"));
+        let second = receive(&room, b"12345678").await;
+        let Received::Spooled(spool) = second else { unreachable!("there was no room") };
+        let digest = model::Digest::of(DigestFunction::Blake3, b"12345678");
+        assert_eq!((spool.digests(), room.available_permits()), (vec![digest], 2));
+        drop(first);
+        assert_eq!(room.available_permits(), 10);
+    }
+
+    #[tokio::test]
+    async fn large_bodies_hold_no_more_memory_than_small_ones() {
+        let room = Arc::new(Semaphore::new(HELD_BYTES_MAX));
+        let large = vec![7; usize::try_from(MEMORY_BYTES_MAX).unwrap() + 1];
+        let received = receive(&room, &large).await;
+        assert!(matches!(received, Received::Spooled(_)));
+        assert_eq!(room.available_permits(), HELD_BYTES_MAX);
+    }
+}

@@ -98,3 +98,47 @@ impl Unpacker {
         if self.is_whole { Ok(()) } else { Err(broken()) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn unpack(packed: &[u8], at_once: usize) -> io::Result<Vec<u8>> {
+        let (mut unpacker, mut bytes) = (Unpacker::new()?, Vec::new());
+        for piece in packed.chunks(at_once) {
+            let mut piece = Bytes::copy_from_slice(piece);
+            while let Some(unpacked) = unpacker.unpack(&mut piece)? {
+                assert!(unpacked.len() <= PIECE_BYTES);
+                bytes.extend_from_slice(&unpacked);
+            }
+        }
+        unpacker.finish()?;
+        Ok(bytes)
+    }
+
+    #[test]
+    fn what_was_packed_is_unpacked_however_it_is_cut() {
+        for body in [Vec::new(), b"x".to_vec(), b"abc".repeat(100_000), vec![0; 4 * PIECE_BYTES]] {
+            let mut packer = Packer::new().unwrap();
+            let mut packed = Vec::new();
+            for piece in body.chunks(70_001) {
+                packed.extend(packer.pack(piece).unwrap());
+            }
+            packed.extend(packer.finish().unwrap());
+            for at_once in [1, 7, 4096, packed.len()] {
+                assert!(unpack(&packed, at_once).unwrap() == body);
+                assert!(unpack(&packed.repeat(2), at_once).unwrap() == body.repeat(2));
+                unpack(&packed[..packed.len() - 1], at_once).unwrap_err();
+            }
+        }
+    }
+
+    #[test]
+    fn only_what_may_become_smaller_is_worth_packing() {
+        let size = WORTHWHILE_BYTES_MIN;
+        assert!(is_worthwhile(size, b"text") && !is_worthwhile(size - 1, b"text"));
+        assert!(
+            !is_worthwhile(size, b"\x1f\x8b\x08") && !is_worthwhile(size, b"\x28\xb5\x2f\xfd\0")
+        );
+    }
+}

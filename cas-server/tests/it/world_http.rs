@@ -234,3 +234,32 @@ async fn moon_finds_its_outputs_here() {
     assert!(second.contains("cached from remote"), "{first}\n{second}");
     assert_eq!(std::fs::read(room.path().join("one/out.txt")).unwrap(), made);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn gradle_finds_its_outputs_here() {
+    let server = HttpServer::start().await;
+    let mut room = Room::new();
+    room.set("GRADLE_USER_HOME", room.path().join("gradle").to_str().unwrap());
+    let cache = format!("url = 'http://{}/gradle/'; push = true", server.address);
+    room.write(
+        "settings.gradle",
+        &format!(
+            "rootProject.name = 'one'\nbuildCache {{ local {{ enabled = false }}; remote(HttpBuildCache) {{ {cache} }} }}\n"
+        ),
+    );
+    room.write(
+        "build.gradle",
+        "task made {
+            outputs.file 'out/made'
+            outputs.cacheIf { true }
+            doLast { file('out/made').text = System.nanoTime() }
+        }\n",
+    );
+    let build = ["--no-daemon", "--build-cache", "--info", "made"];
+    room.run("gradle", &build).await;
+    let made = std::fs::read(room.path().join("out/made")).unwrap();
+    std::fs::remove_dir_all(room.path().join("out")).unwrap();
+    let second = room.run("gradle", &build).await;
+    assert!(second.contains("FROM-CACHE"), "{second}");
+    assert_eq!(std::fs::read(room.path().join("out/made")).unwrap(), made);
+}
