@@ -1,6 +1,5 @@
 //! The one door: every protocol on one port, told apart by what is said.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,8 +13,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower::ServiceExt as _;
 
-/// How many connections may be open at once: a process has that many files by default, several times over.
-const CONNECTIONS_MAX: usize = 10_000;
+use crate::identity::{Peer, PeerAddress};
 
 /// How many streams one connection may have at once: Go's clients send up to 500.
 const STREAMS_MAX: u32 = 1_024;
@@ -39,13 +37,6 @@ const KEEP_ALIVE: Duration = Duration::from_secs(20);
 /// How long HTTP/1 clients have for their headers: a connection that says nothing costs one of those that may be open.
 const HEADERS_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Whoever is at the other end of a connection.
-#[derive(Clone, Debug)]
-pub struct Peer {
-    /// Where he is; `None` on a socket of this machine's file system.
-    pub address: Option<SocketAddr>,
-}
-
 /// Lets connections in and hands their requests to a router.
 #[derive(Clone)]
 pub struct Door {
@@ -55,8 +46,8 @@ pub struct Door {
 }
 
 impl Door {
-    /// Returns a door to that router.
-    pub fn new(router: Router) -> Self {
+    /// Returns a door to that router, through which so many may come at once.
+    pub fn new(router: Router, connections_max: u64) -> Self {
         let mut builder = Builder::new(TokioExecutor::new());
         let timer = TokioTimer::new();
         builder.http1().timer(timer.clone()).header_read_timeout(HEADERS_TIMEOUT);
@@ -69,7 +60,8 @@ impl Door {
             .max_send_buf_size(SEND_BUFFER_BYTES)
             .max_concurrent_streams(STREAMS_MAX)
             .keep_alive_interval(KEEP_ALIVE);
-        Self { builder, router, free: Arc::new(Semaphore::new(CONNECTIONS_MAX)) }
+        let room = usize::try_from(connections_max).unwrap_or(Semaphore::MAX_PERMITS);
+        Self { builder, router, free: Arc::new(Semaphore::new(room)) }
     }
 
     /// Serves whoever comes to a port until `end`; then finishes what was begun.
@@ -86,7 +78,7 @@ impl Door {
                 Ok((stream, address)) => {
                     // Small answers must not wait for one another.
                     drop(stream.set_nodelay(true));
-                    self.admit(stream, Peer { address: Some(address) }, room, &open);
+                    self.admit(stream, Peer::new(PeerAddress::Tcp(address)), room, &open);
                 }
                 Err(error) => pause(&error).await,
             }
@@ -105,7 +97,7 @@ impl Door {
                 () = &mut end => break,
             };
             match accepted {
-                Ok((stream, _)) => self.admit(stream, Peer { address: None }, room, &open),
+                Ok((stream, _)) => self.admit(stream, Peer::new(PeerAddress::Unix), room, &open),
                 Err(error) => pause(&error).await,
             }
         }

@@ -4,16 +4,19 @@ use axum::{Router, middleware};
 use tonic::service::Routes;
 use tonic_health::ServingStatus;
 
+use crate::assets::{FetchService, Origins, PushService};
 use crate::blobs::BlobsService;
 use crate::capabilities::CapabilitiesService;
 use crate::front::Front;
+use crate::load::{self, Load};
 use crate::results::ResultsService;
 use crate::stream::StreamService;
 use crate::{http, metadata};
 
 /// Returns everything that is served over that front. Whoever calls must be known before: a [`Caller`](crate::Caller)
 /// must be among each request's extensions.
-pub async fn router(front: Front) -> Router {
+pub async fn router(front: Front, origins: Origins) -> Router {
+    let load = Load::new(front.limits());
     let (reporter, health) = tonic_health::server::health_reporter();
     reporter.set_service_status("", ServingStatus::Serving).await;
     let reflection = tonic_reflection::server::Builder::configure()
@@ -21,12 +24,17 @@ pub async fn router(front: Front) -> Router {
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .build_v1()
         .expect("the generated descriptors fit together");
-    let routes = Routes::new(CapabilitiesService.server())
+    let routes = Routes::new(CapabilitiesService::new(front.clone()).server())
         .add_service(BlobsService::new(front.clone()).server())
         .add_service(ResultsService::new(front.clone()).server())
         .add_service(StreamService::new(front.clone()).server())
+        .add_service(FetchService::new(front.clone(), origins).server())
+        .add_service(PushService::new(front.clone()).server())
         .add_service(health)
         .add_service(reflection);
-    let all = routes.into_axum_router().merge(http::router(front));
-    all.layer(middleware::from_fn(metadata::read))
+    routes
+        .into_axum_router()
+        .merge(http::router(front))
+        .layer(middleware::from_fn(metadata::read))
+        .layer(middleware::from_fn_with_state(load, load::limit))
 }

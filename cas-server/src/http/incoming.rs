@@ -258,7 +258,7 @@ mod tests {
         let store = MemoryStore::new();
         let intake = Intake::new(&store, &[DigestFunction::Blake3], room);
         let body = Body::from(body.to_vec());
-        intake.receive(&HeaderMap::new(), body).await.ok().expect("it is a good body")
+        intake.receive(&HeaderMap::new(), body).await.expect("it is a good body")
     }
 
     #[tokio::test]
@@ -267,9 +267,9 @@ mod tests {
         let first = receive(&room, b"12345678").await;
         assert!(matches!(&first, Received::Memory(held) if held.bytes == "12345678"));
         let second = receive(&room, b"12345678").await;
-        let Received::Spooled(spool) = second else { unreachable!("there was no room") };
         let digest = model::Digest::of(DigestFunction::Blake3, b"12345678");
-        assert_eq!((spool.digests(), room.available_permits()), (vec![digest], 2));
+        assert!(matches!(&second, Received::Spooled(spool) if spool.digests() == [digest]));
+        assert_eq!(room.available_permits(), 2);
         drop(first);
         assert_eq!(room.available_permits(), 10);
     }

@@ -38,6 +38,7 @@ use tonic::Status;
 use wire::json::JsonResults;
 
 use self::refusal::Refusal;
+use crate::Right;
 use crate::front::{Front, View};
 
 /// What the handlers of all plain caches work with.
@@ -54,35 +55,27 @@ struct Caches {
 impl Caches {
     /// Returns the store as whoever sent the request sees it, if he may read.
     fn reading(&self, extensions: &Extensions) -> Result<View, Refusal> {
-        let view = self.front.view(extensions);
-        if view.caller.rights.read { Ok(view) } else { Err(denied(&view, "read")) }
+        Ok(self.front.view(extensions).with(Right::Read)?)
     }
 
     /// The same, if he may write blobs.
     fn writing_blobs(&self, extensions: &Extensions) -> Result<View, Refusal> {
-        let view = self.front.view(extensions);
-        if view.caller.rights.write_blobs { Ok(view) } else { Err(denied(&view, "write blobs")) }
+        Ok(self.front.view(extensions).with(Right::WriteBlobs)?)
     }
 
     /// The same, if he may write values.
     fn writing_values(&self, extensions: &Extensions) -> Result<View, Refusal> {
-        let view = self.front.view(extensions);
-        if view.caller.rights.write_values { Ok(view) } else { Err(denied(&view, "write results")) }
+        Ok(self.front.view(extensions).with(Right::WriteValues)?)
     }
 
     /// The same, if he may write both: a body that is kept under a key is a value, and a blob if it is large.
     fn keeping(&self, extensions: &Extensions) -> Result<View, Refusal> {
-        self.writing_blobs(extensions)?;
-        self.writing_values(extensions)
+        Ok(self.writing_blobs(extensions)?.with(Right::WriteValues)?)
     }
 }
 
-fn denied(view: &View, what: &'static str) -> Refusal {
-    Refusal::denied(&view.caller, what)
-}
-
 /// Returns the plain caches. Every request has to carry a [`Caller`](crate::Caller).
-pub fn router(front: Front) -> Router {
+pub(crate) fn router(front: Front) -> Router {
     let caches = Caches {
         front,
         room: Arc::new(Semaphore::new(incoming::HELD_BYTES_MAX)),

@@ -120,15 +120,15 @@ mod tests {
     fn what_was_packed_is_unpacked_however_it_is_cut() {
         for body in [Vec::new(), b"x".to_vec(), b"abc".repeat(100_000), vec![0; 4 * PIECE_BYTES]] {
             let mut packer = Packer::new().unwrap();
-            let mut packed = Vec::new();
+            let mut frame = Vec::new();
             for piece in body.chunks(70_001) {
-                packed.extend(packer.pack(piece).unwrap());
+                frame.extend(packer.pack(piece).unwrap());
             }
-            packed.extend(packer.finish().unwrap());
-            for at_once in [1, 7, 4096, packed.len()] {
-                assert!(unpack(&packed, at_once).unwrap() == body);
-                assert!(unpack(&packed.repeat(2), at_once).unwrap() == body.repeat(2));
-                unpack(&packed[..packed.len() - 1], at_once).unwrap_err();
+            frame.extend(packer.finish().unwrap());
+            for at_once in [1, 7, 4096, frame.len()] {
+                assert!(unpack(&frame, at_once).unwrap() == body);
+                assert!(unpack(&frame.repeat(2), at_once).unwrap() == body.repeat(2));
+                unpack(&frame[..frame.len() - 1], at_once).unwrap_err();
             }
         }
     }

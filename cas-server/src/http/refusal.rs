@@ -1,6 +1,5 @@
 //! What the plain caches refuse, and how they say so.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
@@ -9,11 +8,8 @@ use http::{HeaderValue, StatusCode};
 use store::StoreError;
 
 use super::key::InvalidKey;
-use crate::Caller;
+use crate::Denied;
 use crate::limits::RETRY_DELAY;
-
-/// The name of whoever does not say who he is.
-const ANONYMOUS: &str = "anonymous";
 
 /// Asks for a name and password, or for a token; clients that have one send it only when they are asked.
 const CHALLENGE: HeaderValue = HeaderValue::from_static("Basic realm=\"bld\", Bearer");
@@ -21,8 +17,8 @@ const CHALLENGE: HeaderValue = HeaderValue::from_static("Basic realm=\"bld\", Be
 /// Why a request is not answered as its sender hoped.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Refusal {
-    #[error("`{name}` may not {what} here")]
-    Denied { name: Arc<str>, what: &'static str },
+    #[error(transparent)]
+    Denied(#[from] Denied),
     #[error("nothing is kept there")]
     Absent,
     #[error("there is no such method here; there are {allowed}")]
@@ -64,16 +60,11 @@ pub(super) enum Refusal {
 }
 
 impl Refusal {
-    /// Returns that the caller may not do that.
-    pub(super) fn denied(caller: &Caller, what: &'static str) -> Self {
-        Self::Denied { name: Arc::clone(&caller.name), what }
-    }
-
     /// Returns the status code that says it.
     pub(super) fn status(&self) -> StatusCode {
         match self {
-            Self::Denied { name, .. } if name.as_ref() == ANONYMOUS => StatusCode::UNAUTHORIZED,
-            Self::Denied { .. } | Self::Depth => StatusCode::FORBIDDEN,
+            Self::Denied(Denied::Anonymous(_)) => StatusCode::UNAUTHORIZED,
+            Self::Denied(Denied::Forbidden { .. }) | Self::Depth => StatusCode::FORBIDDEN,
             Self::Absent => StatusCode::NOT_FOUND,
             Self::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::Slow { .. } => StatusCode::REQUEST_TIMEOUT,

@@ -9,11 +9,12 @@ use wire::proto::reapi::action_cache_server::{ActionCache, ActionCacheServer};
 use wire::proto::reapi::{self, ActionResult, GetActionResultRequest, UpdateActionResultRequest};
 use wire::references;
 
+use crate::Right;
 use crate::asked::{self, Asked};
 use crate::completeness::is_complete;
 use crate::fault;
 use crate::front::{Front, View, results_space};
-use crate::limits::{BATCH_BYTES_MAX, MESSAGE_BYTES_MAX};
+use crate::limits::BATCH_BYTES_MAX;
 
 /// Answers about results of actions.
 #[derive(Clone)]
@@ -29,7 +30,8 @@ impl ResultsService {
 
     /// Returns the service as it is served.
     pub(crate) fn server(self) -> ActionCacheServer<Self> {
-        ActionCacheServer::new(self).max_decoding_message_size(MESSAGE_BYTES_MAX)
+        let message_bytes = self.front.limits().message_bytes();
+        ActionCacheServer::new(self).max_decoding_message_size(message_bytes)
     }
 }
 
@@ -39,7 +41,7 @@ impl ActionCache for ResultsService {
         &self,
         request: Request<GetActionResultRequest>,
     ) -> Result<Response<ActionResult>, Status> {
-        let view = self.front.view(request.extensions()).reading()?;
+        let view = self.front.view(request.extensions()).with(Right::Read)?;
         let request = request.into_inner();
         let action = parse(request.digest_function, request.action_digest.as_ref())?;
         for digest in action.candidates() {
@@ -56,7 +58,7 @@ impl ActionCache for ResultsService {
         &self,
         request: Request<UpdateActionResultRequest>,
     ) -> Result<Response<ActionResult>, Status> {
-        let view = self.front.view(request.extensions()).writing_values()?;
+        let view = self.front.view(request.extensions()).with(Right::WriteValues)?;
         let request = request.into_inner();
         let action = parse(request.digest_function, request.action_digest.as_ref())?;
         let action = function_of(&view, action).await?;
@@ -85,15 +87,19 @@ async fn lookup(
     action: Digest,
 ) -> Result<Option<ActionResult>, Status> {
     let space = results_space(action.function(), project);
-    let value = view.lookup(&space, &action.hex()).await;
-    let Some(value) = value.map_err(|error| fault::of_store(&error))? else { return Ok(None) };
-    // Others keep something else under such keys, through the plain caches.
-    let Ok(result) = ActionResult::decode(value.bytes) else { return Ok(None) };
-    let Ok(references) = references::of_result_message(action.function(), &result) else {
-        return Ok(None);
-    };
-    let is_complete = is_complete(&*view.cellar, action.function(), &references).await;
-    Ok(is_complete.map_err(|error| fault::of_store(&error))?.then_some(result))
+    for namespace in view.caller.reads.iter() {
+        let value = view.lookup_in(namespace, &space, &action.hex()).await;
+        let value = value.map_err(|error| fault::of_store(&error))?;
+        // Others keep something else under such keys, through the plain caches.
+        let Some(Ok(result)) = value.map(|it| ActionResult::decode(it.bytes)) else { continue };
+        let references = references::of_result_message(action.function(), &result);
+        let Ok(references) = references else { continue };
+        let is_complete = is_complete(&*view.cellar, action.function(), &references).await;
+        if is_complete.map_err(|error| fault::of_store(&error))? {
+            return Ok(Some(result));
+        }
+    }
+    Ok(None)
 }
 
 /// Puts what the client asked for into the answer, as far as it fits.

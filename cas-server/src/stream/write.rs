@@ -10,7 +10,7 @@ use tonic::Status;
 use super::resource::{UploadResource, Wire};
 use crate::fault;
 use crate::front::View;
-use crate::limits::{MEMORY_BYTES_MAX, PIECE_BYTES, RATIO_MAX};
+use crate::limits::{MEMORY_BYTES_MAX, PIECE_BYTES};
 
 /// Between how many bytes it is asked whether somebody else has sent the same blob meanwhile.
 const LOOK_BYTES: u64 = 16 << 20;
@@ -85,6 +85,10 @@ impl Writing {
     ) -> Result<Result<Self, i64>, Status> {
         let blob = resource.resource.blob;
         let wire = resource.resource.wire;
+        if blob.size() > view.limits.blob {
+            let why = format!("the blob has {} bytes; {} are taken", blob.size(), view.limits.blob);
+            return Err(Status::invalid_argument(why));
+        }
         if is_there(&view, &resource).await? {
             return Ok(Err(already_there(wire, blob.size())));
         }
@@ -145,6 +149,7 @@ impl Writing {
         let blob = self.resource.resource.blob;
         if self.blob_bytes != blob.size() {
             let why = format!("{} bytes came of {}", self.blob_bytes, blob.size());
+            self.forget().await?;
             return Err(Status::invalid_argument(why));
         }
         let written = match self.sink {
@@ -155,6 +160,16 @@ impl Writing {
             Sink::Disk(disk) => disk.finish().await,
         };
         written.map_err(|error| fault::of_store(&error))
+    }
+
+    /// Forgets what has come: whoever says that it is all will not send more.
+    async fn forget(self) -> Result<(), Status> {
+        let Sink::Disk(mut disk) = self.sink else { return Ok(()) };
+        let forgotten = async {
+            disk.settle().await?;
+            disk.upload.as_mut().expect("nothing is being written").restart()
+        };
+        forgotten.await.map_err(|error| fault::of_store(&error))
     }
 
     /// Leaves what has come so that it can be taken up again.
@@ -173,9 +188,9 @@ impl Writing {
         if self.blob_bytes > size {
             return Err(Status::invalid_argument(format!("more than {size} bytes came")));
         }
-        let claimed = self.wire_bytes.saturating_add(PIECE_BYTES as u64).saturating_mul(RATIO_MAX);
-        if self.blob_bytes > claimed {
-            let why = format!("this grows more than {RATIO_MAX} times; send it uncompressed");
+        let ratio_max = self.view.limits.decompression_ratio;
+        if self.blob_bytes > self.wire_bytes.saturating_mul(ratio_max) {
+            let why = format!("this grows more than {ratio_max} times; send it uncompressed");
             return Err(Status::invalid_argument(why));
         }
         Ok(())

@@ -1,14 +1,14 @@
 //! A server over a store in memory, and an independent client of it.
 
 use std::future::pending;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::{Router, middleware};
 use bazel_remote_apis::build::bazel::remote::execution::v2 as reapi;
 use bazel_remote_apis::google::bytestream;
 use bytes::Bytes;
-use cas_server::front::Front;
-use cas_server::{Caller, Door, Rights};
+use cas_server::{Caller, Door, Front, Limits, Origins, Rights};
 use model::{Digest, DigestFunction};
 use store::{Cellar, Namespace};
 use testkit::MemoryStore;
@@ -142,29 +142,61 @@ fn pieces_from(
 
 /// Serves a store to one caller on a port of its own, and returns a connection.
 pub(crate) async fn serve(cellar: Arc<dyn Cellar>, caller: Caller) -> Channel {
-    let router = cas_server::router(Front::new(cellar)).await;
+    serve_with(cellar, caller, Vec::new(), Limits::default()).await
+}
+
+/// Serves a store that may fetch from below those addresses.
+pub(crate) async fn serve_fetching(
+    cellar: Arc<dyn Cellar>,
+    caller: Caller,
+    origins: Vec<String>,
+) -> Channel {
+    serve_with(cellar, caller, origins, Limits::default()).await
+}
+
+/// Serves a store within limits.
+pub(crate) async fn serve_with(
+    cellar: Arc<dyn Cellar>,
+    caller: Caller,
+    origins: Vec<String>,
+    limits: Limits,
+) -> Channel {
+    let listening = listen(cellar, caller, origins, limits).await;
+    let address = format!("http://{listening}");
+    Endpoint::from_shared(address).unwrap().connect().await.unwrap()
+}
+
+/// Serves a store to one caller, and returns where.
+pub(crate) async fn serve_listening(store: MemoryStore, caller: Caller) -> SocketAddr {
+    listen(Arc::new(store), caller, Vec::new(), Limits::default()).await
+}
+
+async fn listen(
+    cellar: Arc<dyn Cellar>,
+    caller: Caller,
+    origins: Vec<String>,
+    limits: Limits,
+) -> SocketAddr {
+    let router =
+        cas_server::router(Front::new(cellar, limits.clone()), Origins::new(origins)).await;
+    let caller = Arc::new(caller);
     let router: Router = router.layer(middleware::from_fn(
         move |mut request: axum::extract::Request, next: middleware::Next| {
-            request.extensions_mut().insert(caller.clone());
+            request.extensions_mut().insert(Arc::clone(&caller));
             next.run(request)
         },
     ));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = format!("http://{}", listener.local_addr().unwrap());
-    tokio::spawn(async move { Door::new(router).serve_tcp(listener, pending()).await });
-    Endpoint::from_shared(address).unwrap().connect().await.unwrap()
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        Door::new(router, limits.connections).serve_tcp(listener, pending()).await;
+    });
+    address
 }
 
 /// Returns somebody who may do everything and is believed by everybody.
 pub(crate) fn trusted() -> Caller {
-    let rights = Rights {
-        read: true,
-        write_blobs: true,
-        write_values: true,
-        execute: true,
-        administer: true,
-    };
-    caller("somebody", rights, Namespace::Trusted)
+    caller("somebody", Rights::ALL, Namespace::Trusted)
 }
 
 /// Returns a caller who writes to that namespace.

@@ -7,9 +7,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::extract::Request;
+use axum::http::HeaderMap;
+use axum::http::header::AUTHORIZATION;
 use axum::middleware::{Next, from_fn};
-use cas_server::front::Front;
-use cas_server::{Caller, Door, Rights};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use cas_server::{Caller, Door, Front, Limits, Origins, Rights};
 use store::{Cellar, Namespace};
 use testkit::MemoryStore;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
@@ -28,22 +31,50 @@ impl HttpServer {
         Self { store, address }
     }
 
+    /// Starts a server where only whoever has that token may do anything.
+    pub(crate) async fn start_guarded(token: &str) -> Self {
+        let store = MemoryStore::new();
+        let basic = BASE64_STANDARD.encode(format!("any:{token}"));
+        let known = [format!("Bearer {token}"), format!("Basic {basic}")];
+        let named = move |headers: &HeaderMap| {
+            let said = headers.get(AUTHORIZATION).map(|it| it.to_str().unwrap());
+            caller(if said.is_some_and(|it| known.iter().any(|known| known == it)) {
+                "trusted"
+            } else {
+                "anonymous"
+            })
+        };
+        let address = serve_named(Arc::new(store.clone()), named).await;
+        Self { store, address }
+    }
+
     pub(crate) async fn client(&self) -> Client {
         Client::connect(self.address).await
     }
 }
 
-/// Serves a store and returns where.
+/// Serves a store to whoever says who he is, and returns where.
 pub(crate) async fn serve(cellar: Arc<dyn Cellar>) -> SocketAddr {
-    let router = cas_server::router(Front::new(cellar)).await;
-    let router = router.layer(from_fn(|mut request: Request, next: Next| {
-        let name = request.headers().get("x-caller").map(|it| it.to_str().unwrap().to_owned());
-        request.extensions_mut().insert(caller(name.as_deref().unwrap_or("trusted")));
+    let named = |headers: &HeaderMap| {
+        let name = headers.get("x-caller").map(|it| it.to_str().unwrap());
+        caller(name.unwrap_or("trusted"))
+    };
+    serve_named(cellar, named).await
+}
+
+async fn serve_named(
+    cellar: Arc<dyn Cellar>,
+    named: impl Fn(&HeaderMap) -> Caller + Clone + Send + Sync + 'static,
+) -> SocketAddr {
+    let router = cas_server::router(Front::new(cellar, Limits::default()), Origins::none()).await;
+    let router = router.layer(from_fn(move |mut request: Request, next: Next| {
+        let caller = named(request.headers());
+        request.extensions_mut().insert(Arc::new(caller));
         next.run(request)
     }));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    tokio::spawn(async move { Door::new(router).serve_tcp(listener, pending()).await });
+    tokio::spawn(async move { Door::new(router, 1_000).serve_tcp(listener, pending()).await });
     address
 }
 
