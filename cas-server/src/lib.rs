@@ -15,6 +15,7 @@ mod identity;
 mod limits;
 mod load;
 mod metadata;
+mod pieces;
 mod reload;
 mod replace;
 mod results;

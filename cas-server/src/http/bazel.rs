@@ -16,13 +16,13 @@ use store::{Blob, Namespace, StoreError, VALUE_BYTES_MAX};
 use wire::kept::KeptBody;
 use wire::references;
 
-use super::Caches;
 use super::answer::{JSON, OCTETS, answer, text};
-use super::content::{Content, blocking};
+use super::content::Content;
 use super::incoming::{Intake, Received, discard};
 use super::kept;
 use super::key::{parse_hash, parse_project};
 use super::refusal::Refusal;
+use super::{Caches, blocking};
 use crate::completeness::is_complete;
 use crate::front::{View, results_space};
 
@@ -96,11 +96,11 @@ async fn put_blob(
         let Some(digest) = view.cellar.find_by_hash(function, &name.hash).await? else { continue };
         // Asking extends its life.
         if view.cellar.find_missing([digest].into()).await?.is_empty() {
-            discard(&parts.headers, body).await?;
+            discard(&parts.headers, body, view.limits.blob).await?;
             return Ok(StatusCode::OK.into_response());
         }
     }
-    let intake = Intake::new(&*view.cellar, &FUNCTIONS, &caches.room);
+    let intake = Intake::new(&view, &FUNCTIONS, &caches.room);
     let received = intake.receive(&parts.headers, body).await?;
     keep_blob(&view, &name.hash, received).await?;
     Ok(StatusCode::CREATED.into_response())
@@ -172,7 +172,7 @@ async fn put_result(
     let view = caches.writing_values(&parts.extensions)?;
     let intake = Intake {
         memory_bytes_max: VALUE_BYTES_MAX,
-        ..Intake::new(&*view.cellar, &kept::FUNCTIONS, &caches.room)
+        ..Intake::new(&view, &kept::FUNCTIONS, &caches.room)
     };
     let received = intake.receive(&parts.headers, body).await?;
     let is_json = says_json(parts, &CONTENT_TYPE);

@@ -18,10 +18,10 @@ mod incoming;
 mod kept;
 mod key;
 mod nx;
-mod packing;
 mod range;
 mod refusal;
 mod turbo;
+mod unpacking;
 mod webdav;
 
 use std::sync::Arc;
@@ -122,4 +122,12 @@ async fn serve_below(
     let uri = request.uri().clone();
     let key = uri.path().strip_prefix('/').and_then(|it| it.strip_prefix(space)?.strip_prefix('/'));
     kept::serve(caches, space, key::parse(key.unwrap_or_default())?, request).await
+}
+
+/// Does what waits for disks or computes long.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
 }

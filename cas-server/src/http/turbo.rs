@@ -26,7 +26,7 @@ const DURATION: HeaderName = HeaderName::from_static("x-artifact-duration");
 const TAG_BYTES_MAX: usize = 600;
 
 /// The largest list of hashes that is answered, in bytes.
-const QUERY_BYTES_MAX: usize = 1 << 20;
+const QUERY_BYTES_MAX: u64 = 1 << 20;
 
 /// How many hashes one list may have: many times the tasks of a large repository.
 const QUERY_HASHES_MAX: usize = 10_000;
@@ -112,7 +112,7 @@ async fn serve_hash(caches: &Caches, hash: &str, request: Request) -> Result<Res
             let view = caches.keeping(&parts.extensions)?;
             let tag = text(&parts.headers, &TAG).filter(|it| it.len() <= TAG_BYTES_MAX);
             let duration = text(&parts.headers, &DURATION).and_then(|it| it.trim().parse().ok());
-            let intake = Intake::new(&*view.cellar, &kept::FUNCTIONS, &caches.room);
+            let intake = Intake::new(&view, &kept::FUNCTIONS, &caches.room);
             let received = intake.receive(&parts.headers, body).await?;
             let content = kept::keep(&view, received).await?;
             let tag = tag.map(str::to_owned);
@@ -158,7 +158,7 @@ async fn query_known(caches: &Caches, request: Request) -> Result<Response, Refu
     let body = read_small(&parts.headers, body, QUERY_BYTES_MAX).await?;
     let Query { hashes } = serde_json::from_slice(&body)?;
     if hashes.len() > QUERY_HASHES_MAX {
-        return Err(Refusal::TooLarge { bytes_max: QUERY_BYTES_MAX as u64 });
+        return Err(Refusal::TooLarge { bytes_max: QUERY_BYTES_MAX });
     }
     let mut answers = BTreeMap::new();
     for hash in hashes {

@@ -26,8 +26,12 @@ pub(crate) struct HttpServer {
 
 impl HttpServer {
     pub(crate) async fn start() -> Self {
+        Self::start_within(Limits::default()).await
+    }
+
+    pub(crate) async fn start_within(limits: Limits) -> Self {
         let store = MemoryStore::new();
-        let address = serve(Arc::new(store.clone())).await;
+        let address = serve_named(Arc::new(store.clone()), limits, says_name).await;
         Self { store, address }
     }
 
@@ -44,7 +48,7 @@ impl HttpServer {
                 "anonymous"
             })
         };
-        let address = serve_named(Arc::new(store.clone()), named).await;
+        let address = serve_named(Arc::new(store.clone()), Limits::default(), named).await;
         Self { store, address }
     }
 
@@ -55,18 +59,20 @@ impl HttpServer {
 
 /// Serves a store to whoever says who he is, and returns where.
 pub(crate) async fn serve(cellar: Arc<dyn Cellar>) -> SocketAddr {
-    let named = |headers: &HeaderMap| {
-        let name = headers.get("x-caller").map(|it| it.to_str().unwrap());
-        caller(name.unwrap_or("trusted"))
-    };
-    serve_named(cellar, named).await
+    serve_named(cellar, Limits::default(), says_name).await
+}
+
+fn says_name(headers: &HeaderMap) -> Caller {
+    let name = headers.get("x-caller").map(|it| it.to_str().unwrap());
+    caller(name.unwrap_or("trusted"))
 }
 
 async fn serve_named(
     cellar: Arc<dyn Cellar>,
+    limits: Limits,
     named: impl Fn(&HeaderMap) -> Caller + Clone + Send + Sync + 'static,
 ) -> SocketAddr {
-    let router = cas_server::router(Front::new(cellar, Limits::default()), Origins::none()).await;
+    let router = cas_server::router(Front::new(cellar, limits), Origins::none()).await;
     let router = router.layer(from_fn(move |mut request: Request, next: Next| {
         let caller = named(request.headers());
         request.extensions_mut().insert(Arc::new(caller));

@@ -1,15 +1,9 @@
-//! zstd as an encoding of bodies, piece by piece, in bounded memory.
+//! Bodies that are sent as zstd, unpacked piece by piece in bounded memory.
 
 use std::io;
 
 use bytes::Bytes;
-use zstd::stream::raw::{DParameter, Decoder, Encoder, InBuffer, Operation, OutBuffer};
-
-/// The level of answers: the network is waiting.
-const LEVEL: i32 = 1;
-
-/// Bodies smaller than this are not worth a frame, in bytes.
-const WORTHWHILE_BYTES_MIN: u64 = 1 << 10;
+use zstd::stream::raw::{DParameter, Decoder, InBuffer, Operation, OutBuffer};
 
 /// The largest window that a sender may make this server keep, as a power of two: what RFC 9659 says clients and servers
 /// of this encoding have to agree on, 8 MiB.
@@ -17,48 +11,6 @@ const WINDOW_LOG_MAX: u32 = 23;
 
 /// How many bytes are unpacked at once.
 const PIECE_BYTES: usize = 128 << 10;
-
-/// How bodies begin that are packed already: zstd, gzip, xz, bzip2, zip.
-const PACKED: [&[u8]; 5] = [b"\x28\xb5\x2f\xfd", b"\x1f\x8b", b"\xfd7zXZ\0", b"BZh", b"PK\x03\x04"];
-
-/// Returns whether packing a body might make it smaller.
-pub(super) fn is_worthwhile(size: u64, beginning: &[u8]) -> bool {
-    size >= WORTHWHILE_BYTES_MIN && !PACKED.iter().any(|it| beginning.starts_with(it))
-}
-
-/// Packs a body piece by piece.
-pub(super) struct Packer(Encoder<'static>);
-
-impl Packer {
-    /// Returns a packer that has seen nothing yet.
-    pub(super) fn new() -> io::Result<Self> {
-        Encoder::new(LEVEL).map(Self)
-    }
-
-    /// Returns what can be sent after the next piece.
-    pub(super) fn pack(&mut self, piece: &[u8]) -> io::Result<Bytes> {
-        let mut packed = Vec::with_capacity(zstd::compress_bound(piece.len()));
-        let mut input = InBuffer::around(piece);
-        while input.pos() < piece.len() {
-            packed.reserve(PIECE_BYTES);
-            let at = packed.len();
-            self.0.run(&mut input, &mut OutBuffer::around_pos(&mut packed, at))?;
-        }
-        Ok(packed.into())
-    }
-
-    /// Returns what is still to be sent.
-    pub(super) fn finish(mut self) -> io::Result<Bytes> {
-        let mut packed = Vec::new();
-        loop {
-            packed.reserve(PIECE_BYTES);
-            let at = packed.len();
-            if self.0.finish(&mut OutBuffer::around_pos(&mut packed, at), true)? == 0 {
-                return Ok(packed.into());
-            }
-        }
-    }
-}
 
 /// Unpacks a body piece by piece.
 pub(super) struct Unpacker {
@@ -117,28 +69,14 @@ mod tests {
     }
 
     #[test]
-    fn what_was_packed_is_unpacked_however_it_is_cut() {
+    fn a_body_is_unpacked_however_it_is_cut() {
         for body in [Vec::new(), b"x".to_vec(), b"abc".repeat(100_000), vec![0; 4 * PIECE_BYTES]] {
-            let mut packer = Packer::new().unwrap();
-            let mut frame = Vec::new();
-            for piece in body.chunks(70_001) {
-                frame.extend(packer.pack(piece).unwrap());
-            }
-            frame.extend(packer.finish().unwrap());
+            let frame = zstd::stream::encode_all(body.as_slice(), 1).unwrap();
             for at_once in [1, 7, 4096, frame.len()] {
                 assert!(unpack(&frame, at_once).unwrap() == body);
                 assert!(unpack(&frame.repeat(2), at_once).unwrap() == body.repeat(2));
                 unpack(&frame[..frame.len() - 1], at_once).unwrap_err();
             }
         }
-    }
-
-    #[test]
-    fn only_what_may_become_smaller_is_worth_packing() {
-        let size = WORTHWHILE_BYTES_MIN;
-        assert!(is_worthwhile(size, b"text") && !is_worthwhile(size - 1, b"text"));
-        assert!(
-            !is_worthwhile(size, b"\x1f\x8b\x08") && !is_worthwhile(size, b"\x28\xb5\x2f\xfd\0")
-        );
     }
 }
