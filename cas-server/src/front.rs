@@ -7,8 +7,8 @@ use bytes::Bytes;
 use http::Extensions;
 use model::DigestFunction;
 use store::{Cellar, LeaseId, Namespace, StoreError, Value, ValueKey};
-use wire::request::RequestMetadata;
 
+use crate::observe::Observed;
 use crate::{Caller, Denied, Limits, Right};
 
 /// What every service works with: the store, and how to see it as whoever calls does.
@@ -31,8 +31,8 @@ impl Front {
 
     /// Returns the store as whoever sent a request sees it.
     pub(crate) fn view(&self, extensions: &Extensions) -> View {
-        let metadata = extensions.get::<Arc<RequestMetadata>>();
-        let lease = metadata.and_then(|it| LeaseId::new(&it.invocation));
+        let observed = Observed::of(extensions);
+        let lease = observed.metadata().and_then(|it| LeaseId::new(&it.invocation));
         let cellar = match lease {
             Some(lease) => self.cellar.for_lease(&lease),
             None => Arc::clone(&self.cellar),
@@ -41,6 +41,7 @@ impl Front {
             cellar,
             caller: Arc::clone(Caller::of(extensions)),
             limits: Arc::clone(&self.limits),
+            observed,
         }
     }
 }
@@ -54,6 +55,8 @@ pub(crate) struct View {
     pub(crate) caller: Arc<Caller>,
     /// How much of anything is taken.
     pub(crate) limits: Arc<Limits>,
+    /// Who hears how it goes.
+    pub(crate) observed: Observed,
 }
 
 impl View {

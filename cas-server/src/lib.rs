@@ -1,5 +1,6 @@
 //! The front door of the cellar: the Remote Execution API, plain HTTP caches, and who may do what.
 
+pub mod admin;
 mod asked;
 mod assets;
 mod blobs;
@@ -8,13 +9,16 @@ mod capabilities;
 mod completeness;
 mod config;
 mod door;
+mod drain;
 mod fault;
 mod front;
 mod http;
 mod identity;
 mod limits;
 mod load;
-mod metadata;
+pub mod metrics;
+pub mod observe;
+mod operation;
 mod pieces;
 mod reload;
 mod replace;
@@ -22,6 +26,7 @@ mod results;
 mod rights;
 mod services;
 mod stream;
+pub mod trace;
 
 pub use assets::Origins;
 pub use caller::{Caller, Denied};
@@ -31,6 +36,7 @@ pub use config::{
     TomlError,
 };
 pub use door::Door;
+pub use drain::{Drain, Drained, Held, Phase};
 pub use front::Front;
 pub use identity::{
     CertificateError, CredentialError, Elsewhere, GrantedError, Identified, Identities,
@@ -38,6 +44,7 @@ pub use identity::{
     NoRandomness, Peer, PeerAddress, PeerCertificate, RevocationsError, Rule, RuleError, Secret,
     Token, TokenError, TokenFile, TokenId, Unauthenticated,
 };
+pub use operation::Operation;
 pub use reload::{LOOK_INTERVAL, Refresh, Unreadable, keep_fresh};
 pub use replace::ReplaceError;
 pub use rights::{Grant, NotAbove, Right, Rights, UnknownRight};

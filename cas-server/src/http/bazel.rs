@@ -48,11 +48,6 @@ impl Results {
     }
 }
 
-/// Answers that the cache is there, which moon asks for first.
-pub(super) async fn status() -> &'static str {
-    "ok\n"
-}
-
 /// Answers requests for `[<project>/]ac/<hash>` and `[<project>/]cas/<hash>`.
 pub(super) async fn serve(caches: &Caches, request: Request) -> Result<Response, Refusal> {
     let (parts, body) = request.into_parts();

@@ -30,7 +30,7 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{any, get};
+use axum::routing::any;
 use http::Extensions;
 use http::header::CONTENT_TYPE;
 use tokio::sync::{Mutex, Semaphore};
@@ -83,7 +83,6 @@ pub(crate) fn router(front: Front) -> Router {
         deciding: Arc::new(Mutex::new(())),
     };
     Router::new()
-        .route("/status", get(bazel::status))
         .route("/ccache/{*key}", any(ccache))
         .route("/gradle/{*key}", any(gradle))
         .route("/sccache", any(webdav::serve))

@@ -1,5 +1,7 @@
 //! The service `ActionCache`.
 
+use std::time::SystemTime;
+
 use bytes::Bytes;
 use model::{Digest, DigestFunction, RelativePath};
 use prost::Message;
@@ -15,6 +17,7 @@ use crate::completeness::is_complete;
 use crate::fault;
 use crate::front::{Front, View, results_space};
 use crate::limits::BATCH_BYTES_MAX;
+use crate::metrics::Kind;
 
 /// Answers about results of actions.
 #[derive(Clone)]
@@ -47,11 +50,14 @@ impl ActionCache for ResultsService {
         for digest in action.candidates() {
             let found = lookup(&view, &request.instance_name, digest).await?;
             if let Some(mut result) = found {
+                view.observed.hit(Kind::Action);
+                tell_saved(&view, &result);
                 inline(&view, digest.function(), &request, &mut result).await?;
                 return Ok(Response::new(result));
             }
         }
-        Err(Status::not_found("nobody recorded a result of this action"))
+        view.observed.miss(Kind::Action);
+        Err(Status::not_found("nobody recorded a result of this action that is whole"))
     }
 
     async fn update_action_result(
@@ -100,6 +106,19 @@ async fn lookup(
         }
     }
     Ok(None)
+}
+
+/// Tells what running the action took when it was run.
+fn tell_saved(view: &View, result: &ActionResult) {
+    let metadata = result.execution_metadata.clone().unwrap_or_default();
+    let wall = metadata.virtual_execution_duration.and_then(|it| it.try_into().ok());
+    let (begin, end) = (metadata.execution_start_timestamp, metadata.execution_completed_timestamp);
+    let measured = begin.zip(end).and_then(|(begin, end)| {
+        let (begin, end) = (SystemTime::try_from(begin).ok()?, SystemTime::try_from(end).ok()?);
+        end.duration_since(begin).ok()
+    });
+    let cpu = wire::decode::cpu(&metadata).unwrap_or_default();
+    view.observed.saved(cpu, wall.or(measured).unwrap_or_default());
 }
 
 /// Puts what the client asked for into the answer, as far as it fits.

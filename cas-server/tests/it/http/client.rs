@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::future::pending;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -12,7 +11,9 @@ use axum::http::header::AUTHORIZATION;
 use axum::middleware::{Next, from_fn};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use cas_server::{Caller, Door, Front, Limits, Origins, Rights};
+use cas_server::metrics::Metrics;
+use cas_server::observe::Observer;
+use cas_server::{Caller, Door, Drain, Front, Limits, Operation, Origins, Rights};
 use store::{Cellar, Namespace};
 use testkit::MemoryStore;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
@@ -72,15 +73,19 @@ async fn serve_named(
     limits: Limits,
     named: impl Fn(&HeaderMap) -> Caller + Clone + Send + Sync + 'static,
 ) -> SocketAddr {
-    let router = cas_server::router(Front::new(cellar, limits), Origins::none()).await;
-    let router = router.layer(from_fn(move |mut request: Request, next: Next| {
+    let identify = from_fn(move |mut request: Request, next: Next| {
         let caller = named(request.headers());
         request.extensions_mut().insert(Arc::new(caller));
         next.run(request)
-    }));
+    });
+    let drain = Drain::new();
+    let observer = Observer::new(Arc::new(Metrics::new()));
+    let operation = Operation::new(Arc::clone(&cellar), observer, drain.clone());
+    let front = Front::new(cellar, limits);
+    let router = cas_server::router(front, Origins::none(), operation, identify).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    tokio::spawn(async move { Door::new(router, 1_000).serve_tcp(listener, pending()).await });
+    tokio::spawn(async move { Door::new(router, 1_000, drain).serve_tcp(listener).await });
     address
 }
 
