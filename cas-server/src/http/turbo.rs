@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use axum::Router;
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
+use axum::{Router, middleware};
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use serde::{Deserialize, Serialize};
@@ -18,6 +18,7 @@ use super::answer::{JSON, OCTETS, answer, text};
 use super::incoming::{Intake, read_small};
 use super::refusal::Refusal;
 use super::{kept, key};
+use crate::metrics::Kind;
 
 const TAG: HeaderName = HeaderName::from_static("x-artifact-tag");
 const DURATION: HeaderName = HeaderName::from_static("x-artifact-duration");
@@ -48,11 +49,12 @@ const PREFLIGHT: [(HeaderName, HeaderValue); 2] = [
 
 /// Returns the routes below `v8/artifacts`.
 pub(super) fn routes() -> Router<Caches> {
+    let counting = middleware::from_fn_with_state(Kind::Turborepo, super::count);
     Router::new()
         .route("/v8/artifacts", any(query))
         .route("/v8/artifacts/status", get(status).options(preflight))
         .route("/v8/artifacts/events", any(events))
-        .route("/v8/artifacts/{hash}", any(serve))
+        .route("/v8/artifacts/{hash}", any(serve).layer(counting))
 }
 
 async fn preflight() -> Response {

@@ -23,6 +23,7 @@ use tokio::net::{TcpListener, TcpStream};
 pub(crate) struct HttpServer {
     pub(crate) store: MemoryStore,
     pub(crate) address: SocketAddr,
+    pub(crate) metrics: Arc<Metrics>,
 }
 
 impl HttpServer {
@@ -32,8 +33,8 @@ impl HttpServer {
 
     pub(crate) async fn start_within(limits: Limits) -> Self {
         let store = MemoryStore::new();
-        let address = serve_named(Arc::new(store.clone()), limits, says_name).await;
-        Self { store, address }
+        let (address, metrics) = serve_named(Arc::new(store.clone()), limits, says_name).await;
+        Self { store, address, metrics }
     }
 
     /// Starts a server where only whoever has that token may do anything.
@@ -49,8 +50,9 @@ impl HttpServer {
                 "anonymous"
             })
         };
-        let address = serve_named(Arc::new(store.clone()), Limits::default(), named).await;
-        Self { store, address }
+        let limits = Limits::default();
+        let (address, metrics) = serve_named(Arc::new(store.clone()), limits, named).await;
+        Self { store, address, metrics }
     }
 
     pub(crate) async fn client(&self) -> Client {
@@ -60,7 +62,7 @@ impl HttpServer {
 
 /// Serves a store to whoever says who he is, and returns where.
 pub(crate) async fn serve(cellar: Arc<dyn Cellar>) -> SocketAddr {
-    serve_named(cellar, Limits::default(), says_name).await
+    serve_named(cellar, Limits::default(), says_name).await.0
 }
 
 fn says_name(headers: &HeaderMap) -> Caller {
@@ -72,21 +74,22 @@ async fn serve_named(
     cellar: Arc<dyn Cellar>,
     limits: Limits,
     named: impl Fn(&HeaderMap) -> Caller + Clone + Send + Sync + 'static,
-) -> SocketAddr {
+) -> (SocketAddr, Arc<Metrics>) {
     let identify = from_fn(move |mut request: Request, next: Next| {
         let caller = named(request.headers());
         request.extensions_mut().insert(Arc::new(caller));
         next.run(request)
     });
     let drain = Drain::new();
-    let observer = Observer::new(Arc::new(Metrics::new()));
+    let metrics = Arc::new(Metrics::new());
+    let observer = Observer::new(Arc::clone(&metrics));
     let operation = Operation::new(Arc::clone(&cellar), observer, drain.clone());
     let front = Front::new(cellar, limits);
     let router = cas_server::router(front, Origins::none(), operation, identify).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move { Door::new(router, 1_000, drain).serve_tcp(listener).await });
-    address
+    (address, metrics)
 }
 
 /// Returns the caller of that name; who has none of those below may do nothing.
