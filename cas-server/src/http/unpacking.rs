@@ -53,7 +53,26 @@ impl Unpacker {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_unpacked_or_refused(
+            bytes in prop::collection::vec(any::<u8>(), 0..300),
+            damaged in any::<prop::sample::Index>(),
+            flipped in 1_u8..,
+            at_once in 1_usize..50,
+        ) {
+            // Nothing that is not a frame comes far; so damage one, too.
+            drop(unpack(&bytes, at_once));
+            let mut frame = zstd::stream::encode_all(bytes.as_slice(), 1).unwrap();
+            let damaged = damaged.index(frame.len());
+            frame[damaged] ^= flipped;
+            drop(unpack(&frame, at_once));
+        }
+    }
 
     fn unpack(packed: &[u8], at_once: usize) -> io::Result<Vec<u8>> {
         let (mut unpacker, mut bytes) = (Unpacker::new()?, Vec::new());

@@ -5,6 +5,7 @@ mod bodies;
 mod client;
 mod families;
 mod hostile;
+mod http2;
 mod trust;
 mod turbo;
 
