@@ -6,6 +6,7 @@ mod client;
 mod families;
 mod hostile;
 mod http2;
+mod kept;
 mod trust;
 mod turbo;
 
