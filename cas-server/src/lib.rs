@@ -20,6 +20,7 @@ mod load;
 pub mod metrics;
 pub mod observe;
 mod operation;
+mod pieces;
 mod reload;
 mod replace;
 mod results;
