@@ -308,6 +308,8 @@ impl Core {
     pub(super) fn sync_later(&self, file: StoreFile, folder: &Path) {
         let mut head = self.head();
         head.files.push(file);
+        // The folder may be new itself.
+        head.folders.extend(folder.parent().map(Path::to_owned));
         head.folders.insert(folder.to_owned());
     }
 

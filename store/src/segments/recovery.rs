@@ -54,6 +54,7 @@ pub(super) fn open(files: Files, settings: Settings) -> Result<Core, StoreError>
     for folder in [SEGMENTS, large::FOLDER, uploads::FOLDER, quarantine::FOLDER] {
         files.make_folder(Path::new(folder))?;
     }
+    files.sync_folder(Path::new(""))?;
     let mut folder = Folder { files: files.clone(), segments: BTreeMap::new() };
     folder.set_aside_strangers()?;
     folder.find_segments()?;
