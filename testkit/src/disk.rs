@@ -39,6 +39,7 @@ struct State {
     failing: Option<(u64, Fault)>,
     capacity: Option<u64>,
     is_locked: bool,
+    boots: u64,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -167,6 +168,7 @@ impl MemoryDisk {
         let mut after = State {
             folders: before.folders.clone(),
             next_file: before.next_file,
+            boots: before.boots + 1,
             ..State::default()
         };
         let paths: BTreeSet<_> = before.names.keys().chain(before.synced_names.keys()).collect();
@@ -276,6 +278,10 @@ impl Drop for MemoryLock {
 impl Disk for MemoryDisk {
     fn root(&self) -> &Path {
         Path::new("in memory")
+    }
+
+    fn boot(&self) -> io::Result<String> {
+        Ok(self.call()?.boots.to_string())
     }
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {

@@ -1,12 +1,13 @@
 //! Eviction: the oldest segment is dropped, after what is pinned or was used lately was copied forward.
 
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
 use super::core::Core;
 use super::journal;
 use super::large;
-use super::log::{Rank, Wish};
+use super::log::{Doomed, Rank, Wish};
 use super::record::{Entry, Form, HEADER_BYTES, Header, Name, Place, Record};
 use super::sealed;
 use super::segment::Segment;
@@ -91,7 +92,8 @@ impl Core {
     /// Drops segments until the store takes no more than that many bytes.
     pub(super) fn evict_to(&self, target_bytes: u64) -> Result<(), StoreError> {
         let mut room = self.room.lock().expect("no holder panics");
-        if self.recent().is_full() {
+        let is_waiting = self.doomed_bytes.load(Ordering::Relaxed) > 0;
+        if self.recent().is_full() || is_waiting && self.physical_bytes() > target_bytes {
             self.checkpoint()?;
         }
         if self.physical_bytes() <= target_bytes {
@@ -279,8 +281,12 @@ impl Core {
                 continue;
             }
             recent.publish(*name, old, None, 0);
+            drop(recent);
             bytes += entry.size;
-            head.doomed.extend(file);
+            if let Some(path) = file {
+                self.doomed_bytes.fetch_add(entry.size, Ordering::Relaxed);
+                head.doomed.push(Doomed { path, bytes: entry.size });
+            }
         }
         Ok((pinned, bytes))
     }

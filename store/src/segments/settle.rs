@@ -60,7 +60,7 @@ impl Core {
         if let Put::Done(_) = self.put(&record, Wish::At(entry.place), Rank::Writer)? {
             self.mark_chunks(&chunks)?;
             // Once the manifest survives a loss of power.
-            self.head().doomed.push(file);
+            self.doom(file, entry.size);
         }
         Ok(Some(chunks))
     }

@@ -66,8 +66,9 @@ impl Core {
         };
         self.leases.note_release();
         if let Some(entry) = old.filter(|it| it.form == Form::File) {
-            let file = self.file_of(name, entry)?;
-            self.head().doomed.extend(file);
+            if let Some(file) = self.file_of(name, entry)? {
+                self.doom(file, entry.size);
+            }
         }
         Ok(true)
     }
