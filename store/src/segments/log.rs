@@ -328,10 +328,26 @@ impl Core {
         self.bells.keeper.ring();
     }
 
-    /// Removes the file of a blob once the index does not lead to it any more. Until then it counts.
-    pub(super) fn doom(&self, path: PathBuf, bytes: u64) {
-        self.doomed_bytes.fetch_add(bytes, Ordering::Relaxed);
-        self.head().doomed.push(Doomed { path, bytes });
+    /// Removes the file that a record stood for, if one did, once the index does not lead to it any more. Until then it
+    /// counts.
+    pub(super) fn doom_file_of(&self, name: Name, entry: Entry) -> Result<(), StoreError> {
+        if entry.form != Form::File {
+            return Ok(());
+        }
+        if let Some(path) = self.file_of(name, entry)? {
+            self.doomed_bytes.fetch_add(entry.size, Ordering::Relaxed);
+            self.head().doomed.push(Doomed { path, bytes: entry.size });
+        }
+        Ok(())
+    }
+
+    /// Says that the file that a record stands for, if there is one, must be on the disk before it.
+    pub(super) fn sync_file_of(&self, name: Name, entry: Entry) -> Result<(), StoreError> {
+        let Some(path) = self.file_of(name, entry)? else { return Ok(()) };
+        if let (Some(file), Some(folder)) = (self.files.open(&path)?, path.parent()) {
+            self.sync_later(file, folder);
+        }
+        Ok(())
     }
 
     /// Says that a blob's file must be on the disk before its record is.

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::core::Core;
 use super::files::Files;
 use super::log::{Put, Rank, Wish};
-use super::record::{Entry, Form, Name, Record};
+use super::record::{Entry, Name, Record};
 use crate::StoreError;
 
 /// How many bytes are kept aside at most: enough to see what a disk does, and nothing beside a budget.
@@ -71,11 +71,7 @@ impl Core {
         let put = self.put(&Record::tombstone(name), Wish::At(entry.place), Rank::Keeper)?;
         if let Put::Done(_) = put {
             self.quarantine.records.fetch_add(1, Ordering::Relaxed);
-            if entry.form == Form::File {
-                if let Some(file) = self.file_of(name, entry)? {
-                    self.doom(file, entry.size);
-                }
-            }
+            self.doom_file_of(name, entry)?;
             // That a damaged disk does not take the evidence changes nothing.
             if let Err(error) = self.quarantine.keep(&self.files, &name, bytes) {
                 tracing::warn!(%error, "cannot keep what is corrupt aside");

@@ -255,7 +255,7 @@ impl Folder {
             match found {
                 Found::Journal(journal) => {
                     let is_new = is_strict && covered.records == 0;
-                    is_cut |= is_new && !self.follows(core, &journal, known);
+                    is_cut |= is_new && !follows(core, journal, known);
                     if is_new && is_cut {
                         journal.cut_off()?;
                     }
@@ -274,16 +274,16 @@ impl Folder {
         }
         Ok(())
     }
+}
 
-    /// Returns whether all is there that was appended before the journal was begun: what is later than something that is
-    /// lost is lost with it.
-    fn follows(&self, core: &Core, journal: &Journal, known: &Known) -> bool {
-        let before = journal.before();
-        match core.segments.get(before.segment) {
-            Some(segment) => segment.records() >= before.records,
-            // The index would have known of it, if it had been dropped.
-            None => before.records == 0 || before.segment < known.next_segment,
-        }
+/// Returns whether all is there that was appended before the journal was begun: what is later than something that is
+/// lost is lost with it.
+fn follows(core: &Core, journal: &Journal, known: &Known) -> bool {
+    let before = journal.before();
+    match core.segments.get(before.segment) {
+        Some(segment) => segment.records() >= before.records,
+        // The index would have known of it, if it had been dropped.
+        None => before.records == 0 || before.segment < known.next_segment,
     }
 }
 
@@ -385,11 +385,7 @@ fn publish(core: &Core, place: Place, header: &Header) -> Result<(), StoreError>
     if let (Form::File, Some(entry)) = (form, new) {
         core.settling.add(header.name);
         // The process that wrote the file may have been killed before it was on the disk.
-        if let Some(path) = core.file_of(header.name, entry)? {
-            if let Some(file) = core.files.open(&path)? {
-                core.sync_later(file, path.parent().unwrap_or(Path::new("")));
-            }
-        }
+        core.sync_file_of(header.name, entry)?;
     }
     Ok(())
 }

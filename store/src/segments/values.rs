@@ -65,10 +65,8 @@ impl Core {
             return Ok(false);
         };
         self.leases.note_release();
-        if let Some(entry) = old.filter(|it| it.form == Form::File) {
-            if let Some(file) = self.file_of(name, entry)? {
-                self.doom(file, entry.size);
-            }
+        if let Some(entry) = old {
+            self.doom_file_of(name, entry)?;
         }
         Ok(true)
     }

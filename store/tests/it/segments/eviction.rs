@@ -83,7 +83,9 @@ fn what_a_build_was_told_exists_stays_while_others_write_three_times_the_capacit
     let disk = MemoryDisk::new();
     let (store, clock) = open(&disk);
     let before: Vec<_> = (0..20).map(blob).collect();
-    before.iter().for_each(|bytes| write(&*store, bytes).unwrap());
+    for bytes in &before {
+        write(&*store, bytes).unwrap();
+    }
     let build = store.for_lease(&LeaseId::new("a build").unwrap());
     // It asks for some, reads some, writes some, and looks up and records values.
     let asked: BTreeSet<_> = before[..8].iter().map(|it| digest(it)).collect();

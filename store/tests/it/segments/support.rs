@@ -8,8 +8,8 @@ use bytes::Bytes;
 use futures::FutureExt as _;
 use model::{Digest, DigestFunction};
 use store::{
-    Blob, BlobStore, Clock, Disk, Housekeeping, Namespace, SegmentStore, Settings, StoreError,
-    Value, ValueKey,
+    BlobStore, Clock, Disk, Housekeeping, Namespace, SegmentStore, Settings, StoreError, Value,
+    ValueKey,
 };
 use testkit::MemoryDisk;
 
@@ -92,11 +92,7 @@ pub(crate) fn write(store: &(impl BlobStore + ?Sized), bytes: &Bytes) -> Result<
 
 /// Returns the bytes of a blob; a damaged one is not there.
 pub(crate) fn read(store: &(impl BlobStore + ?Sized), digest: Digest) -> Option<Bytes> {
-    let blob = now(store.read(digest)).unwrap()?;
-    match blob {
-        Blob::Bytes(bytes) => Some(bytes),
-        blob => blob.into_bytes().ok(),
-    }
+    now(store.read(digest)).unwrap()?.into_bytes().ok()
 }
 
 pub(crate) fn has(store: &(impl BlobStore + ?Sized), digest: Digest) -> bool {
