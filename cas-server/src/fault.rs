@@ -21,6 +21,7 @@ pub fn of_store(error: &StoreError) -> Status {
         | StoreError::Decode { .. }
         | StoreError::Outside { .. }
         | StoreError::Vanished { .. }
+        | StoreError::Remote(_)
         | StoreError::Format { .. } => {
             tracing::error!(error = %with_sources(error), "the store failed");
             Status::unavailable("the store failed; the server's log says why")

@@ -9,6 +9,7 @@ pub mod completeness;
 mod door;
 pub mod fault;
 pub mod front;
+mod ledger;
 pub mod limits;
 mod load;
 mod metadata;

@@ -8,6 +8,7 @@ use crate::assets::{FetchService, Origins, PushService};
 use crate::blobs::BlobsService;
 use crate::capabilities::CapabilitiesService;
 use crate::front::Front;
+use crate::ledger::LedgerService;
 use crate::limits::Limits;
 use crate::load::{self, Load};
 use crate::metadata;
@@ -28,6 +29,7 @@ pub async fn router(front: Front, origins: Origins, limits: Limits) -> Router {
         .add_service(BlobsService::new(front.clone()).server())
         .add_service(ResultsService::new(front.clone()).server())
         .add_service(StreamService::new(front.clone()).server())
+        .add_service(LedgerService::new(front.clone()).server())
         .add_service(FetchService::new(front.clone(), origins).server())
         .add_service(PushService::new(front).server())
         .add_service(health)

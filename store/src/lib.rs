@@ -38,7 +38,7 @@ pub use local::{
 pub use namespace::{InvalidNamespace, Namespace};
 pub use provenance::Provenance;
 pub use read_only::ReadOnlyStore;
-pub use remote::{Purpose, Remote, RemoteError};
+pub use remote::{Purpose, Remote, RemoteError, RemoteOptions, RemoteStore, Retry, Secret, Tls};
 pub use tiered::TieredStore;
 
 /// A place that keeps blobs under their digests.

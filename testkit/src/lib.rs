@@ -8,4 +8,4 @@ mod promises;
 
 pub use flaky::FlakyStore;
 pub use memory::MemoryStore;
-pub use promises::{action_cache_promises, blob_store_promises};
+pub use promises::{action_cache_promises, blob_store_promises, complete_action_cache_promises};

@@ -5,6 +5,7 @@ mod assets;
 mod blobs;
 mod capabilities;
 mod load;
+mod remote_store;
 mod results;
 mod streams;
 mod support;
