@@ -1,6 +1,7 @@
 //! The cellar: keeps bytes and trees under their digests.
 //!
-//! Small traits by ability; [`LocalStore`] is the one that many `bld` processes share on a machine.
+//! Small traits by ability; [`LocalStore`] is the one that many `bld` processes share on a machine, [`SegmentStore`] the one
+//! behind a server.
 //! Trees are made here and nowhere else: by a [`Draft`], from archives, from sources or from other trees.
 
 mod blob;
@@ -13,6 +14,7 @@ mod namespace;
 mod provenance;
 mod read_only;
 mod remote;
+mod segments;
 mod tiered;
 mod turns;
 
@@ -39,6 +41,9 @@ pub use namespace::{InvalidNamespace, Namespace};
 pub use provenance::Provenance;
 pub use read_only::ReadOnlyStore;
 pub use remote::{Purpose, Remote, RemoteError, RemoteOptions, RemoteStore, Retry, Secret, Tls};
+pub use segments::{
+    Acknowledge, COMMIT_INTERVAL, Clock, Disk, DiskFile, Housekeeping, Lock, SegmentStore, Settings,
+};
 pub use tiered::TieredStore;
 
 /// A place that keeps blobs under their digests.

@@ -7,9 +7,9 @@ use wire::proto::bld::ledger_server::{Ledger, LedgerServer};
 use wire::proto::bld::{LatestRequest, LatestResponse, LedgerEntry, RecordRequest, RecordResponse};
 
 use super::{OWNER_BYTES_MAX, OWNERS_MAX, space};
+use crate::Right;
 use crate::fault;
 use crate::front::{Front, View};
-use crate::limits::MESSAGE_BYTES_MAX;
 
 /// How many owners of one request are looked up or recorded at once.
 const AT_ONCE: usize = 32;
@@ -28,7 +28,8 @@ impl LedgerService {
 
     /// Returns the service as it is served.
     pub(crate) fn server(self) -> LedgerServer<Self> {
-        LedgerServer::new(self).max_decoding_message_size(MESSAGE_BYTES_MAX)
+        let message_bytes = self.front.limits().message_bytes();
+        LedgerServer::new(self).max_decoding_message_size(message_bytes)
     }
 }
 
@@ -38,7 +39,7 @@ impl Ledger for LedgerService {
         &self,
         request: Request<RecordRequest>,
     ) -> Result<Response<RecordResponse>, Status> {
-        let view = self.front.view(request.extensions()).writing_values()?;
+        let view = self.front.view(request.extensions()).with(Right::WriteValues)?;
         let RecordRequest { project, entries } = request.into_inner();
         check(entries.iter().map(|entry| entry.owner.as_str()))?;
         if let Some(entry) = entries.iter().find(|entry| !is_action(&entry.action)) {
@@ -57,7 +58,7 @@ impl Ledger for LedgerService {
         &self,
         request: Request<LatestRequest>,
     ) -> Result<Response<LatestResponse>, Status> {
-        let view = self.front.view(request.extensions()).reading()?;
+        let view = self.front.view(request.extensions()).with(Right::Read)?;
         let LatestRequest { project, owners } = request.into_inner();
         check(owners.iter().map(String::as_str))?;
         let (view, space) = (&view, &space(&project));

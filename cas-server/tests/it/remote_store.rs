@@ -1,7 +1,6 @@
 //! `bld`'s own client against this server, and against the ways in which a network and a server fail.
 
 use std::collections::BTreeSet;
-use std::future::pending;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,9 +14,9 @@ use axum::middleware::{self, Next};
 use axum::response::Response;
 use base64::Engine as _;
 use bytes::Bytes;
-use cas_server::front::Front;
-use cas_server::limits::Limits;
-use cas_server::{Caller, Door, Origins, Rights};
+use cas_server::metrics::Metrics;
+use cas_server::observe::Observer;
+use cas_server::{Caller, Door, Drain, Front, Limits, Operation, Origins, Rights};
 use futures::StreamExt as _;
 use futures::future::join_all;
 use model::{ActionDigest, ActionResult, Digest, DigestFunction, OutputFile, RelativePath};
@@ -61,7 +60,7 @@ async fn serve(caller: Caller, way: Way) -> Served {
     let router = router(&store, caller, way, Arc::clone(&asked)).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    tokio::spawn(async move { Door::new(router).serve_tcp(listener, pending()).await });
+    tokio::spawn(async move { door(router).serve_tcp(listener).await });
     Served { address, store, asked }
 }
 
@@ -71,10 +70,9 @@ async fn router(
     way: Way,
     asked: Arc<Mutex<Vec<(String, RequestMetadata)>>>,
 ) -> Router {
-    let front = Front::new(Arc::new(store.clone()));
-    let router = cas_server::router(front, Origins::new(Vec::new()), Limits::default()).await;
-    router.layer(middleware::from_fn(move |mut request: Request, next: Next| {
-        request.extensions_mut().insert(caller.clone());
+    let caller = Arc::new(caller);
+    let identify = middleware::from_fn(move |mut request: Request, next: Next| {
+        request.extensions_mut().insert(Arc::clone(&caller));
         let path = request.uri().path().rsplit('/').next().unwrap().to_owned();
         asked.lock().unwrap().push((path.clone(), metadata(&request)));
         let passage = way(&path, request);
@@ -85,7 +83,15 @@ async fn router(
                 Passage::Not(response) => *response,
             }
         }
-    }))
+    });
+    let observer = Observer::new(Arc::new(Metrics::new()));
+    let operation = Operation::new(Arc::new(store.clone()), observer, Drain::new());
+    let front = Front::new(Arc::new(store.clone()), Limits::default());
+    cas_server::router(front, Origins::new(Vec::new()), operation, identify).await
+}
+
+fn door(router: Router) -> Door {
+    Door::new(router, Limits::default().connections, Drain::new())
 }
 
 fn metadata(request: &Request) -> RequestMetadata {
@@ -422,7 +428,7 @@ async fn a_socket_of_the_file_system_is_a_way_as_well() {
     let path = folder.path().join("bld.sock");
     let router = router(&MemoryStore::new(), trusted(), straight(), Arc::default()).await;
     let listener = UnixListener::bind(&path).unwrap();
-    tokio::spawn(async move { Door::new(router).serve_unix(listener, pending()).await });
+    tokio::spawn(async move { door(router).serve_unix(listener).await });
     let options = options(format!("unix:{}", path.display()));
     use_all(&RemoteStore::connect(options).await.unwrap()).await.unwrap();
 }
@@ -457,11 +463,11 @@ async fn a_stranger_reads_what_is_trusted_and_writes_keys_for_himself() {
     trusted_store.record_keys(&record(ours)).await.unwrap();
 
     let namespace = Namespace::PullRequest("17".to_owned());
-    let stranger = caller("stranger", trusted().rights, namespace);
+    let stranger = caller("stranger", Rights::ALL, namespace);
     let router = router(&served.store, stranger, straight(), Arc::default()).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("grpc://{}", listener.local_addr().unwrap());
-    tokio::spawn(async move { Door::new(router).serve_tcp(listener, pending()).await });
+    tokio::spawn(async move { door(router).serve_tcp(listener).await });
     let stranger = RemoteStore::connect(options(address)).await.unwrap();
     assert_eq!(stranger.latest_keys(&owner).await.unwrap()[&owner[0]], ours);
     stranger.record_keys(&record(theirs)).await.unwrap();
