@@ -34,6 +34,7 @@ mod queries;
 mod receipts;
 mod remotes;
 mod running;
+mod servers;
 mod shells;
 mod tampering;
 mod terminal;
