@@ -34,7 +34,7 @@ struct Server {
 }
 
 /// Who may ask: whoever sends this header, if any is named.
-#[derive(Clone, Default)]
+#[derive(Clone, Copy, Default)]
 struct Guard {
     authorization: Option<&'static str>,
 }
