@@ -12,5 +12,5 @@ pub use flaky::FlakyStore;
 pub use memory::MemoryStore;
 pub use promises::{
     action_cache_promises, blob_store_promises, cellar_promises, chunk_store_promises,
-    upload_store_promises, value_store_promises,
+    complete_action_cache_promises, upload_store_promises, value_store_promises,
 };
