@@ -41,11 +41,13 @@ pub(crate) fn absent(digest: Digest) -> Status {
     Status::not_found(format!("{digest} is not here"))
 }
 
-/// Returns that the caller may not do that: whoever said nothing of himself may try again and say something.
-pub(crate) fn denied(denied: &Denied) -> Status {
-    match denied {
-        Denied::Anonymous(_) => Status::unauthenticated(denied.to_string()),
-        Denied::Forbidden { .. } => Status::permission_denied(denied.to_string()),
+impl From<Denied> for Status {
+    /// Whoever said nothing of himself may try again and say something.
+    fn from(denied: Denied) -> Self {
+        match denied {
+            Denied::Anonymous(_) => Self::unauthenticated(denied.to_string()),
+            Denied::Forbidden { .. } => Self::permission_denied(denied.to_string()),
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The front door of the cellar: the Remote Execution API, plain HTTP caches, and who may do what.
 
+pub mod admin;
 mod asked;
 mod assets;
 mod authority;
@@ -9,12 +10,16 @@ mod capabilities;
 mod completeness;
 mod config;
 mod door;
+mod drain;
 mod fault;
 mod front;
+mod http;
 mod identity;
 mod limits;
 mod load;
-mod metadata;
+pub mod metrics;
+pub mod observe;
+mod operation;
 mod reload;
 mod replace;
 mod results;
@@ -22,6 +27,7 @@ mod rights;
 mod services;
 mod stream;
 mod tls;
+pub mod trace;
 
 pub use assets::Origins;
 pub use authority::{Authority, AuthorityError, Issued, IssuedCertificate, IssuedRole, Role};
@@ -32,6 +38,7 @@ pub use config::{
     TomlError, default_root,
 };
 pub use door::Door;
+pub use drain::{Drain, Drained, Held, Phase};
 pub use front::Front;
 pub use identity::{
     CertificateError, CredentialError, Elsewhere, GrantedError, Identified, Identities,
@@ -39,6 +46,7 @@ pub use identity::{
     KeysError, NoRandomness, Peer, PeerAddress, PeerCertificate, RevocationsError, Rule, RuleError,
     Secret, Token, TokenError, TokenFile, TokenId, Unauthenticated,
 };
+pub use operation::Operation;
 pub use reload::{LOOK_INTERVAL, Refresh, Unreadable, keep_fresh};
 pub use replace::ReplaceError;
 pub use rights::{Grant, NotAbove, Right, Rights, UnknownRight};

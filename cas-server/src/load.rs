@@ -15,6 +15,8 @@ use http_body::{Frame, SizeHint};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::limits::{IDENTITIES_MAX, RETRY_DELAY};
+use crate::metrics::Limit;
+use crate::observe::Observed;
 use crate::{Caller, Limits, fault};
 
 /// What follows these names arrives in pieces that are passed on at once; all else is held until it is whole.
@@ -66,8 +68,12 @@ impl Load {
 
 /// Lets a request in if whoever sends it has not too many under way.
 pub(crate) async fn limit(State(load): State<Load>, request: Request, next: Next) -> Response {
-    let share = load.share(Caller::of(request.extensions()));
+    let caller = Caller::of(request.extensions());
+    let observed = Observed::of(request.extensions());
+    observed.caller(caller);
+    let share = load.share(caller);
     let Ok(permit) = Arc::clone(&share.requests).try_acquire_owned() else {
+        observed.limited(Limit::Requests);
         return too_many(&request, load.requests_max);
     };
     let held = Arc::default();

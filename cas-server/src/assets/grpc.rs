@@ -24,6 +24,7 @@ use crate::completeness::is_complete;
 use crate::fault;
 use crate::front::{Front, View};
 use crate::limits::{ADDRESS_BYTES_MAX, ADDRESSES_MAX, ASSETS_MAX};
+use crate::metrics::Kind;
 
 /// Answers what addresses stand for.
 #[derive(Clone)]
@@ -106,7 +107,9 @@ impl Fetch for FetchService {
             digest_function: asked::number(wanted.function),
             ..Default::default()
         };
-        match self.find(&view, wanted).await? {
+        let found = self.find(&view, wanted).await?;
+        tell(&view, found.is_ok());
+        match found {
             Ok(found) => {
                 response.status = Some(rpc::Status::default());
                 response.uri = found.address;
@@ -139,7 +142,9 @@ impl Fetch for FetchService {
             digest_function: asked::number(wanted.function),
             ..Default::default()
         };
-        match self.find(&view, wanted).await? {
+        let found = self.find(&view, wanted).await?;
+        tell(&view, found.is_ok());
+        match found {
             Ok(found) => {
                 response.status = Some(rpc::Status::default());
                 response.uri = found.address;
@@ -347,6 +352,10 @@ async fn known(view: &View, project: &str, address: &str) -> Result<Assets, Stat
     let value = view.lookup(&space(project), address).await;
     let value = value.map_err(|error| fault::of_store(&error))?;
     Ok(value.and_then(|it| Assets::decode(it.bytes).ok()).unwrap_or_default())
+}
+
+fn tell(view: &View, is_found: bool) {
+    if is_found { view.observed.hit(Kind::Asset) } else { view.observed.miss(Kind::Asset) }
 }
 
 fn space(project: &str) -> String {

@@ -21,11 +21,12 @@ use wire::proto::rpc;
 
 use super::compression::{compress_if_smaller, decompress};
 use super::tree::{self, PageToken};
-use crate::Right;
 use crate::asked::{self, Asked};
 use crate::fault;
 use crate::front::{Front, View};
 use crate::limits::{BATCH_BYTES_MAX, CHUNKS_MAX};
+use crate::metrics::{Kind, Lookups};
+use crate::{Denied, Right};
 
 /// Answers everything about blobs but streams.
 #[derive(Clone)]
@@ -45,11 +46,11 @@ impl BlobsService {
         ContentAddressableStorageServer::new(self).max_decoding_message_size(message_bytes)
     }
 
-    fn reading<T>(&self, request: &Request<T>) -> Result<View, Status> {
+    fn reading<T>(&self, request: &Request<T>) -> Result<View, Denied> {
         self.front.view(request.extensions()).with(Right::Read)
     }
 
-    fn writing<T>(&self, request: &Request<T>) -> Result<View, Status> {
+    fn writing<T>(&self, request: &Request<T>) -> Result<View, Denied> {
         self.front.view(request.extensions()).with(Right::WriteBlobs)
     }
 }
@@ -74,7 +75,9 @@ impl ContentAddressableStorage for BlobsService {
         let is_missing = |it: &Asked| it.candidates().all(|digest| missing.contains(&digest));
         let pairs = asked.iter().zip(request.blob_digests);
         let absent = pairs.filter(|(it, _)| is_missing(it)).map(|(_, digest)| digest);
-        Ok(Response::new(FindMissingBlobsResponse { missing_blob_digests: absent.collect() }))
+        let absent: Vec<_> = absent.collect();
+        view.observed.asked((asked.len() - absent.len()) as u64, absent.len() as u64);
+        Ok(Response::new(FindMissingBlobsResponse { missing_blob_digests: absent }))
     }
 
     async fn batch_update_blobs(
@@ -108,13 +111,17 @@ impl ContentAddressableStorage for BlobsService {
         let functions = asked::functions(request.digest_function)?;
         refuse_large_batch(request.digests.iter().map(|it| claimed_bytes(Some(it))))?;
         let zstd = request.acceptable_compressors.contains(&compressor::Value::Zstd.into());
+        let mut lookups = Lookups::default();
 
         let mut responses = Vec::with_capacity(request.digests.len());
         for digest in request.digests {
             let asked = Asked::new(functions, &digest.hash, digest.size_bytes);
-            let read = async { read_bytes(&view, asked?).await };
-            responses.push(batch_response(digest, read.await, zstd));
+            let read = async { read_bytes(&view, asked?).await }.await;
+            let count = if read.is_ok() { &mut lookups.hits } else { &mut lookups.misses };
+            *count += 1;
+            responses.push(batch_response(digest, read, zstd));
         }
+        view.observed.looked_up(Kind::Blob, lookups);
         Ok(Response::new(BatchReadBlobsResponse { responses }))
     }
 

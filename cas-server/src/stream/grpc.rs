@@ -85,9 +85,13 @@ impl ByteStream for StreamService {
 /// Receives a blob. Returns how many bytes were committed, in the way that clients expect.
 async fn receive(view: View, mut messages: Streaming<WriteRequest>) -> Result<i64, Status> {
     let (mut offsets, mut name) = (Offsets::default(), String::new());
+    let mut uploading = view.observed.uploading();
     let mut writing = None;
     while let Some(message) = messages.message().await? {
         let bytes = message.data.len();
+        if let Some(uploading) = &mut uploading {
+            uploading.received(bytes as u64);
+        }
         let first = offsets.pass(message.write_offset, bytes, message.finish_write)?;
         if let Some(offset) = first {
             name = message.resource_name;

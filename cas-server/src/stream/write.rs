@@ -11,6 +11,7 @@ use super::resource::{UploadResource, Wire};
 use crate::fault;
 use crate::front::View;
 use crate::limits::{MEMORY_BYTES_MAX, PIECE_BYTES};
+use crate::metrics::Limit;
 
 /// Between how many bytes it is asked whether somebody else has sent the same blob meanwhile.
 const LOOK_BYTES: u64 = 16 << 20;
@@ -86,6 +87,7 @@ impl Writing {
         let blob = resource.resource.blob;
         let wire = resource.resource.wire;
         if blob.size() > view.limits.blob {
+            view.observed.limited(Limit::BlobBytes);
             let why = format!("the blob has {} bytes; {} are taken", blob.size(), view.limits.blob);
             return Err(Status::invalid_argument(why));
         }
@@ -190,6 +192,7 @@ impl Writing {
         }
         let ratio_max = self.view.limits.decompression_ratio;
         if self.blob_bytes > self.wire_bytes.saturating_mul(ratio_max) {
+            self.view.observed.limited(Limit::Ratio);
             let why = format!("this grows more than {ratio_max} times; send it uncompressed");
             return Err(Status::invalid_argument(why));
         }

@@ -5,18 +5,26 @@
     reason = "a helper that cannot go on has failed the test"
 )]
 
+mod admin;
+mod altered;
 mod asking;
 mod assets;
 mod blobs;
 mod capabilities;
 mod certificates;
 mod config;
+mod drain;
+mod http;
 mod jwt;
 mod layer;
 mod load;
+mod metrics;
 mod results;
+mod serving;
+mod status_page;
 mod streams;
 mod support;
 mod tokens;
+mod trace;
 mod uploads;
 mod world;

@@ -77,15 +77,27 @@ fn a_configuration_says_where_tokens_are_wherever_it_lies() {
 fn what_makes_no_sense_is_refused_in_words() {
     let machine = Machine::new();
     machine.run(&["server", "token", "create", "ci"]).expect(0);
-    refused(&machine, &["token", "create", "ci"], &expect![[r#"
+    refused(
+        &machine,
+        &["token", "create", "ci"],
+        &expect![[r#"
         error: there is a token named `ci` already: revoke it, or choose another name
-    "#]]);
-    refused(&machine, &["token", "create", "a b"], &expect![[r#"
+    "#]],
+    );
+    refused(
+        &machine,
+        &["token", "create", "a b"],
+        &expect![[r#"
         error: `a b` cannot be a name: names are 1 to 128 letters, digits, `-`, `_`, `.`, `@` or `+`, and begin with a letter or digit
-    "#]]);
-    refused(&machine, &["token", "revoke", "cj"], &expect![[r#"
+    "#]],
+    );
+    refused(
+        &machine,
+        &["token", "revoke", "cj"],
+        &expect![[r#"
         error: there is no token named `cj` in $MACHINE/home/.local/share/bld-server/tokens.toml
-    "#]]);
+    "#]],
+    );
     refused(
         &machine,
         &["token", "create", "x", "--namespace", "trusted", "--reads", "pr/1"],
@@ -93,32 +105,56 @@ fn what_makes_no_sense_is_refused_in_words() {
             error: `trusted` cannot read `pr/1`: reads go up, from `pr/<name>` to `branch/<name>`, from both to `trusted`
         "#]],
     );
-    refused(&machine, &["token", "create", "x", "--rights", "write"], &expect![[r#"
+    refused(
+        &machine,
+        &["token", "create", "x", "--rights", "write"],
+        &expect![[r#"
         error: invalid value 'write' for '--rights <RIGHTS>': `write` is no right; there are `read`, `write-blobs`, `write-values`, `execute` and `administer`
 
         For more information, try '--help'.
-    "#]]);
-    refused(&machine, &["token", "create", "x", "--namespace", "main"], &expect![[r#"
+    "#]],
+    );
+    refused(
+        &machine,
+        &["token", "create", "x", "--namespace", "main"],
+        &expect![[r#"
         error: invalid value 'main' for '--namespace <NAMESPACE>': `main` is no namespace; there are `trusted`, `branch/<name>` and `pr/<name>`
 
         For more information, try '--help'.
-    "#]]);
-    refused(&machine, &["token", "create", "x", "--expires", "soon"], &expect![[r#"
+    "#]],
+    );
+    refused(
+        &machine,
+        &["token", "create", "x", "--expires", "soon"],
+        &expect![[r#"
         error: invalid value 'soon' for '--expires <PERIOD>': `soon` is no period: write a whole number and s, m, h or d, as in `90s`, `3h` or `30d`
 
         For more information, try '--help'.
-    "#]]);
-    refused(&machine, &["ca", "list"], &expect![[r#"
+    "#]],
+    );
+    refused(
+        &machine,
+        &["ca", "list"],
+        &expect![[r#"
         error: there is no authority in $MACHINE/home/.local/share/bld-server/ca: `bld server ca init` makes one
-    "#]]);
-    refused(&machine, &["--config", "nowhere.toml", "token", "list"], &expect![[r#"
+    "#]],
+    );
+    refused(
+        &machine,
+        &["--config", "nowhere.toml", "token", "list"],
+        &expect![[r#"
         error: cannot read $MACHINE/workspace/nowhere.toml
           because: No such file or directory (os error 2)
-    "#]]);
+    "#]],
+    );
     machine.write("bld-server.toml", "[store]\nbuget = \"1 GiB\"\n");
-    refused(&machine, &["token", "list"], &expect![[r#"
+    refused(
+        &machine,
+        &["token", "list"],
+        &expect![[r#"
         error: $MACHINE/workspace/bld-server.toml:2: `store`: unknown field `buget`, expected one of `path`, `budget`, `acknowledge`, `lease`; did you mean `budget`?
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -142,25 +178,49 @@ fn an_authority_issues_lists_and_revokes() {
         lines[1].contains("client read,execute in trusted") && lines[1].contains("  revoked 2")
     );
 
-    refused(&machine, &["ca", "init"], &expect![[r#"
+    refused(
+        &machine,
+        &["ca", "init"],
+        &expect![[r#"
         error: $MACHINE/home/.local/share/bld-server/ca/ca.pem is there already: an authority is not overwritten, because all that it issued would be void
-    "#]]);
-    refused(&machine, &["ca", "revoke", "worker"], &expect![[r#"
+    "#]],
+    );
+    refused(
+        &machine,
+        &["ca", "revoke", "worker"],
+        &expect![[r#"
         error: no certificate with the name or number `worker` is in use: `bld server ca list` shows them
-    "#]]);
-    refused(&machine, &["ca", "issue", "x", "--role", "server"], &expect![[r#"
+    "#]],
+    );
+    refused(
+        &machine,
+        &["ca", "issue", "x", "--role", "server"],
+        &expect![[r#"
         error: a server's certificate is for the names or addresses by which it is called: name at least one (`--dns`, `--ip`)
-    "#]]);
+    "#]],
+    );
     let rights = ["ca", "issue", "x", "--role", "server", "--ip", "::1", "--rights", "read"];
-    refused(&machine, &rights, &expect![[r#"
+    refused(
+        &machine,
+        &rights,
+        &expect![[r#"
         error: --namespace, --reads and --rights are for the certificates of clients, and this is a server's
-    "#]]);
+    "#]],
+    );
     let address = ["ca", "issue", "x", "--role", "client", "--ip", "::1"];
-    refused(&machine, &address, &expect![[r#"
+    refused(
+        &machine,
+        &address,
+        &expect![[r#"
         error: --dns and --ip are for the certificates of servers, and this is a client's
-    "#]]);
+    "#]],
+    );
     let long = ["ca", "issue", "x", "--role", "client", "--expires", "1000d"];
-    refused(&machine, &long, &expect![[r#"
+    refused(
+        &machine,
+        &long,
+        &expect![[r#"
         error: 1000d is no time for a certificate to last: it can be up to 398d
-    "#]]);
+    "#]],
+    );
 }
