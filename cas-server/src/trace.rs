@@ -13,36 +13,39 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::{Layer, SubscriberExt as _};
 use tracing_subscriber::registry::LookupSpan;
 
+use crate::config::{LogFormat, LogLevel, TelemetryConfig};
 use crate::observe::SPAN_TARGET;
 
 /// How long whoever takes traces may take for those of the last moment, when a server ends.
 const LAST_TRACES: Duration = Duration::from_secs(5);
 
+/// Which share of the traces that no client has begun is kept: clients of a cache ask thousands of times a second.
+const ROOT_SHARE: f64 = 0.01;
+
 /// What is called what in traces.
 const SERVICE: &str = "bld-server";
-
-/// How a line of the log looks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum LogForm {
-    /// For people.
-    #[default]
-    Text,
-    /// An object of JSON, for programs.
-    Json,
-}
 
 /// What is written into the log. Credentials are nowhere in it: nothing that writes into it is given any.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogSettings {
     /// How lines look.
-    pub form: LogForm,
+    pub form: LogFormat,
     /// What is written, in the words of `tracing`: `info`, or `info,bld::request=debug` for every request.
     pub filter: String,
 }
 
-impl Default for LogSettings {
-    fn default() -> Self {
-        Self { form: LogForm::default(), filter: "info".to_owned() }
+impl LogSettings {
+    /// Returns what an operator wants to be logged.
+    pub fn new(telemetry: &TelemetryConfig) -> Self {
+        let filter = match telemetry.log {
+            LogLevel::Error => "error",
+            LogLevel::Warn => "warn",
+            LogLevel::Info => "info",
+            // What every call comes to, and not what every frame of it does.
+            LogLevel::Debug => "info,bld=debug,cas_server=debug,store=debug",
+            LogLevel::Trace => "trace",
+        };
+        Self { form: telemetry.format, filter: filter.to_owned() }
     }
 }
 
@@ -53,6 +56,13 @@ pub struct TraceSettings {
     pub endpoint: String,
     /// Which share of the traces that begin here is kept. Those that a client has begun are as he says.
     pub share: f64,
+}
+
+impl TraceSettings {
+    /// Returns where an operator wants traces to go, if anywhere.
+    pub fn new(telemetry: &TelemetryConfig) -> Option<Self> {
+        telemetry.otlp.clone().map(|endpoint| Self { endpoint, share: ROOT_SHARE })
+    }
 }
 
 /// Why nothing could be logged or traced.
@@ -104,8 +114,9 @@ impl Traces {
 }
 
 /// Has the whole process log to standard error, and trace if that is wanted. Must be called where tasks can be spawned.
-pub fn install(log: &LogSettings, trace: Option<&TraceSettings>) -> Result<Traces, TraceError> {
-    let (subscriber, traces) = subscriber(log, trace, std::io::stderr)?;
+pub fn install(telemetry: &TelemetryConfig) -> Result<Traces, TraceError> {
+    let (log, trace) = (LogSettings::new(telemetry), TraceSettings::new(telemetry));
+    let (subscriber, traces) = subscriber(&log, trace.as_ref(), std::io::stderr)?;
     tracing::subscriber::set_global_default(subscriber)?;
     Ok(traces)
 }
@@ -130,15 +141,15 @@ where
     Ok((subscriber, Traces(provider)))
 }
 
-fn lines<S, W>(form: LogForm, writer: W) -> Box<dyn Layer<S> + Send + Sync>
+fn lines<S, W>(form: LogFormat, writer: W) -> Box<dyn Layer<S> + Send + Sync>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
     let lines = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(false);
     match form {
-        LogForm::Text => lines.boxed(),
-        LogForm::Json => lines.json().flatten_event(true).with_span_list(false).boxed(),
+        LogFormat::Text => lines.boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).with_span_list(false).boxed(),
     }
 }
 

@@ -8,7 +8,8 @@ use axum::body::Body;
 use axum::routing::get;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use cas_server::trace::{LogForm, LogSettings, TraceError, TraceSettings, subscriber};
+use cas_server::trace::{LogSettings, TraceError, TraceSettings, subscriber};
+use cas_server::{LogFormat, LogLevel, TelemetryConfig};
 use http::{Request, StatusCode};
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
     TraceService, TraceServiceServer,
@@ -71,7 +72,7 @@ fn request(path: &str, metadata: &RequestMetadata) -> Request<Body> {
 
 /// Asks for each of the paths while everything is logged by those settings. Returns the lines.
 async fn logged(
-    form: LogForm,
+    form: LogFormat,
     filter: &str,
     paths: &[&str],
     metadata: &RequestMetadata,
@@ -87,6 +88,10 @@ async fn logged(
     paper.lines()
 }
 
+fn settings(log: LogLevel) -> LogSettings {
+    LogSettings::new(&TelemetryConfig { log, ..TelemetryConfig::default() })
+}
+
 fn metadata() -> RequestMetadata {
     RequestMetadata {
         tool: "bazel".to_owned(),
@@ -98,7 +103,7 @@ fn metadata() -> RequestMetadata {
 
 #[tokio::test]
 async fn a_failure_is_a_line_that_says_all_that_is_known_of_it() {
-    let lines = logged(LogForm::Json, "info", &["/200", "/404", "/500"], &metadata()).await;
+    let lines = logged(LogFormat::Json, "info", &["/200", "/404", "/500"], &metadata()).await;
     assert_eq!(lines.len(), 1, "what went well, or is not there, is nobody's business: {lines:?}");
     let line: Json = serde_json::from_str(&lines[0]).unwrap();
     for (field, value) in [
@@ -122,7 +127,8 @@ async fn a_failure_is_a_line_that_says_all_that_is_known_of_it() {
 
 #[tokio::test]
 async fn every_request_is_logged_where_that_is_wanted() {
-    let lines = logged(LogForm::Json, "bld::request=debug", &["/200", "/404"], &metadata()).await;
+    let filter = settings(LogLevel::Debug).filter;
+    let lines = logged(LogFormat::Json, &filter, &["/200", "/404"], &metadata()).await;
     let outcomes =
         lines.iter().map(|line| serde_json::from_str::<Json>(line).unwrap()["outcome"].clone());
     assert_eq!(outcomes.collect::<Vec<_>>(), ["ok", "not_found"]);
@@ -131,7 +137,7 @@ async fn every_request_is_logged_where_that_is_wanted() {
 #[tokio::test]
 async fn no_credential_is_ever_logged() {
     let paths = ["/200?token=s3cret", "/401?token=s3cret", "/500?token=s3cret"];
-    let lines = logged(LogForm::Text, "trace", &paths, &metadata()).await;
+    let lines = logged(LogFormat::Text, "trace", &paths, &metadata()).await;
     assert!(lines.len() >= 3, "{lines:?}");
     assert!(!lines.iter().any(|line| line.contains("s3cret")), "{lines:#?}");
 }
@@ -140,7 +146,7 @@ async fn no_credential_is_ever_logged() {
 async fn nobody_outside_can_write_a_line_of_his_own() {
     let tool = "x\n2026-01-01T00:00:00Z INFO forged\u{1b}[31m\r".to_owned();
     let metadata = RequestMetadata { tool, ..RequestMetadata::default() };
-    for form in [LogForm::Text, LogForm::Json] {
+    for form in [LogFormat::Text, LogFormat::Json] {
         let lines = logged(form, "info", &["/500"], &metadata).await;
         assert_eq!(lines.len(), 1, "{lines:?}");
         assert!(!lines[0].contains(['\u{1b}', '\r']), "{lines:?}");
@@ -149,12 +155,12 @@ async fn nobody_outside_can_write_a_line_of_his_own() {
 
 #[tokio::test]
 async fn settings_that_mean_nothing_are_refused() {
-    let log = LogSettings { filter: "info,=,loud".to_owned(), ..LogSettings::default() };
+    let log = LogSettings { form: LogFormat::Text, filter: "info,=,loud".to_owned() };
     let refused = subscriber(&log, None, io::sink).err();
     assert!(matches!(refused, Some(TraceError::Filter { .. })), "{refused:?}");
     for endpoint in ["", "collector", "https://127.0.0.1:4317", "http://no-port"] {
         let trace = TraceSettings { endpoint: endpoint.to_owned(), share: 1.0 };
-        let refused = subscriber(&LogSettings::default(), Some(&trace), io::sink).err();
+        let refused = subscriber(&settings(LogLevel::Info), Some(&trace), io::sink).err();
         assert!(matches!(refused, Some(TraceError::Endpoint { .. })), "{endpoint}: {refused:?}");
     }
 }
@@ -203,7 +209,7 @@ async fn a_request_is_a_span_of_the_trace_that_its_client_has_begun() {
     let trace = TraceSettings { endpoint: collector.start().await, share: 1.0 };
     let paper = Paper::default();
     let (subscriber, traces) =
-        subscriber(&LogSettings::default(), Some(&trace), paper.clone()).unwrap();
+        subscriber(&settings(LogLevel::Info), Some(&trace), paper.clone()).unwrap();
     {
         let _logging = tracing::subscriber::set_default(subscriber);
         let operation = operation();

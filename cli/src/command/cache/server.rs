@@ -329,6 +329,7 @@ mod tests {
               "values": 5,
               "version": "0.1.0",
               "wall_seconds_saved": 1800.5
-            }"#]].assert_eq(&format!("{:#}", json("grpc://cache:8980", &stat())));
+            }"#]]
+        .assert_eq(&format!("{:#}", json("grpc://cache:8980", &stat())));
     }
 }
