@@ -185,6 +185,30 @@ async fn what_clients_of_every_protocol_look_up_is_in_the_metrics_of_the_same_po
 }
 
 #[tokio::test]
+async fn a_result_that_is_not_whole_is_a_miss_of_its_own_kind() {
+    let operation = operation();
+    let router = whole(&operation).await;
+    let mut results = ActionCacheClient::new(tower::service_fn(move |request: Request<_>| {
+        router.clone().oneshot(request.map(Body::new))
+    }));
+    let action_digest = Some(reapi::Digest { hash: "ab".repeat(32), size_bytes: 7 });
+    let result = reapi::ActionResult { stdout_digest: action_digest.clone(), ..Default::default() };
+    let update = reapi::UpdateActionResultRequest {
+        action_digest: action_digest.clone(),
+        action_result: Some(result),
+        ..Default::default()
+    };
+    results.update_action_result(update).await.unwrap();
+    let request = reapi::GetActionResultRequest { action_digest, ..Default::default() };
+    results.get_action_result(request).await.unwrap_err();
+
+    let metrics = scrape(&operation).await;
+    let lookups = "bld_lookups_total{kind=\"ac\",result=\"incomplete\",client=\"other\"}";
+    assert_eq!(metrics[lookups], 1.0);
+    assert!(!metrics.contains_key(&lookups.replace("incomplete", "miss")));
+}
+
+#[tokio::test]
 async fn an_upload_counts_as_long_as_it_lasts() {
     let operation = operation();
     let mut first = Uploading::begin(operation.observer().metrics());
