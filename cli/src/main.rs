@@ -48,7 +48,7 @@ use mimalloc::MiMalloc;
 use args::{Args, Command};
 use command::{
     affected, build, builds, cache, clean, completions, config, diff, doctor, failures, init, lock,
-    log, man, plan, query, run as run_command, shell, test, verify, why,
+    log, man, plan, query, run as run_command, server, shell, test, verify, why,
 };
 use error::CliError;
 use settings::Settings;
@@ -93,6 +93,7 @@ fn run(args: Args) -> Result<std::process::ExitCode, CliError> {
         Command::Query(args) => query::run(&settings, &args),
         Command::Plan(args) => plan::run(&settings, &args),
         Command::Cache(command) => cache::run(&settings, &command),
+        Command::Server(args) => server::run(&settings, &args),
         Command::Doctor => Ok(doctor::run(&settings)),
         Command::Clean(args) => clean::run(&settings, &args),
         Command::Config(command) => config::run(&settings, &command),

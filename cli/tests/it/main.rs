@@ -33,6 +33,7 @@ mod pty;
 mod queries;
 mod receipts;
 mod running;
+mod servers;
 mod shells;
 mod tampering;
 mod terminal;
