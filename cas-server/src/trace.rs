@@ -14,13 +14,10 @@ use tracing_subscriber::layer::{Layer, SubscriberExt as _};
 use tracing_subscriber::registry::LookupSpan;
 
 use crate::config::{LogFormat, LogLevel, TelemetryConfig};
-use crate::observe::SPAN_TARGET;
+use crate::observe::{LOG_TARGET, SPAN_TARGET};
 
 /// How long whoever takes traces may take for those of the last moment, when a server ends.
 const LAST_TRACES: Duration = Duration::from_secs(5);
-
-/// Which share of the traces that no client has begun is kept: clients of a cache ask thousands of times a second.
-const ROOT_SHARE: f64 = 0.01;
 
 /// What is called what in traces.
 const SERVICE: &str = "bld-server";
@@ -34,18 +31,9 @@ pub struct LogSettings {
     pub filter: String,
 }
 
-impl LogSettings {
-    /// Returns what an operator wants to be logged.
-    pub fn new(telemetry: &TelemetryConfig) -> Self {
-        let filter = match telemetry.log {
-            LogLevel::Error => "error",
-            LogLevel::Warn => "warn",
-            LogLevel::Info => "info",
-            // What every call comes to, and not what every frame of it does.
-            LogLevel::Debug => "info,bld=debug,cas_server=debug,store=debug",
-            LogLevel::Trace => "trace",
-        };
-        Self { form: telemetry.format, filter: filter.to_owned() }
+impl Default for LogSettings {
+    fn default() -> Self {
+        Self { form: LogFormat::Text, filter: "info".to_owned() }
     }
 }
 
@@ -58,10 +46,24 @@ pub struct TraceSettings {
     pub share: f64,
 }
 
+impl From<&TelemetryConfig> for LogSettings {
+    /// Every call is logged where that is asked for; those of the libraries below it only where everything is.
+    fn from(config: &TelemetryConfig) -> Self {
+        let filter = match config.log {
+            LogLevel::Error => "error".to_owned(),
+            LogLevel::Warn => "warn".to_owned(),
+            LogLevel::Info => "info".to_owned(),
+            LogLevel::Debug => format!("info,{LOG_TARGET}=debug,cas_server=debug,store=debug"),
+            LogLevel::Trace => "trace".to_owned(),
+        };
+        Self { form: config.format, filter }
+    }
+}
+
 impl TraceSettings {
-    /// Returns where an operator wants traces to go, if anywhere.
-    pub fn new(telemetry: &TelemetryConfig) -> Option<Self> {
-        telemetry.otlp.clone().map(|endpoint| Self { endpoint, share: ROOT_SHARE })
+    /// Returns where traces go, if they go anywhere: all of them.
+    pub fn of(config: &TelemetryConfig) -> Option<Self> {
+        config.otlp.clone().map(|endpoint| Self { endpoint, share: 1.0 })
     }
 }
 
@@ -114,9 +116,8 @@ impl Traces {
 }
 
 /// Has the whole process log to standard error, and trace if that is wanted. Must be called where tasks can be spawned.
-pub fn install(telemetry: &TelemetryConfig) -> Result<Traces, TraceError> {
-    let (log, trace) = (LogSettings::new(telemetry), TraceSettings::new(telemetry));
-    let (subscriber, traces) = subscriber(&log, trace.as_ref(), std::io::stderr)?;
+pub fn install(log: &LogSettings, trace: Option<&TraceSettings>) -> Result<Traces, TraceError> {
+    let (subscriber, traces) = subscriber(log, trace, std::io::stderr)?;
     tracing::subscriber::set_global_default(subscriber)?;
     Ok(traces)
 }

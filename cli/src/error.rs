@@ -110,6 +110,10 @@ pub(crate) enum CliError {
     #[error(transparent)]
     Server(#[from] cas_server::admin::RemoteError),
     #[error(transparent)]
+    Serve(#[from] cas_server::ServeError),
+    #[error(transparent)]
+    Trace(#[from] cas_server::trace::TraceError),
+    #[error(transparent)]
     ServerConfig(#[from] cas_server::ConfigError),
     #[error(transparent)]
     Token(#[from] cas_server::TokenError),
@@ -206,6 +210,8 @@ impl CliError {
             | Self::ServerConfig(_)
             | Self::Token(_)
             | Self::Authority(_)
+            | Self::Serve(_)
+            | Self::Trace(_)
             | Self::Execute(_) => exit::INFRASTRUCTURE,
             Self::Interrupted => exit::INTERRUPTED,
         }

@@ -25,7 +25,7 @@ fn manifests() -> BTreeMap<String, Yaml> {
 }
 
 fn config(text: &str) -> Config {
-    Config::parse(text, Path::new("/etc/bld/bld-server.toml"), Path::new("/nowhere")).unwrap()
+    Config::parse(text, Path::new("/etc/bld/bld-server.toml"), Some(Path::new("/nowhere"))).unwrap()
 }
 
 /// Returns the value of a key in a unit.

@@ -8,8 +8,8 @@ use axum::body::Body;
 use axum::routing::get;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use cas_server::LogFormat;
 use cas_server::trace::{LogSettings, TraceError, TraceSettings, subscriber};
-use cas_server::{LogFormat, LogLevel, TelemetryConfig};
 use http::{Request, StatusCode};
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
     TraceService, TraceServiceServer,
@@ -88,10 +88,6 @@ async fn logged(
     paper.lines()
 }
 
-fn settings(log: LogLevel) -> LogSettings {
-    LogSettings::new(&TelemetryConfig { log, ..TelemetryConfig::default() })
-}
-
 fn metadata() -> RequestMetadata {
     RequestMetadata {
         tool: "bazel".to_owned(),
@@ -127,8 +123,7 @@ async fn a_failure_is_a_line_that_says_all_that_is_known_of_it() {
 
 #[tokio::test]
 async fn every_request_is_logged_where_that_is_wanted() {
-    let filter = settings(LogLevel::Debug).filter;
-    let lines = logged(LogFormat::Json, &filter, &["/200", "/404"], &metadata()).await;
+    let lines = logged(LogFormat::Json, "bld::request=debug", &["/200", "/404"], &metadata()).await;
     let outcomes =
         lines.iter().map(|line| serde_json::from_str::<Json>(line).unwrap()["outcome"].clone());
     assert_eq!(outcomes.collect::<Vec<_>>(), ["ok", "not_found"]);
@@ -155,12 +150,12 @@ async fn nobody_outside_can_write_a_line_of_his_own() {
 
 #[tokio::test]
 async fn settings_that_mean_nothing_are_refused() {
-    let log = LogSettings { form: LogFormat::Text, filter: "info,=,loud".to_owned() };
+    let log = LogSettings { filter: "info,=,loud".to_owned(), ..LogSettings::default() };
     let refused = subscriber(&log, None, io::sink).err();
     assert!(matches!(refused, Some(TraceError::Filter { .. })), "{refused:?}");
     for endpoint in ["", "collector", "https://127.0.0.1:4317", "http://no-port"] {
         let trace = TraceSettings { endpoint: endpoint.to_owned(), share: 1.0 };
-        let refused = subscriber(&settings(LogLevel::Info), Some(&trace), io::sink).err();
+        let refused = subscriber(&LogSettings::default(), Some(&trace), io::sink).err();
         assert!(matches!(refused, Some(TraceError::Endpoint { .. })), "{endpoint}: {refused:?}");
     }
 }
@@ -209,7 +204,7 @@ async fn a_request_is_a_span_of_the_trace_that_its_client_has_begun() {
     let trace = TraceSettings { endpoint: collector.start().await, share: 1.0 };
     let paper = Paper::default();
     let (subscriber, traces) =
-        subscriber(&settings(LogLevel::Info), Some(&trace), paper.clone()).unwrap();
+        subscriber(&LogSettings::default(), Some(&trace), paper.clone()).unwrap();
     {
         let _logging = tracing::subscriber::set_default(subscriber);
         let operation = operation();

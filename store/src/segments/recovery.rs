@@ -71,7 +71,7 @@ pub(super) fn open(files: Files, settings: Settings) -> Result<Core, StoreError>
         evicted: std::sync::Mutex::default(),
         scrubbed: std::sync::Mutex::default(),
         commits: Commits::new(),
-        leases: super::leases::Leases::default(),
+        leases: super::leases::Leases::new(settings.lease),
         touched: Touched::open(&files)?,
         uploads: Uploads::open(&files, now)?,
         settling: super::settle::Settling::default(),

@@ -85,7 +85,9 @@ pub(crate) fn stat(settings: &Settings, remote: &str) -> Result<ExitCode, CliErr
     if settings.json {
         say_json(&server::json(remote, &stat));
     } else {
-        server::lines(remote, &stat).iter().for_each(|line| say(line));
+        for line in server::lines(remote, &stat) {
+            say(&line);
+        }
     }
     Ok(exit::SUCCESS)
 }

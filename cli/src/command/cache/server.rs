@@ -168,7 +168,9 @@ fn lookups(tallied: &Tallied) -> Value {
 
 fn all(tallied: &Tallied) -> Lookups {
     let mut all = Lookups::default();
-    Kind::ALL.into_iter().for_each(|kind| all += tallied.lookups(kind));
+    for kind in Kind::ALL {
+        all += tallied.lookups(kind);
+    }
     all
 }
 
