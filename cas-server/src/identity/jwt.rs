@@ -150,6 +150,11 @@ impl Jwts {
         Ok(Self { issuers, checked: Mutex::default() })
     }
 
+    /// Returns whether there is none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.issuers.is_empty()
+    }
+
     /// Returns the files that have to be looked at again and again.
     pub(crate) fn refreshers(&self) -> impl Iterator<Item = Arc<dyn Refresh>> {
         self.issuers.iter().map(|it| Arc::clone(&it.keys) as Arc<dyn Refresh>)
