@@ -1,12 +1,12 @@
 //! Where a server listens, and that nobody gets in from there who should not.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use super::{Config, ConfigError, text};
+use super::{Config, ConfigError, DEFAULT_PORT, text};
 
 /// Where a server listens.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -18,6 +18,12 @@ pub struct Listen {
     /// A socket on this machine.
     #[serde(deserialize_with = "text::optional_path")]
     pub unix: Option<PathBuf>,
+}
+
+impl Default for Listen {
+    fn default() -> Self {
+        Self { tcp: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, DEFAULT_PORT))], unix: None }
+    }
 }
 
 impl Listen {

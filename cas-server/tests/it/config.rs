@@ -115,6 +115,13 @@ fn everything_can_be_said_and_paths_begin_where_the_file_lies() {
 }
 
 #[test]
+fn every_example_in_the_documentation_is_a_configuration() {
+    let text = include_str!("../../../docs/CONFIGURATION.md");
+    let examples = text.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+    assert_eq!(examples.map(parse).count(), 3);
+}
+
+#[test]
 fn an_unknown_key_is_named_with_its_line_and_the_nearest_known_one() {
     refused(
         &[
