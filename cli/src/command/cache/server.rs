@@ -248,7 +248,7 @@ mod tests {
 
     #[test]
     fn people_read_lines() {
-        expect![[r#"
+        expect![[r"
             server                 grpc://cache:8980 (bld 0.1.0, up for 1 d 1 h)
             blobs                  10
             values                 5
@@ -265,7 +265,7 @@ mod tests {
             last scrub             1.0 MiB in 12 records in 1 min 1 s; 0 corrupt
 
             who                                  requests   failed    found          in         out
-            ci (bazel)                               1200        3   90.0 %     5.0 MiB     7.0 GiB"#]].assert_eq(&lines("grpc://cache:8980", &stat()).join("\n"));
+            ci (bazel)                               1200        3   90.0 %     5.0 MiB     7.0 GiB"]].assert_eq(&lines("grpc://cache:8980", &stat()).join("\n"));
     }
 
     #[test]
