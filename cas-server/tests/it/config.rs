@@ -116,7 +116,7 @@ fn everything_can_be_said_and_paths_begin_where_the_file_lies() {
 
 #[test]
 fn every_example_in_the_documentation_is_a_configuration() {
-    let text = include_str!("../../../docs/CONFIGURATION.md");
+    let text = include_str!("../../../docs/SERVER.md");
     let examples = text.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap());
     assert_eq!(examples.map(parse).count(), 3);
 }
