@@ -148,6 +148,20 @@ fn what_has_to_run_takes_its_inputs_from_the_remote() {
 }
 
 #[test]
+fn what_was_locked_and_used_once_stays_buildable_without_any_mirror() {
+    let server = Server::start();
+    build(&machine(), &server, &[]).expect(0);
+    let second = cut_off();
+    // Another root, of the same package: it has to be composed anew, and then run in.
+    let other = second
+        .read("hello/BUILD.bld")
+        .replace("links = {", "links = {\"usr/bin/again\": \"busybox\", ");
+    second.write("hello/BUILD.bld", &other);
+    build(&second, &server, &[]).expect(0).tells(&["3 actions ran", "uploaded 3 results"]);
+    assert_eq!(second.read("bld-out/t/two"), "one\ntwo\n");
+}
+
+#[test]
 fn a_clean_checkout_says_what_changed() {
     let server = Server::start();
     build(&machine(), &server, &[]).expect(0);
