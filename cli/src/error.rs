@@ -114,6 +114,12 @@ pub(crate) enum CliError {
     #[error("cannot run {}", path.display())]
     Run { path: PathBuf, source: std::io::Error },
     #[error(transparent)]
+    Server(#[from] cas_server::admin::RemoteError),
+    #[error(transparent)]
+    Serve(#[from] cas_server::ServeError),
+    #[error(transparent)]
+    Trace(#[from] cas_server::trace::TraceError),
+    #[error(transparent)]
     ServerConfig(#[from] cas_server::ConfigError),
     #[error(transparent)]
     Token(#[from] cas_server::TokenError),
@@ -200,7 +206,9 @@ impl CliError {
             Self::Build(error) if is_mistake(error) => exit::USER_ERROR,
             Self::Git(error) if error.is_mistake() => exit::USER_ERROR,
             Self::Files(error) if is_content(&error.source) => exit::USER_ERROR,
+            Self::Server(error) if error.is_mistake() => exit::USER_ERROR,
             Self::Git(_)
+            | Self::Server(_)
             | Self::Fetch(_)
             | Self::Build(_)
             | Self::Disk { .. }
@@ -211,6 +219,8 @@ impl CliError {
             | Self::ServerConfig(_)
             | Self::Token(_)
             | Self::Authority(_)
+            | Self::Serve(_)
+            | Self::Trace(_)
             | Self::Execute(_) => exit::INFRASTRUCTURE,
             Self::Interrupted => exit::INTERRUPTED,
         }

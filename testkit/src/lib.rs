@@ -2,10 +2,12 @@
 //!
 //! A promise is a function that any implementation of a trait must pass, and so must every decorator over it.
 
+mod disk;
 mod flaky;
 mod memory;
 mod promises;
 
+pub use disk::{Fault, MemoryDisk};
 pub use flaky::FlakyStore;
 pub use memory::MemoryStore;
 pub use promises::{

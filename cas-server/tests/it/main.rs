@@ -13,6 +13,7 @@ mod blobs;
 mod capabilities;
 mod certificates;
 mod config;
+mod deploy;
 mod drain;
 mod http;
 mod jwt;
