@@ -15,6 +15,7 @@ mod fault;
 mod front;
 mod http;
 mod identity;
+mod ledger;
 mod limits;
 mod load;
 pub mod metrics;

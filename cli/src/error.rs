@@ -33,6 +33,12 @@ pub(crate) enum CliError {
     RelativeStore { place: String, text: String },
     #[error("{place}: `{text}` begins with `~/`, and HOME is not set")]
     NoHome { place: String, text: String },
+    #[error(transparent)]
+    Remote(store::RemoteError),
+    #[error("{name} cannot be `{value}`: {why}")]
+    Variable { name: &'static str, value: String, why: &'static str },
+    #[error("the remote needs a certificate of this machine and its key, and only one is named")]
+    HalfIdentity,
     #[error("cannot go to {}", path.display())]
     Directory { path: PathBuf, source: std::io::Error },
     #[error(
@@ -165,6 +171,9 @@ impl CliError {
             | Self::Nested { .. }
             | Self::Directory { .. }
             | Self::NoStore
+            | Self::Remote(_)
+            | Self::Variable { .. }
+            | Self::HalfIdentity
             | Self::Config(_)
             | Self::Setting(_)
             | Self::Pattern(_)

@@ -20,6 +20,7 @@ mod jwt;
 mod layer;
 mod load;
 mod metrics;
+mod remote_store;
 mod results;
 mod serving;
 mod status_page;
