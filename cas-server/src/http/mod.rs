@@ -17,7 +17,6 @@ mod draining;
 mod incoming;
 mod kept;
 mod key;
-mod lookups;
 mod nx;
 mod range;
 mod refusal;
@@ -97,7 +96,6 @@ pub(crate) fn router(front: Front) -> Router {
         .route("/{*path}", any(elsewhere))
         .with_state(caches)
         .layer(middleware::from_fn(draining::drain_refused))
-        .layer(middleware::from_fn(lookups::count))
 }
 
 async fn ccache(State(caches): State<Caches>, request: Request) -> Result<Response, Refusal> {
