@@ -107,6 +107,8 @@ pub(crate) enum CliError {
     NoSuchProgram { target: String, output: String, choices: Alternatives },
     #[error("cannot run {}", path.display())]
     Run { path: PathBuf, source: std::io::Error },
+    #[error(transparent)]
+    Bench(#[from] crate::command::bench::BenchError),
     #[error("interrupted")]
     Interrupted,
 }
@@ -171,7 +173,9 @@ impl CliError {
             Self::Build(error) if is_mistake(error) => exit::USER_ERROR,
             Self::Git(error) if error.is_mistake() => exit::USER_ERROR,
             Self::Files(error) if is_content(&error.source) => exit::USER_ERROR,
+            Self::Bench(error) if error.is_mistake() => exit::USER_ERROR,
             Self::Git(_)
+            | Self::Bench(_)
             | Self::Fetch(_)
             | Self::Build(_)
             | Self::Disk { .. }
