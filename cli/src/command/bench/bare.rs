@@ -133,12 +133,13 @@ fn piece(bytes: u64) -> Bytes {
 pub(super) struct Up {
     method: Method,
     bytes: u64,
+    units: u64,
     piece: Bytes,
 }
 
 impl Up {
-    pub(super) fn new(channel: &Channel, bytes: u64) -> Self {
-        Self { method: channel.method(UP), bytes, piece: piece(bytes.min(PIECE_BYTES)) }
+    pub(super) fn new(channel: &Channel, bytes: u64, units: u64) -> Self {
+        Self { method: channel.method(UP), bytes, units, piece: piece(bytes.min(PIECE_BYTES)) }
     }
 }
 
@@ -148,7 +149,7 @@ impl Work for Up {
     }
 
     fn units(&self) -> u64 {
-        self.bytes
+        self.units
     }
 
     async fn once(&self, channel: &Channel, _nth: u64) -> Result<(), CallError> {
@@ -166,11 +167,12 @@ impl Work for Up {
 pub(super) struct Down {
     method: Method,
     bytes: u64,
+    units: u64,
 }
 
 impl Down {
-    pub(super) fn new(channel: &Channel, bytes: u64) -> Self {
-        Self { method: channel.method(DOWN), bytes }
+    pub(super) fn new(channel: &Channel, bytes: u64, units: u64) -> Self {
+        Self { method: channel.method(DOWN), bytes, units }
     }
 }
 
@@ -180,7 +182,7 @@ impl Work for Down {
     }
 
     fn units(&self) -> u64 {
-        self.bytes
+        self.units
     }
 
     async fn once(&self, channel: &Channel, _nth: u64) -> Result<(), CallError> {

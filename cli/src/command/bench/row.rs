@@ -207,18 +207,21 @@ impl Case<'_> {
         channels: &[Channel],
     ) -> Result<Option<Measured>, io::Error> {
         let (first, large) = (&channels[0], LARGE_BYTES / self.clients as u64);
-        let warm_up = large / LARGE_PER_WARM_UP;
-        let bounds = self.fixture.bounds;
+        let (up, down) = (
+            |bytes, units| bare::Up::new(first, bytes, units),
+            |bytes, units| bare::Down::new(first, bytes, units),
+        );
+        let (warm_up, bounds) = (large / LARGE_PER_WARM_UP, self.fixture.bounds);
         let measured = match self.row {
-            Row::Write => drive(bare::Up::new(first, SMALL_BYTES), channels, bounds, None).await?,
-            Row::Read => drive(bare::Down::new(first, SMALL_BYTES), channels, bounds, None).await?,
+            Row::Write => drive(up(SMALL_BYTES, 1), channels, bounds, None).await?,
+            Row::Read => drive(down(SMALL_BYTES, 1), channels, bounds, None).await?,
             Row::LargeUp => {
-                drive(bare::Up::new(first, warm_up), channels, once(), None).await?;
-                drive(bare::Up::new(first, large), channels, self.long(), None).await?
+                drive(up(warm_up, warm_up), channels, once(), None).await?;
+                drive(up(large, large), channels, self.long(), None).await?
             }
             Row::LargeDown => {
-                drive(bare::Down::new(first, warm_up), channels, once(), None).await?;
-                drive(bare::Down::new(first, large), channels, self.long(), None).await?
+                drive(down(warm_up, warm_up), channels, once(), None).await?;
+                drive(down(large, large), channels, self.long(), None).await?
             }
             Row::BatchUpdate
             | Row::BatchRead
