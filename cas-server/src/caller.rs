@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use http::Extensions;
 use store::Namespace;
 
 /// What an identity may do.
@@ -31,4 +32,11 @@ pub struct Caller {
     pub namespace: Namespace,
     /// Whose word he takes, best first: his own, then up the order of trust.
     pub reads: Arc<[Namespace]>,
+}
+
+impl Caller {
+    /// Returns whoever sent the request with these extensions.
+    pub fn of(extensions: &Extensions) -> &Self {
+        extensions.get().expect("the layer that finds out who calls is outside every service")
+    }
 }

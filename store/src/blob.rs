@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
+use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -79,6 +80,51 @@ impl Blob {
                 Ok(Box::new(RangeReader { ranged, offset: 0, piece: Bytes::new() }))
             }
         }
+    }
+}
+
+impl Blob {
+    /// Returns the same bytes so that they can be read anywhere.
+    pub fn into_ranged(self) -> std::io::Result<Arc<dyn Ranged>> {
+        match self {
+            Self::Bytes(bytes) => Ok(Arc::new(bytes)),
+            Self::File(file) => {
+                let size = file.metadata()?.len();
+                Ok(Arc::new(WholeFile { file, size }))
+            }
+            Self::Ranged(ranged) => Ok(ranged),
+        }
+    }
+}
+
+impl Ranged for Bytes {
+    fn size(&self) -> u64 {
+        self.len() as u64
+    }
+
+    fn read_at(&self, offset: u64, count: usize) -> std::io::Result<Bytes> {
+        let begin = usize::try_from(offset).map_or(self.len(), |it| it.min(self.len()));
+        Ok(self.slice(begin..self.len().min(begin.saturating_add(count))))
+    }
+}
+
+/// A file that is never written again.
+#[derive(Debug)]
+struct WholeFile {
+    file: File,
+    size: u64,
+}
+
+impl Ranged for WholeFile {
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn read_at(&self, offset: u64, count: usize) -> std::io::Result<Bytes> {
+        let left = usize::try_from(self.size.saturating_sub(offset)).unwrap_or(usize::MAX);
+        let mut bytes = vec![0; count.min(left)];
+        self.file.read_exact_at(&mut bytes, offset)?;
+        Ok(bytes.into())
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use model::Digest;
+use model::{Digest, DigestFunction, HASH_BYTES};
 
 use crate::{BlobStore, Namespace, StoreError};
 
@@ -51,11 +51,16 @@ pub trait ValueStore: Send + Sync {
 pub trait UploadStore: Send + Sync {
     /// Begins the upload of a blob, or takes up again what that session sent before.
     ///
+    /// A client that does not say which function it uses leaves several names; the blob will be kept under the one that it
+    /// has, and the first is the likeliest.
+    ///
     /// A session is named by whoever uploads. Where one of that name is under way, another begins that has nothing yet and
     /// cannot be taken up.
-    async fn upload(&self, digest: Digest, session: &str) -> Result<Box<dyn Upload>, StoreError>;
+    async fn upload(&self, names: &[Digest], session: &str) -> Result<Box<dyn Upload>, StoreError>;
     /// Returns how many bytes that session has sent, if it can be taken up.
-    async fn uploaded(&self, digest: Digest, session: &str) -> Result<Option<u64>, StoreError>;
+    async fn uploaded(&self, names: &[Digest], session: &str) -> Result<Option<u64>, StoreError>;
+    /// Begins a blob whose digest nobody knows before all of it was seen; it will be one that `functions` make.
+    async fn spool(&self, functions: &[DigestFunction]) -> Result<Box<dyn Spool>, StoreError>;
 }
 
 /// A blob that is being uploaded. Dropping it keeps what was sent, for a while.
@@ -64,10 +69,20 @@ pub trait Upload: Send {
     fn bytes(&self) -> u64;
     /// Forgets what was sent.
     fn restart(&mut self) -> Result<(), StoreError>;
-    /// Takes the next piece. More than the digest says is a [`StoreError::Mismatch`].
+    /// Takes the next piece. More than its names say is a [`StoreError::Mismatch`].
     fn write(&mut self, piece: Bytes) -> Result<(), StoreError>;
-    /// Keeps the blob if it is what the digest says; else forgets it, and that is a [`StoreError::Mismatch`].
+    /// Keeps the blob if it is what one of its names says; else forgets it, and that is a [`StoreError::Mismatch`].
     fn finish(self: Box<Self>) -> Result<(), StoreError>;
+}
+
+/// A blob that is taken in before its digest is known. Dropping it forgets what was written: nobody could ask for it.
+pub trait Spool: Send {
+    /// Takes the next piece.
+    fn write(&mut self, piece: Bytes) -> Result<(), StoreError>;
+    /// Returns what the bytes so far are named, by each function in the order in which they were given.
+    fn digests(&self) -> Vec<Digest>;
+    /// Keeps the blob if `digest` is one of its names; else forgets it, and that is a [`StoreError::Mismatch`].
+    fn finish(self: Box<Self>, digest: Digest) -> Result<(), StoreError>;
 }
 
 /// A place that knows blobs as sequences of chunks, which are blobs themselves.
@@ -107,6 +122,12 @@ pub trait Cellar: BlobStore + ValueStore + UploadStore + ChunkStore {
     fn for_lease(&self, lease: &LeaseId) -> Arc<dyn Cellar>;
     /// Returns what the store holds and has done.
     fn stat(&self) -> CellarStat;
+    /// Returns the digest of the blob with that hash, for protocols that do not say how large it is.
+    async fn find_by_hash(
+        &self,
+        function: DigestFunction,
+        hash: &[u8; HASH_BYTES],
+    ) -> Result<Option<Digest>, StoreError>;
     /// Forgets a blob. Returns whether it was there.
     async fn forget_blob(&self, digest: Digest) -> Result<bool, StoreError>;
     /// Forgets every value that `writer` wrote. Returns how many.

@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use model::{ActionDigest, ActionResult, Digest, Hasher};
+use model::{ActionDigest, ActionResult, Digest, DigestFunction, HASH_BYTES, Hasher};
 use store::{
-    ActionCache, Blob, BlobStore, Cellar, CellarStat, ChunkStore, LeaseId, Scrubbed, StoreError,
-    Upload, UploadStore, Value, ValueKey, ValueStore,
+    ActionCache, Blob, BlobStore, Cellar, CellarStat, ChunkStore, LeaseId, Scrubbed, Spool,
+    StoreError, Upload, UploadStore, Value, ValueKey, ValueStore,
 };
 
 /// How many bytes a chunk of a blob that was not spliced has.
@@ -115,7 +115,7 @@ impl ValueStore for MemoryStore {
 struct MemoryUpload {
     store: MemoryStore,
     session: String,
-    digest: Digest,
+    names: Vec<Digest>,
     sent: Option<Vec<u8>>,
 }
 
@@ -137,16 +137,19 @@ impl Upload for MemoryUpload {
 
     fn write(&mut self, piece: Bytes) -> Result<(), StoreError> {
         self.sent().extend_from_slice(&piece);
-        if self.bytes() <= self.digest.size() {
+        let expected = self.names[0];
+        if self.bytes() <= expected.size() {
             return Ok(());
         }
-        let found = Digest::of(self.digest.function(), self.sent());
-        Err(StoreError::Mismatch { expected: self.digest, found })
+        let found = Digest::of(expected.function(), self.sent());
+        Err(StoreError::Mismatch { expected, found })
     }
 
     fn finish(mut self: Box<Self>) -> Result<(), StoreError> {
         let sent = self.sent.take().expect("only finishing takes it");
-        self.store.kept().keep(self.digest, sent.into())
+        let has = |name: &&Digest| Digest::of(name.function(), &sent) == **name;
+        let name = *self.names.iter().find(has).unwrap_or(&self.names[0]);
+        self.store.kept().keep(name, sent.into())
     }
 }
 
@@ -160,15 +163,43 @@ impl Drop for MemoryUpload {
 
 #[async_trait]
 impl UploadStore for MemoryStore {
-    async fn upload(&self, digest: Digest, session: &str) -> Result<Box<dyn Upload>, StoreError> {
-        let session = format!("{session} {digest}");
+    async fn upload(&self, names: &[Digest], session: &str) -> Result<Box<dyn Upload>, StoreError> {
+        let session = format!("{session} {}", names[0]);
         let sent = Some(self.kept().uploads.remove(&session).unwrap_or_default());
-        Ok(Box::new(MemoryUpload { store: self.clone(), session, digest, sent }))
+        Ok(Box::new(MemoryUpload { store: self.clone(), session, names: names.to_vec(), sent }))
     }
 
-    async fn uploaded(&self, digest: Digest, session: &str) -> Result<Option<u64>, StoreError> {
-        let session = format!("{session} {digest}");
+    async fn uploaded(&self, names: &[Digest], session: &str) -> Result<Option<u64>, StoreError> {
+        let session = format!("{session} {}", names[0]);
         Ok(self.kept().uploads.get(&session).map(|sent| sent.len() as u64))
+    }
+
+    async fn spool(&self, functions: &[DigestFunction]) -> Result<Box<dyn Spool>, StoreError> {
+        let hashers = functions.iter().map(|it| Hasher::new(*it)).collect();
+        Ok(Box::new(MemorySpool { store: self.clone(), hashers, written: Vec::new() }))
+    }
+}
+
+/// Bytes in memory that have no name yet.
+struct MemorySpool {
+    store: MemoryStore,
+    hashers: Vec<Hasher>,
+    written: Vec<u8>,
+}
+
+impl Spool for MemorySpool {
+    fn write(&mut self, piece: Bytes) -> Result<(), StoreError> {
+        self.written.extend_from_slice(&piece);
+        self.hashers.iter_mut().for_each(|it| it.update(&piece));
+        Ok(())
+    }
+
+    fn digests(&self) -> Vec<Digest> {
+        self.hashers.iter().cloned().map(Hasher::finish).collect()
+    }
+
+    fn finish(self: Box<Self>, digest: Digest) -> Result<(), StoreError> {
+        self.store.kept().keep(digest, self.written.into())
     }
 }
 
@@ -226,6 +257,21 @@ impl Cellar for MemoryStore {
             budget_bytes: u64::MAX,
             ..CellarStat::default()
         }
+    }
+
+    async fn find_by_hash(
+        &self,
+        function: DigestFunction,
+        hash: &[u8; HASH_BYTES],
+    ) -> Result<Option<Digest>, StoreError> {
+        let empty = Digest::of(function, b"");
+        if hash == empty.hash() {
+            return Ok(Some(empty));
+        }
+        let of_size = |size| Digest::from_parts(function, *hash, size);
+        let kept = self.kept();
+        let mut sizes = kept.blobs.range(of_size(0)..=of_size(u64::MAX));
+        Ok(sizes.next().map(|(digest, _)| *digest))
     }
 
     async fn forget_blob(&self, digest: Digest) -> Result<bool, StoreError> {

@@ -62,12 +62,12 @@ fn directory_message(
         if file.node_properties.is_some() {
             return Err(DecodeError::Properties(file.name));
         }
-        let digest = digest(function, file.digest, "FileNode.digest")?;
+        let digest = digest(function, file.digest.as_ref(), "FileNode.digest")?;
         let node = Node::File { digest, executable: file.is_executable };
         directory.add(PathSegment::new(file.name)?, node)?;
     }
     for child in message.directories {
-        let digest = digest(function, child.digest, "DirectoryNode.digest")?;
+        let digest = digest(function, child.digest.as_ref(), "DirectoryNode.digest")?;
         directory.add(PathSegment::new(child.name)?, Node::Directory(TreeDigest(digest)))?;
     }
     for link in message.symlinks {
@@ -101,10 +101,10 @@ pub fn action(function: DigestFunction, bytes: &[u8]) -> Result<Action, DecodeEr
     let message = reapi::Action::decode(bytes)?;
     let properties = message.platform.unwrap_or_default().properties;
     Ok(Action {
-        command: digest(function, message.command_digest, "Action.command_digest")?,
+        command: digest(function, message.command_digest.as_ref(), "Action.command_digest")?,
         input_root: TreeDigest(digest(
             function,
-            message.input_root_digest,
+            message.input_root_digest.as_ref(),
             "Action.input_root_digest",
         )?),
         timeout: message.timeout.map(|it| duration(it, "Action.timeout")).transpose()?,
@@ -117,29 +117,32 @@ pub fn action(function: DigestFunction, bytes: &[u8]) -> Result<Action, DecodeEr
 /// Parses an `ActionResult` message whose digests are of `function`.
 pub fn action_result(function: DigestFunction, bytes: &[u8]) -> Result<ActionResult, DecodeError> {
     let message = reapi::ActionResult::decode(bytes)?;
-    let optional = |it: Option<reapi::Digest>, field| {
+    let optional = |it: Option<&reapi::Digest>, field| {
         it.map(|it| digest(function, Some(it), field)).transpose()
     };
     let mut result = ActionResult {
         exit_code: message.exit_code,
-        stdout: optional(message.stdout_digest, "ActionResult.stdout_digest")?,
-        stderr: optional(message.stderr_digest, "ActionResult.stderr_digest")?,
+        stdout: optional(message.stdout_digest.as_ref(), "ActionResult.stdout_digest")?,
+        stderr: optional(message.stderr_digest.as_ref(), "ActionResult.stderr_digest")?,
         metadata: metadata(message.execution_metadata.unwrap_or_default())?,
         ..Default::default()
     };
     for file in message.output_files {
         result.files.push(OutputFile {
             path: RelativePath::new(file.path)?,
-            digest: digest(function, file.digest, "OutputFile.digest")?,
+            digest: digest(function, file.digest.as_ref(), "OutputFile.digest")?,
             executable: file.is_executable,
         });
     }
     for tree in message.output_directories {
-        let root =
-            digest(function, tree.root_directory_digest, "OutputDirectory.root_directory_digest")?;
+        let root = digest(
+            function,
+            tree.root_directory_digest.as_ref(),
+            "OutputDirectory.root_directory_digest",
+        )?;
         result.directories.push(OutputDirectory {
             path: RelativePath::new(tree.path)?,
-            tree: digest(function, tree.tree_digest, "OutputDirectory.tree_digest")?,
+            tree: digest(function, tree.tree_digest.as_ref(), "OutputDirectory.tree_digest")?,
             root: TreeDigest(root),
         });
     }
@@ -168,16 +171,16 @@ fn metadata(message: reapi::ExecutedActionMetadata) -> Result<ExecutionMetadata,
     })
 }
 
-fn digest(
+pub(crate) fn digest(
     function: DigestFunction,
-    message: Option<reapi::Digest>,
+    message: Option<&reapi::Digest>,
     field: &'static str,
 ) -> Result<Digest, DecodeError> {
     let message = message.ok_or(DecodeError::Missing(field))?;
     let size = u64::try_from(message.size_bytes).map_err(|_source| DecodeError::Negative(field))?;
     let digest = Digest::from_hex(function, &message.hash, size)?;
     if size == 0 && digest != Digest::of(function, b"") {
-        return Err(ParseDigestError::Hash(message.hash).into());
+        return Err(ParseDigestError::Hash(message.hash.clone()).into());
     }
     Ok(digest)
 }

@@ -3,8 +3,13 @@
 //! [`encode`] is the only maker of bytes that are hashed; [`decode`] turns bytes from outside into model values.
 
 pub mod decode;
+pub mod details;
 pub mod encode;
 mod generated;
+pub mod json;
+pub mod kept;
+pub mod references;
+pub mod request;
 
 /// The generated messages and services. Only this crate and files called `grpc.rs` or `remote.rs` may name them.
 pub mod proto {
@@ -13,7 +18,7 @@ pub mod proto {
     pub use crate::generated::build::bazel::remote::execution::v2 as reapi;
     pub use crate::generated::build::bazel::semver;
     pub use crate::generated::google::{bytestream, rpc};
-
-    /// The encoded `FileDescriptorSet` of all of `proto/`, for server reflection.
-    pub const DESCRIPTORS: &[u8] = include_bytes!("generated/descriptors.bin");
 }
+
+/// The encoded `FileDescriptorSet` of all of `proto/`, for whoever asks a server what it speaks.
+pub const DESCRIPTORS: &[u8] = include_bytes!("generated/descriptors.bin");

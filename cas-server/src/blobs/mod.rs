@@ -1,0 +1,8 @@
+//! Blobs by the batch, trees, and blobs as sequences of chunks.
+
+mod compression;
+mod grpc;
+mod tree;
+
+pub(crate) use compression::compress;
+pub(crate) use grpc::BlobsService;

@@ -1,0 +1,129 @@
+//! Walks a tree and sends its directories.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use model::{Digest, PathSegment};
+use prost::Message;
+use store::Cellar;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Status;
+use wire::proto::reapi::{Directory, GetTreeResponse};
+
+use super::PageToken;
+use crate::fault;
+use crate::limits::{DIRECTORIES_MAX, DIRECTORY_BYTES_MAX, PIECES_MAX};
+
+/// How many bytes of directories a page has before it is sent: with one more directory it still fits into 4 MiB.
+const PAGE_BYTES: usize = (3 << 20) / 4;
+
+/// How many directories a page has at most.
+const PAGE_DIRECTORIES_MAX: usize = 10_000;
+
+/// Returns the pages of a tree from `token` on, each of at most `count` directories if that is not 0.
+///
+/// Each distinct directory comes once. Children that are not here are left out, as the API says.
+pub(crate) fn pages(
+    cellar: Arc<dyn Cellar>,
+    root: Digest,
+    count: usize,
+    token: PageToken,
+) -> BoxStream<'static, Result<GetTreeResponse, Status>> {
+    let (sender, receiver) = mpsc::channel(PIECES_MAX);
+    let count = if count == 0 { PAGE_DIRECTORIES_MAX } else { count.min(PAGE_DIRECTORIES_MAX) };
+    let walk = Walk { cellar, pending: VecDeque::from([root]), seen: BTreeSet::from([root]) };
+    tokio::spawn(async move {
+        if let Err(status) = walk.send(&sender, count, token).await {
+            // Whoever no longer listens does not miss it.
+            drop(sender.send(Err(status)).await);
+        }
+    });
+    ReceiverStream::new(receiver).boxed()
+}
+
+struct Walk {
+    cellar: Arc<dyn Cellar>,
+    pending: VecDeque<Digest>,
+    seen: BTreeSet<Digest>,
+}
+
+impl Walk {
+    async fn send(
+        mut self,
+        sender: &mpsc::Sender<Result<GetTreeResponse, Status>>,
+        count: usize,
+        token: PageToken,
+    ) -> Result<(), Status> {
+        let (mut page, mut bytes, mut passed) = (GetTreeResponse::default(), 0, 0);
+        while let Some(digest) = self.pending.pop_front() {
+            let Some(directory) = self.read(digest).await? else { continue };
+            self.enter(digest, &directory)?;
+            passed += 1;
+            if passed <= token.0 {
+                continue;
+            }
+            // A page is only sent when it is known that another follows.
+            if page.directories.len() >= count || bytes >= PAGE_BYTES {
+                page.next_page_token = PageToken(passed - 1).to_string();
+                if sender.send(Ok(std::mem::take(&mut page))).await.is_err() {
+                    return Ok(());
+                }
+                bytes = 0;
+            }
+            bytes += usize::try_from(digest.size()).expect("directories are small");
+            page.directories.push(directory);
+        }
+        // The last page has no token; an empty tree still has one directory.
+        drop(sender.send(Ok(page)).await);
+        Ok(())
+    }
+
+    async fn read(&self, digest: Digest) -> Result<Option<Directory>, Status> {
+        if digest.size() > DIRECTORY_BYTES_MAX {
+            let why = format!("the directory {digest} is larger than {DIRECTORY_BYTES_MAX} bytes");
+            return Err(Status::failed_precondition(why));
+        }
+        let blob = self.cellar.read(digest).await.map_err(|error| fault::of_store(&error))?;
+        let bytes = blob.and_then(|it| it.into_bytes().ok());
+        let Some(bytes) = bytes else { return Ok(None) };
+        let directory = Directory::decode(bytes);
+        directory.map(Some).map_err(|_error| not_a_directory(digest, "it is no such message"))
+    }
+
+    /// Notes the children, if the directory is one that somebody could unpack.
+    fn enter(&mut self, digest: Digest, directory: &Directory) -> Result<(), Status> {
+        let files = directory.files.iter().map(|it| &it.name);
+        let links = directory.symlinks.iter().map(|it| &it.name);
+        let children = directory.directories.iter().map(|it| &it.name);
+        let mut names = BTreeSet::new();
+        for name in files.chain(links).chain(children) {
+            PathSegment::new(name.clone())
+                .map_err(|error| not_a_directory(digest, &error.to_string()))?;
+            if !names.insert(name) {
+                return Err(not_a_directory(digest, &format!("`{name}` is there twice")));
+            }
+        }
+        for child in &directory.directories {
+            let function = digest.function();
+            let child = child.digest.clone().unwrap_or_default();
+            let size = u64::try_from(child.size_bytes).unwrap_or(u64::MAX);
+            let child = Digest::from_hex(function, &child.hash, size)
+                .map_err(|error| not_a_directory(digest, &error.to_string()))?;
+            if self.seen.insert(child) {
+                self.pending.push_back(child);
+            }
+        }
+        if self.seen.len() > DIRECTORIES_MAX {
+            let why = format!("the tree has more than {DIRECTORIES_MAX} directories");
+            return Err(Status::failed_precondition(why));
+        }
+        Ok(())
+    }
+}
+
+fn not_a_directory(digest: Digest, why: &str) -> Status {
+    Status::failed_precondition(format!("the blob {digest} is no directory: {why}"))
+}

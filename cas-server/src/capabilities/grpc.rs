@@ -1,0 +1,71 @@
+//! The service `Capabilities`.
+
+use tonic::{Request, Response, Status};
+use wire::proto::reapi::capabilities_server::{Capabilities, CapabilitiesServer};
+use wire::proto::reapi::{
+    ActionCacheUpdateCapabilities, CacheCapabilities, FastCdc2020Params, GetCapabilitiesRequest,
+    PriorityCapabilities, ServerCapabilities, compressor, digest_function, priority_capabilities,
+    symlink_absolute_path_strategy,
+};
+use wire::proto::semver::SemVer;
+
+use crate::limits::{BATCH_BYTES_MAX, MESSAGE_BYTES_MAX};
+use crate::{Caller, Rights};
+
+/// Answers `GetCapabilities`, with the caller's rights in it.
+#[derive(Clone, Debug)]
+pub(crate) struct CapabilitiesService;
+
+impl CapabilitiesService {
+    /// Returns the service as it is served.
+    pub(crate) fn server(self) -> CapabilitiesServer<Self> {
+        CapabilitiesServer::new(self).max_decoding_message_size(MESSAGE_BYTES_MAX)
+    }
+}
+
+#[tonic::async_trait]
+impl Capabilities for CapabilitiesService {
+    async fn get_capabilities(
+        &self,
+        request: Request<GetCapabilitiesRequest>,
+    ) -> Result<Response<ServerCapabilities>, Status> {
+        let rights = Caller::of(request.extensions()).rights;
+        let version = |minor| Some(SemVer { major: 2, minor, ..SemVer::default() });
+        Ok(Response::new(ServerCapabilities {
+            cache_capabilities: Some(cache_capabilities(rights)),
+            execution_capabilities: None,
+            deprecated_api_version: None,
+            low_api_version: version(0),
+            high_api_version: version(12),
+        }))
+    }
+}
+
+fn cache_capabilities(rights: Rights) -> CacheCapabilities {
+    let any =
+        priority_capabilities::PriorityRange { min_priority: i32::MIN, max_priority: i32::MAX };
+    let functions = [digest_function::Value::Sha256, digest_function::Value::Blake3];
+    let zstd = vec![compressor::Value::Zstd.into()];
+    CacheCapabilities {
+        digest_functions: functions.map(Into::into).to_vec(),
+        action_cache_update_capabilities: Some(ActionCacheUpdateCapabilities {
+            update_enabled: rights.write_values && rights.write_blobs,
+        }),
+        cache_priority_capabilities: Some(PriorityCapabilities { priorities: vec![any] }),
+        max_batch_total_size_bytes: BATCH_BYTES_MAX.cast_signed(),
+        symlink_absolute_path_strategy: symlink_absolute_path_strategy::Value::Allowed.into(),
+        supported_compressors: zstd.clone(),
+        supported_batch_update_compressors: zstd,
+        max_cas_blob_size_bytes: 0,
+        split_blob_support: true,
+        splice_blob_support: true,
+        fast_cdc_2020_params: Some(FastCdc2020Params {
+            avg_chunk_size_bytes: CHUNK_BYTES_AVERAGE,
+            seed: 0,
+        }),
+        rep_max_cdc_params: None,
+    }
+}
+
+/// How large chunks are on average, in bytes: what the API recommends.
+const CHUNK_BYTES_AVERAGE: u64 = 512 << 10;

@@ -1,0 +1,57 @@
+//! What clients are told when something is wrong.
+
+use model::Digest;
+use store::StoreError;
+use tonic::{Code, Status};
+
+use crate::limits::RETRY_DELAY;
+
+/// Returns what a client is told of a failure of the store.
+///
+/// Clients retry on some codes and give up on others: what is the client's mistake is never one of the former, and what is
+/// the machine's never one of the latter.
+pub fn of_store(error: &StoreError) -> Status {
+    match error {
+        StoreError::Mismatch { .. } => Status::invalid_argument(error.to_string()),
+        StoreError::Missing { digest } => Status::not_found(format!("{digest} is not here")),
+        StoreError::Full { .. } => full(&error.to_string()),
+        StoreError::Disk { .. } if error.is_full() => full("the disk is full"),
+        StoreError::Disk { .. }
+        | StoreError::Input { .. }
+        | StoreError::Decode { .. }
+        | StoreError::Outside { .. }
+        | StoreError::Vanished { .. }
+        | StoreError::Format { .. } => {
+            tracing::error!(error = %with_sources(error), "the store failed");
+            Status::unavailable("the store failed; the server's log says why")
+        }
+    }
+}
+
+/// Returns that there is no room now.
+pub fn full(message: &str) -> Status {
+    let code = Code::ResourceExhausted;
+    let details = wire::details::retry(code.into(), message, RETRY_DELAY);
+    Status::with_details(code, message, details)
+}
+
+/// Returns that a blob is not here.
+pub fn absent(digest: Digest) -> Status {
+    Status::not_found(format!("{digest} is not here"))
+}
+
+/// Returns that the caller may not do that.
+pub fn denied(name: &str, what: &str) -> Status {
+    Status::permission_denied(format!("`{name}` may not {what} here"))
+}
+
+/// Returns an error with what it comes from, for a log.
+pub fn with_sources(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text = format!("{text}: {error}");
+        source = error.source();
+    }
+    text
+}

@@ -1,0 +1,172 @@
+//! How much one identity may have under way: requests, and bytes that are held in memory for them.
+
+use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use bytes::Bytes;
+use http::{StatusCode, header};
+use http_body::{Frame, SizeHint};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::limits::{Limits, RETRY_DELAY};
+use crate::{Caller, fault};
+
+/// What follows these names arrives in pieces that are passed on at once; all else is held until it is whole.
+const STREAMED: &str = "/google.bytestream.ByteStream/";
+
+/// What every identity has under way. Identities are ours: there are as many as credentials.
+#[derive(Clone, Debug)]
+pub(crate) struct Load {
+    limits: Limits,
+    of: Arc<Mutex<BTreeMap<Arc<str>, Arc<Share>>>>,
+}
+
+/// What one identity may still do.
+#[derive(Debug)]
+struct Share {
+    requests: Arc<Semaphore>,
+    bytes: Arc<Semaphore>,
+}
+
+impl Load {
+    /// Returns a load of nothing.
+    pub(crate) fn new(limits: Limits) -> Self {
+        Self { limits, of: Arc::default() }
+    }
+
+    fn share(&self, caller: &Caller) -> Arc<Share> {
+        let mut of = self.of.lock().expect("no holder panics");
+        if let Some(share) = of.get(&caller.name) {
+            return Arc::clone(share);
+        }
+        // Whoever has nothing under way is as one who never came.
+        if of.len() >= self.limits.identities_max {
+            of.retain(|_, share| Arc::strong_count(share) > 1);
+        }
+        let share = Arc::new(Share {
+            requests: Arc::new(Semaphore::new(self.limits.requests_max)),
+            bytes: Arc::new(Semaphore::new(self.limits.request_bytes_max)),
+        });
+        of.insert(Arc::clone(&caller.name), Arc::clone(&share));
+        share
+    }
+}
+
+/// Lets a request in if whoever sends it has not too many under way.
+pub(crate) async fn limit(State(load): State<Load>, request: Request, next: Next) -> Response {
+    let share = load.share(Caller::of(request.extensions()));
+    let Ok(permit) = Arc::clone(&share.requests).try_acquire_owned() else {
+        return too_many(&request, load.limits.requests_max);
+    };
+    let held = Arc::default();
+    let is_streamed = !is_grpc(&request) || request.uri().path().starts_with(STREAMED);
+    let request = if is_streamed {
+        request
+    } else {
+        let (bytes, held) = (Arc::clone(&share.bytes), Arc::clone(&held));
+        request.map(|body| Body::new(Received { body, bytes, held }))
+    };
+    let response = next.run(request).await;
+    response.map(|body| Body::new(Guarded { body, _held: held, _permit: permit, _share: share }))
+}
+
+/// The room that the message of a request takes until it is answered.
+type Room = Arc<Mutex<Option<OwnedSemaphorePermit>>>;
+
+fn is_grpc(request: &Request) -> bool {
+    let content = request.headers().get(header::CONTENT_TYPE);
+    content.is_some_and(|it| it.as_bytes().starts_with(b"application/grpc"))
+}
+
+fn too_many(request: &Request, requests_max: usize) -> Response {
+    let why = format!("you have {requests_max} requests under way");
+    if is_grpc(request) {
+        return fault::full(&why).into_http();
+    }
+    let delay = RETRY_DELAY.as_secs().to_string();
+    (StatusCode::TOO_MANY_REQUESTS, [(header::RETRY_AFTER, delay)], why).into_response()
+}
+
+/// The body of an answer, which is under way until it has been sent.
+struct Guarded {
+    body: Body,
+    _held: Room,
+    _permit: OwnedSemaphorePermit,
+    _share: Arc<Share>,
+}
+
+impl http_body::Body for Guarded {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// The body of a request, which is refused when too much of its sender's is held.
+struct Received {
+    body: Body,
+    bytes: Arc<Semaphore>,
+    held: Room,
+}
+
+impl Received {
+    fn hold(&self, bytes: usize) -> Result<(), axum::Error> {
+        let count = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let permit = Arc::clone(&self.bytes).try_acquire_many_owned(count);
+        let permit = permit.map_err(|_full_or_closed| {
+            axum::Error::new(fault::full("too much of what you sent is held in memory"))
+        })?;
+        let mut held = self.held.lock().expect("no holder panics");
+        match &mut *held {
+            Some(held) => held.merge(permit),
+            None => *held = Some(permit),
+        }
+        Ok(())
+    }
+}
+
+impl http_body::Body for Received {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(context));
+        if let Some(Ok(frame)) = &frame {
+            let bytes = frame.data_ref().map_or(0, Bytes::len);
+            if let Err(error) = self.hold(bytes) {
+                return Poll::Ready(Some(Err(error)));
+            }
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

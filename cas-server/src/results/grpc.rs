@@ -1,0 +1,214 @@
+//! The service `ActionCache`.
+
+use bytes::Bytes;
+use model::{Digest, DigestFunction, RelativePath};
+use prost::Message;
+use store::Blob;
+use tonic::{Request, Response, Status};
+use wire::proto::reapi::action_cache_server::{ActionCache, ActionCacheServer};
+use wire::proto::reapi::{self, ActionResult, GetActionResultRequest, UpdateActionResultRequest};
+use wire::references;
+
+use crate::asked::{self, Asked};
+use crate::completeness::is_complete;
+use crate::fault;
+use crate::front::{Front, View, results_space};
+use crate::limits::{BATCH_BYTES_MAX, MESSAGE_BYTES_MAX};
+
+/// Answers about results of actions.
+#[derive(Clone)]
+pub(crate) struct ResultsService {
+    front: Front,
+}
+
+impl ResultsService {
+    /// Returns the service over that front.
+    pub(crate) fn new(front: Front) -> Self {
+        Self { front }
+    }
+
+    /// Returns the service as it is served.
+    pub(crate) fn server(self) -> ActionCacheServer<Self> {
+        ActionCacheServer::new(self).max_decoding_message_size(MESSAGE_BYTES_MAX)
+    }
+}
+
+#[tonic::async_trait]
+impl ActionCache for ResultsService {
+    async fn get_action_result(
+        &self,
+        request: Request<GetActionResultRequest>,
+    ) -> Result<Response<ActionResult>, Status> {
+        let view = self.front.view(request.extensions()).reading()?;
+        let request = request.into_inner();
+        let action = parse(request.digest_function, request.action_digest.as_ref())?;
+        for digest in action.candidates() {
+            let found = lookup(&view, &request.instance_name, digest).await?;
+            if let Some(mut result) = found {
+                inline(&view, digest.function(), &request, &mut result).await?;
+                return Ok(Response::new(result));
+            }
+        }
+        Err(Status::not_found("nobody recorded a result of this action"))
+    }
+
+    async fn update_action_result(
+        &self,
+        request: Request<UpdateActionResultRequest>,
+    ) -> Result<Response<ActionResult>, Status> {
+        let view = self.front.view(request.extensions()).writing_values()?;
+        let request = request.into_inner();
+        let action = parse(request.digest_function, request.action_digest.as_ref())?;
+        let action = function_of(&view, action).await?;
+        let result = request.action_result;
+        let result = result.ok_or_else(|| Status::invalid_argument("there is no result"))?;
+        let result = keep_inlined(&view, action.function(), result).await?;
+        let result = named(&view, result);
+        check(action.function(), &result)?;
+
+        let space = results_space(action.function(), &request.instance_name);
+        let recorded = view.record(&space, &action.hex(), result.encode_to_vec().into()).await;
+        recorded.map_err(|error| fault::of_store(&error))?;
+        Ok(Response::new(result))
+    }
+}
+
+fn parse(function: i32, digest: Option<&reapi::Digest>) -> Result<Asked, Status> {
+    let digest = digest.ok_or_else(|| Status::invalid_argument("action_digest is missing"))?;
+    Asked::new(asked::functions(function)?, &digest.hash, digest.size_bytes)
+}
+
+/// Returns the result if all that it refers to is here.
+async fn lookup(
+    view: &View,
+    project: &str,
+    action: Digest,
+) -> Result<Option<ActionResult>, Status> {
+    let space = results_space(action.function(), project);
+    let value = view.lookup(&space, &action.hex()).await;
+    let Some(value) = value.map_err(|error| fault::of_store(&error))? else { return Ok(None) };
+    // Others keep something else under such keys, through the plain caches.
+    let Ok(result) = ActionResult::decode(value.bytes) else { return Ok(None) };
+    let Ok(references) = references::of_result_message(action.function(), &result) else {
+        return Ok(None);
+    };
+    let is_complete = is_complete(&*view.cellar, action.function(), &references).await;
+    Ok(is_complete.map_err(|error| fault::of_store(&error))?.then_some(result))
+}
+
+/// Puts what the client asked for into the answer, as far as it fits.
+async fn inline(
+    view: &View,
+    function: DigestFunction,
+    request: &GetActionResultRequest,
+    result: &mut ActionResult,
+) -> Result<(), Status> {
+    let mut room = BATCH_BYTES_MAX.saturating_sub(result.encoded_len() as u64);
+    let mut wanted: Vec<(Option<&reapi::Digest>, &mut Bytes)> = Vec::new();
+    if request.inline_stdout {
+        wanted.push((result.stdout_digest.as_ref(), &mut result.stdout_raw));
+    }
+    if request.inline_stderr {
+        wanted.push((result.stderr_digest.as_ref(), &mut result.stderr_raw));
+    }
+    for file in &mut result.output_files {
+        if request.inline_output_files.contains(&file.path) {
+            wanted.push((file.digest.as_ref(), &mut file.contents));
+        }
+    }
+    for (digest, place) in wanted {
+        let Some(digest) = digest.and_then(|it| digest_of(function, it)) else { continue };
+        if digest.size() > room {
+            continue;
+        }
+        let blob = view.cellar.read(digest).await.map_err(|error| fault::of_store(&error))?;
+        if let Some(bytes) = blob.and_then(|it| it.into_bytes().ok()) {
+            room -= digest.size();
+            *place = bytes;
+        }
+    }
+    Ok(())
+}
+
+/// Returns the action's digest with the function it was made with: where the client names none, that of the `Action`
+/// that is here.
+async fn function_of(view: &View, action: Asked) -> Result<Digest, Status> {
+    let missing = view.cellar.find_missing(action.candidates().collect()).await;
+    let missing = missing.map_err(|error| fault::of_store(&error))?;
+    let mut candidates = action.candidates();
+    let first = candidates.next().expect("there is at least one function");
+    Ok(action.candidates().find(|it| !missing.contains(it)).unwrap_or(first))
+}
+
+/// Keeps bytes that came inside a result as blobs, so that every answer can do without them.
+async fn keep_inlined(
+    view: &View,
+    function: DigestFunction,
+    mut result: ActionResult,
+) -> Result<ActionResult, Status> {
+    let logs = [
+        (&mut result.stdout_raw, &mut result.stdout_digest),
+        (&mut result.stderr_raw, &mut result.stderr_digest),
+    ];
+    let files = result.output_files.iter_mut().map(|it| (&mut it.contents, &mut it.digest));
+    for (bytes, named) in logs.into_iter().chain(files) {
+        let bytes = std::mem::take(bytes);
+        if bytes.is_empty() {
+            continue;
+        }
+        let digest = Digest::of(function, &bytes);
+        let claimed = named.get_or_insert_with(|| message(digest));
+        if *claimed != message(digest) {
+            let why = format!("bytes given as {} hash to {digest}", claimed.hash);
+            return Err(Status::invalid_argument(why));
+        }
+        let written = view.cellar.write(digest, Blob::Bytes(bytes)).await;
+        written.map_err(|error| fault::of_store(&error))?;
+    }
+    Ok(result)
+}
+
+/// Returns the result with the name of whoever made it: some clients cannot do without, and a result of an action that
+/// did nothing would be no bytes at all.
+fn named(view: &View, mut result: ActionResult) -> ActionResult {
+    let metadata = result.execution_metadata.get_or_insert_default();
+    if metadata.worker.is_empty() {
+        metadata.worker = format!("cache-upload:{}", view.caller.name);
+    }
+    result
+}
+
+/// Refuses what no client could use.
+#[expect(deprecated, reason = "clients of version 2.0 still send links in the two old lists")]
+fn check(function: DigestFunction, result: &ActionResult) -> Result<(), Status> {
+    let wrong = |why: String| Err(Status::invalid_argument(why));
+    if let Err(error) = references::of_result_message(function, result) {
+        return wrong(format!("the result is malformed: {error}"));
+    }
+    let links = result.output_symlinks.iter();
+    let links = links.chain(&result.output_file_symlinks).chain(&result.output_directory_symlinks);
+    if let Some(link) = links.clone().find(|it| it.target.is_empty()) {
+        return wrong(format!("the link `{}` has no target", link.path));
+    }
+    let paths = result.output_files.iter().map(|it| &it.path).chain(links.map(|it| &it.path));
+    let directories = result.output_directories.iter().map(|it| &it.path);
+    for path in paths.chain(directories.filter(|it| !it.is_empty())) {
+        if path.is_empty() || RelativePath::new(without_parents(path)).is_err() {
+            return wrong(format!("`{path}` is no path of an output"));
+        }
+    }
+    Ok(())
+}
+
+/// Returns what follows `../`s: outputs may lie beside the working directory.
+fn without_parents(path: &str) -> &str {
+    path.trim_start_matches("../")
+}
+
+fn digest_of(function: DigestFunction, digest: &reapi::Digest) -> Option<Digest> {
+    Digest::from_hex(function, &digest.hash, u64::try_from(digest.size_bytes).ok()?).ok()
+}
+
+fn message(digest: Digest) -> reapi::Digest {
+    reapi::Digest { hash: digest.hex(), size_bytes: digest.size().cast_signed() }
+}

@@ -1,0 +1,5 @@
+//! Results of actions.
+
+mod grpc;
+
+pub(crate) use grpc::ResultsService;

@@ -1,0 +1,115 @@
+//! The service `ByteStream`.
+
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use tonic::{Request, Response, Status, Streaming};
+use wire::proto::bytestream::byte_stream_server::{ByteStream, ByteStreamServer};
+use wire::proto::bytestream::{
+    QueryWriteStatusRequest, QueryWriteStatusResponse, ReadRequest, ReadResponse, WriteRequest,
+    WriteResponse,
+};
+
+use super::read::read;
+use super::resource::{Resource, UploadResource, Wire};
+use super::write::{Offsets, Writing, is_there, session};
+use crate::fault;
+use crate::front::{Front, View};
+use crate::limits::MESSAGE_BYTES_MAX;
+
+/// Reads and writes blobs as streams.
+#[derive(Clone)]
+pub(crate) struct StreamService {
+    front: Front,
+}
+
+impl StreamService {
+    /// Returns the service over that front.
+    pub(crate) fn new(front: Front) -> Self {
+        Self { front }
+    }
+
+    /// Returns the service as it is served.
+    pub(crate) fn server(self) -> ByteStreamServer<Self> {
+        ByteStreamServer::new(self).max_decoding_message_size(MESSAGE_BYTES_MAX)
+    }
+}
+
+#[tonic::async_trait]
+impl ByteStream for StreamService {
+    type ReadStream = BoxStream<'static, Result<ReadResponse, Status>>;
+
+    async fn read(
+        &self,
+        request: Request<ReadRequest>,
+    ) -> Result<Response<Self::ReadStream>, Status> {
+        let view = self.front.view(request.extensions()).reading()?;
+        let request = request.into_inner();
+        let resource = Resource::parse(&request.resource_name)?;
+        let pieces = read(&view, resource, request.read_offset, request.read_limit).await?;
+        Ok(Response::new(pieces.map(|it| it.map(|data| ReadResponse { data })).boxed()))
+    }
+
+    async fn write(
+        &self,
+        request: Request<Streaming<WriteRequest>>,
+    ) -> Result<Response<WriteResponse>, Status> {
+        let view = self.front.view(request.extensions()).writing_blobs()?;
+        let committed_size = receive(view, request.into_inner()).await?;
+        Ok(Response::new(WriteResponse { committed_size }))
+    }
+
+    async fn query_write_status(
+        &self,
+        request: Request<QueryWriteStatusRequest>,
+    ) -> Result<Response<QueryWriteStatusResponse>, Status> {
+        let view = self.front.view(request.extensions()).writing_blobs()?;
+        let resource = UploadResource::parse(&request.into_inner().resource_name)?;
+        let blob = resource.resource.blob;
+        if is_there(&view, &resource).await? {
+            let committed_size = blob.size().cast_signed();
+            return Ok(Response::new(QueryWriteStatusResponse { committed_size, complete: true }));
+        }
+        // Nothing is known of how much of the blob a compressed upload has sent; and Bazel takes NOT_FOUND for a failure.
+        let names: Vec<_> = blob.candidates().collect();
+        let bytes = match resource.resource.wire {
+            Wire::Identity => view.cellar.uploaded(&names, &session(&view, &resource)).await,
+            Wire::Zstd => Ok(None),
+        };
+        let bytes = bytes.map_err(|error| fault::of_store(&error))?.unwrap_or_default();
+        let committed_size = bytes.cast_signed();
+        Ok(Response::new(QueryWriteStatusResponse { committed_size, complete: false }))
+    }
+}
+
+/// Receives a blob. Returns how many bytes were committed, in the way that clients expect.
+async fn receive(view: View, mut messages: Streaming<WriteRequest>) -> Result<i64, Status> {
+    let (mut offsets, mut name) = (Offsets::default(), String::new());
+    let mut writing = None;
+    while let Some(message) = messages.message().await? {
+        let bytes = message.data.len();
+        let first = offsets.pass(message.write_offset, bytes, message.finish_write)?;
+        if let Some(offset) = first {
+            name = message.resource_name;
+            let resource = UploadResource::parse(&name)?;
+            match Writing::begin(view.clone(), resource, offset).await? {
+                Ok(begun) => writing = Some(begun),
+                Err(committed) => return Ok(committed),
+            }
+        } else if !message.resource_name.is_empty() && message.resource_name != name {
+            return Err(Status::invalid_argument("resource_name changed between messages"));
+        }
+        let writing = writing.as_mut().expect("the first message begins it");
+        if bytes > 0
+            && let Some(committed) = writing.write(message.data).await?
+        {
+            return Ok(committed);
+        }
+    }
+    let writing = writing.ok_or_else(|| Status::invalid_argument("no message came"))?;
+    if offsets.is_finished() {
+        writing.finish().await?;
+    } else {
+        writing.suspend().await?;
+    }
+    Ok(offsets.committed())
+}

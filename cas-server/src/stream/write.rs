@@ -1,0 +1,291 @@
+//! Takes a blob piece by piece, compressed or not, from the offset where an earlier try ended.
+
+use std::io::Write as _;
+
+use bytes::{Bytes, BytesMut};
+use store::{Blob, Upload};
+use tokio::task::{JoinHandle, spawn_blocking};
+use tonic::Status;
+
+use super::resource::{UploadResource, Wire};
+use crate::fault;
+use crate::front::View;
+use crate::limits::{MEMORY_BYTES_MAX, PIECE_BYTES, RATIO_MAX};
+
+/// Between how many bytes it is asked whether somebody else has sent the same blob meanwhile.
+const LOOK_BYTES: u64 = 16 << 20;
+
+/// What a client is told that was committed where the blob was already here and came compressed.
+const ALREADY_THERE: i64 = -1;
+
+/// Follows the offsets of an upload's messages. They count bytes as they are on the wire.
+#[derive(Debug, Default)]
+pub(crate) struct Offsets {
+    next: Option<i64>,
+    is_finished: bool,
+}
+
+impl Offsets {
+    /// Takes note of a message. Returns where the upload begins if it is the first.
+    pub(crate) fn pass(
+        &mut self,
+        offset: i64,
+        bytes: usize,
+        finish: bool,
+    ) -> Result<Option<u64>, Status> {
+        if self.is_finished {
+            return Err(Status::invalid_argument("there are messages after finish_write"));
+        }
+        let first = self.next.is_none();
+        if *self.next.get_or_insert(offset) != offset || offset < 0 {
+            let expected = self.next.unwrap_or_default();
+            let why = format!("write_offset is {offset}, after {expected} bytes");
+            return Err(Status::invalid_argument(why));
+        }
+        let next = i64::try_from(bytes).ok().and_then(|it| offset.checked_add(it));
+        self.next = Some(next.ok_or_else(|| Status::invalid_argument("the offset is too large"))?);
+        self.is_finished = finish;
+        Ok(first.then(|| offset.unsigned_abs()))
+    }
+
+    /// Returns where the upload has come to.
+    pub(crate) fn committed(&self) -> i64 {
+        self.next.unwrap_or_default()
+    }
+
+    /// Returns whether the last message has come.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.is_finished
+    }
+}
+
+/// A blob that is being received.
+pub(crate) struct Writing {
+    view: View,
+    resource: UploadResource,
+    sink: Sink,
+    decoder: Option<zstd::stream::write::Decoder<'static, Vec<u8>>>,
+    wire_bytes: u64,
+    blob_bytes: u64,
+    looked: u64,
+}
+
+/// Where received bytes go.
+enum Sink {
+    Memory(BytesMut, Option<Bytes>),
+    Disk(Disk),
+}
+
+impl Writing {
+    /// Begins an upload at `offset`, or returns what to answer at once if the blob is already here.
+    pub(crate) async fn begin(
+        view: View,
+        resource: UploadResource,
+        offset: u64,
+    ) -> Result<Result<Self, i64>, Status> {
+        let blob = resource.resource.blob;
+        let wire = resource.resource.wire;
+        if is_there(&view, &resource).await? {
+            return Ok(Err(already_there(wire, blob.size())));
+        }
+        let sink = if blob.size() <= MEMORY_BYTES_MAX {
+            refuse_offset(offset, 0)?;
+            Sink::Memory(BytesMut::new(), None)
+        } else {
+            let session = session(&view, &resource);
+            let names: Vec<_> = blob.candidates().collect();
+            let upload = view.cellar.upload(&names, &session).await;
+            let upload = upload.map_err(|error| fault::of_store(&error))?;
+            Sink::Disk(Disk::resume(upload, wire, offset)?)
+        };
+        let decoder = match wire {
+            Wire::Identity => None,
+            Wire::Zstd => Some(decoder()?),
+        };
+        let (wire_bytes, blob_bytes, looked) = (0, offset, offset);
+        Ok(Ok(Self { view, resource, sink, decoder, wire_bytes, blob_bytes, looked }))
+    }
+
+    /// Takes the next piece. Returns what to answer at once if the blob has come here otherwise.
+    pub(crate) async fn write(&mut self, piece: Bytes) -> Result<Option<i64>, Status> {
+        self.wire_bytes += piece.len() as u64;
+        let piece = match &mut self.decoder {
+            None => piece,
+            Some(decoder) => {
+                decoder.write_all(&piece).map_err(|error| not_zstd(&error))?;
+                decoder.flush().map_err(|error| not_zstd(&error))?;
+                Bytes::from(std::mem::take(decoder.get_mut()))
+            }
+        };
+        self.blob_bytes += piece.len() as u64;
+        self.refuse_too_much()?;
+        match &mut self.sink {
+            Sink::Memory(received, whole) if received.is_empty() && whole.is_none() => {
+                *whole = Some(piece);
+            }
+            Sink::Memory(received, whole) => {
+                if let Some(first) = whole.take() {
+                    received.extend_from_slice(&first);
+                }
+                received.extend_from_slice(&piece);
+            }
+            Sink::Disk(disk) => disk.write(piece).await?,
+        }
+        if self.blob_bytes - self.looked < LOOK_BYTES {
+            return Ok(None);
+        }
+        self.looked = self.blob_bytes;
+        let there = is_there(&self.view, &self.resource).await?;
+        let resource = self.resource.resource;
+        Ok(there.then(|| already_there(resource.wire, resource.blob.size())))
+    }
+
+    /// Keeps the blob if it is what its name says.
+    pub(crate) async fn finish(self) -> Result<(), Status> {
+        let blob = self.resource.resource.blob;
+        if self.blob_bytes != blob.size() {
+            let why = format!("{} bytes came of {}", self.blob_bytes, blob.size());
+            self.forget().await?;
+            return Err(Status::invalid_argument(why));
+        }
+        let written = match self.sink {
+            Sink::Memory(received, whole) => {
+                let bytes = whole.unwrap_or_else(|| received.freeze());
+                self.view.cellar.write(blob.of(&bytes), Blob::Bytes(bytes)).await
+            }
+            Sink::Disk(disk) => disk.finish().await,
+        };
+        written.map_err(|error| fault::of_store(&error))
+    }
+
+    /// Forgets what has come: whoever says that it is all will not send more.
+    async fn forget(self) -> Result<(), Status> {
+        let Sink::Disk(mut disk) = self.sink else { return Ok(()) };
+        let forgotten = async {
+            disk.settle().await?;
+            disk.upload.as_mut().expect("nothing is being written").restart()
+        };
+        forgotten.await.map_err(|error| fault::of_store(&error))
+    }
+
+    /// Leaves what has come so that it can be taken up again.
+    pub(crate) async fn suspend(self) -> Result<(), Status> {
+        let Sink::Disk(mut disk) = self.sink else { return Ok(()) };
+        let written = async {
+            disk.settle().await?;
+            disk.start();
+            disk.settle().await
+        };
+        written.await.map_err(|error| fault::of_store(&error))
+    }
+
+    fn refuse_too_much(&self) -> Result<(), Status> {
+        let size = self.resource.resource.blob.size();
+        if self.blob_bytes > size {
+            return Err(Status::invalid_argument(format!("more than {size} bytes came")));
+        }
+        let claimed = self.wire_bytes.saturating_add(PIECE_BYTES as u64).saturating_mul(RATIO_MAX);
+        if self.blob_bytes > claimed {
+            let why = format!("this grows more than {RATIO_MAX} times; send it uncompressed");
+            return Err(Status::invalid_argument(why));
+        }
+        Ok(())
+    }
+}
+
+/// An upload to the disk. One piece is written while the next one is received.
+struct Disk {
+    upload: Option<Box<dyn Upload>>,
+    writing: Option<JoinHandle<Written>>,
+    received: Vec<Bytes>,
+    received_bytes: usize,
+}
+
+type Written = (Box<dyn Upload>, Result<(), store::StoreError>);
+
+impl Disk {
+    fn resume(mut upload: Box<dyn Upload>, wire: Wire, offset: u64) -> Result<Self, Status> {
+        if offset == 0 && upload.bytes() > 0 {
+            upload.restart().map_err(|error| fault::of_store(&error))?;
+        }
+        // What a compressed upload has sent says nothing of how much of the blob is here.
+        let expected = if wire == Wire::Zstd { 0 } else { upload.bytes() };
+        refuse_offset(offset, expected)?;
+        Ok(Self { upload: Some(upload), writing: None, received: Vec::new(), received_bytes: 0 })
+    }
+
+    async fn write(&mut self, piece: Bytes) -> Result<(), Status> {
+        self.received_bytes += piece.len();
+        self.received.push(piece);
+        if self.received_bytes < PIECE_BYTES {
+            return Ok(());
+        }
+        self.settle().await.map_err(|error| fault::of_store(&error))?;
+        self.start();
+        Ok(())
+    }
+
+    /// Hands over what was received to a thread that may wait for the disk.
+    fn start(&mut self) {
+        let mut upload = self.upload.take().expect("nothing is being written");
+        let pieces = std::mem::take(&mut self.received);
+        self.received_bytes = 0;
+        self.writing = Some(spawn_blocking(move || {
+            let written = pieces.into_iter().try_for_each(|piece| upload.write(piece));
+            (upload, written)
+        }));
+    }
+
+    /// Waits for what was handed over.
+    async fn settle(&mut self) -> Result<(), store::StoreError> {
+        let Some(writing) = self.writing.take() else { return Ok(()) };
+        let (upload, written) = writing.await.expect("writing does not panic");
+        self.upload = Some(upload);
+        written
+    }
+
+    async fn finish(mut self) -> Result<(), store::StoreError> {
+        self.settle().await?;
+        self.start();
+        self.settle().await?;
+        let upload = self.upload.take().expect("nothing is being written");
+        spawn_blocking(move || upload.finish()).await.expect("finishing does not panic")
+    }
+}
+
+/// Returns what the store calls an upload: two callers with the same name for theirs do not meet.
+pub(crate) fn session(view: &View, resource: &UploadResource) -> String {
+    format!("{}/{}", view.caller.name, resource.session)
+}
+
+/// Returns whether the blob of an upload is here already.
+pub(crate) async fn is_there(view: &View, resource: &UploadResource) -> Result<bool, Status> {
+    let candidates: std::collections::BTreeSet<_> = resource.resource.blob.candidates().collect();
+    let count = candidates.len();
+    let missing = view.cellar.find_missing(candidates).await;
+    Ok(missing.map_err(|error| fault::of_store(&error))?.len() < count)
+}
+
+fn already_there(wire: Wire, size: u64) -> i64 {
+    match wire {
+        Wire::Identity => size.cast_signed(),
+        Wire::Zstd => ALREADY_THERE,
+    }
+}
+
+fn refuse_offset(offset: u64, expected: u64) -> Result<(), Status> {
+    if offset == expected {
+        return Ok(());
+    }
+    let why =
+        format!("the upload begins at {offset}, but {expected} bytes are here; 0 begins anew");
+    Err(Status::invalid_argument(why))
+}
+
+fn decoder() -> Result<zstd::stream::write::Decoder<'static, Vec<u8>>, Status> {
+    zstd::stream::write::Decoder::new(Vec::new()).map_err(|error| not_zstd(&error))
+}
+
+fn not_zstd(error: &std::io::Error) -> Status {
+    Status::invalid_argument(format!("this is no zstd: {error}"))
+}

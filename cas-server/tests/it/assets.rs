@@ -1,0 +1,220 @@
+//! What addresses stand for.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use axum::http::{HeaderMap, StatusCode};
+use axum::routing::get;
+use base64::Engine as _;
+use bazel_remote_apis::build::bazel::remote::asset::v1 as asset;
+use bazel_remote_apis::build::bazel::remote::execution::v2 as reapi;
+use bazel_remote_apis::google::protobuf::Timestamp;
+use model::{Digest, DigestFunction};
+use prost::Message as _;
+use store::Namespace;
+use tonic::transport::Channel;
+use tonic::{Code, Status};
+
+use crate::support::{TestServer, caller, digest, serve_fetching, trusted};
+
+const ADDRESS: &str = "urn:fdc:buildstream.build:2020:artifact:a";
+
+async fn fetch(
+    channel: &Channel,
+    uris: &[&str],
+    qualifiers: &[(&str, &str)],
+) -> Result<asset::FetchBlobResponse, Status> {
+    let request = asset::FetchBlobRequest {
+        uris: uris.iter().map(|it| (*it).to_owned()).collect(),
+        qualifiers: qualified(qualifiers),
+        ..Default::default()
+    };
+    let mut client = asset::fetch_client::FetchClient::new(channel.clone());
+    Ok(client.fetch_blob(request).await?.into_inner())
+}
+
+async fn push(channel: &Channel, request: asset::PushBlobRequest) -> Result<(), Status> {
+    let mut client = asset::push_client::PushClient::new(channel.clone());
+    client.push_blob(request).await.map(drop)
+}
+
+fn qualified(pairs: &[(&str, &str)]) -> Vec<asset::Qualifier> {
+    let qualifier = |(name, value): &(&str, &str)| asset::Qualifier {
+        name: (*name).to_owned(),
+        value: (*value).to_owned(),
+    };
+    pairs.iter().map(qualifier).collect()
+}
+
+fn of(address: &str, digest: &reapi::Digest) -> asset::PushBlobRequest {
+    asset::PushBlobRequest {
+        uris: vec![address.to_owned()],
+        blob_digest: Some(digest.clone()),
+        ..Default::default()
+    }
+}
+
+fn code(answer: &asset::FetchBlobResponse) -> Code {
+    answer.status.as_ref().unwrap().code.into()
+}
+
+#[tokio::test]
+async fn the_probes_of_buildstream_get_the_answer_they_expect() {
+    let server = TestServer::start().await;
+    let refused = fetch(&server.channel, &[], &[]).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
+    let refused = push(&server.channel, asset::PushBlobRequest::default()).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
+}
+
+#[tokio::test]
+async fn what_was_pushed_is_fetched_while_all_it_refers_to_is_here() {
+    let server = TestServer::start().await;
+    let (blob, reference) = (server.upload(b"artifact").await, server.upload(b"more").await);
+    let answer = fetch(&server.channel, &[ADDRESS], &[]).await.unwrap();
+    assert_eq!(code(&answer), Code::NotFound);
+
+    let request = asset::PushBlobRequest {
+        references_blobs: vec![reference],
+        qualifiers: qualified(&[("vcs.branch", "main"), ("resource_type", "x")]),
+        ..of(ADDRESS, &blob)
+    };
+    push(&server.channel, request).await.unwrap();
+    let asked = [("vcs.branch", "main")];
+    let answer = fetch(&server.channel, &["urn:other", ADDRESS], &asked).await.unwrap();
+    assert_eq!((code(&answer), answer.uri.as_str()), (Code::Ok, ADDRESS));
+    assert_eq!((answer.blob_digest, answer.digest_function), (Some(blob), 1));
+
+    let other = fetch(&server.channel, &[ADDRESS], &[("vcs.branch", "next")]).await.unwrap();
+    assert_eq!(code(&other), Code::NotFound, "that is another thing");
+    server.store.forget(Digest::of(DigestFunction::Sha256, b"more"));
+    let answer = fetch(&server.channel, &[ADDRESS], &asked).await.unwrap();
+    assert_eq!(code(&answer), Code::NotFound, "what it refers to is gone");
+}
+
+#[tokio::test]
+async fn directories_are_assets_of_their_own() {
+    let server = TestServer::start().await;
+    let file = server.upload(b"source").await;
+    let node = reapi::FileNode { name: "f".to_owned(), digest: Some(file), ..Default::default() };
+    let root = reapi::Directory { files: vec![node], ..Default::default() };
+    let root = server.upload(&root.encode_to_vec()).await;
+    let request = asset::PushDirectoryRequest {
+        uris: vec![ADDRESS.to_owned()],
+        root_directory_digest: Some(root.clone()),
+        ..Default::default()
+    };
+    let mut client = asset::push_client::PushClient::new(server.channel.clone());
+    client.push_directory(request).await.unwrap();
+
+    let mut client = asset::fetch_client::FetchClient::new(server.channel.clone());
+    let request =
+        asset::FetchDirectoryRequest { uris: vec![ADDRESS.to_owned()], ..Default::default() };
+    let answer = client.fetch_directory(request.clone()).await.unwrap().into_inner();
+    assert_eq!(answer.root_directory_digest, Some(root));
+    let blob = fetch(&server.channel, &[ADDRESS], &[]).await.unwrap();
+    assert_eq!(code(&blob), Code::NotFound, "a directory is no blob");
+    server.store.forget(Digest::of(DigestFunction::Sha256, b"source"));
+    let answer = client.fetch_directory(request).await.unwrap().into_inner();
+    assert_eq!(answer.status.unwrap().code, Code::NotFound as i32, "one of its files is gone");
+}
+
+#[tokio::test]
+async fn what_was_not_sent_cannot_be_pushed_and_what_expired_is_not_fetched() {
+    let server = TestServer::start().await;
+    let refused = push(&server.channel, of(ADDRESS, &digest(b"never sent"))).await.unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition);
+    let blob = server.upload(b"artifact").await;
+    let expire_at = Some(Timestamp { seconds: 1, nanos: 0 });
+    let request = asset::PushBlobRequest { expire_at, ..of(ADDRESS, &blob) };
+    push(&server.channel, request).await.unwrap();
+    let answer = fetch(&server.channel, &[ADDRESS], &[]).await.unwrap();
+    assert_eq!(code(&answer), Code::NotFound);
+}
+
+#[tokio::test]
+async fn a_stranger_cannot_say_what_an_address_stands_for() {
+    let server = TestServer::start().await;
+    let blob = server.upload(b"poison").await;
+    let rights = trusted().rights;
+    let stranger = caller("stranger", rights, Namespace::PullRequest("17".to_owned()));
+    let stranger = server.and_for(stranger).await;
+    push(&stranger.channel, of(ADDRESS, &blob)).await.unwrap();
+    assert_eq!(code(&fetch(&stranger.channel, &[ADDRESS], &[]).await.unwrap()), Code::Ok);
+    assert_eq!(code(&fetch(&server.channel, &[ADDRESS], &[]).await.unwrap()), Code::NotFound);
+}
+
+#[tokio::test]
+async fn qualifiers_that_are_not_understood_are_refused_by_name() {
+    let server = TestServer::start().await;
+    let refused = fetch(&server.channel, &[ADDRESS], &[("x", "y")]).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
+    assert!(refused.message().contains("`x`"), "{refused}");
+}
+
+/// Serves files over HTTP/1.1 and counts what it was asked.
+async fn origin() -> (String, Arc<AtomicUsize>) {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    let router = axum::Router::new()
+        .route(
+            "/files/a.tar",
+            get(move |headers: HeaderMap| async move {
+                count.fetch_add(1, Ordering::SeqCst);
+                if headers.get("x-key").is_some_and(|it| it == "secret") {
+                    (StatusCode::OK, "the archive")
+                } else {
+                    (StatusCode::FORBIDDEN, "no")
+                }
+            }),
+        )
+        .route(
+            "/files/away",
+            get(|| async { (StatusCode::FOUND, [("location", "http://x/")], "") }),
+        )
+        .route("/private", get(|| async { "not for you" }));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    (address, asked)
+}
+
+#[tokio::test]
+async fn what_may_be_fetched_is_fetched_checked_and_kept() {
+    let (origin, asked) = origin().await;
+    let server = TestServer::start().await;
+    let origins = vec![format!("{origin}/files/")];
+    let channel = serve_fetching(Arc::new(server.store.clone()), trusted(), origins).await;
+    let (good, private) = (format!("{origin}/files/a.tar"), format!("{origin}/private"));
+    let sri = |bytes: &[u8]| {
+        let hash = *Digest::of(DigestFunction::Sha256, bytes).hash();
+        format!("sha256-{}", base64::engine::general_purpose::STANDARD.encode(hash))
+    };
+    let key = ("http_header:x-key", "secret");
+    let right = sri(b"the archive");
+
+    let refused = fetch(&channel, &[&good], &[("checksum.sri", &right)]).await.unwrap();
+    assert_eq!(code(&refused), Code::PermissionDenied, "the origin refuses");
+    let wrong = sri(b"another archive");
+    let refused = fetch(&channel, &[&good], &[key, ("checksum.sri", &wrong)]).await.unwrap();
+    assert_eq!(code(&refused), Code::Aborted, "it is not what it should be");
+    let name = format!("blobs/{}/11", digest(b"the archive").hash);
+    assert_eq!(server.read(&name, 0, 0).await.unwrap_err().code(), Code::NotFound);
+
+    let found = fetch(&channel, &[&good], &[key, ("checksum.sri", &right)]).await.unwrap();
+    assert_eq!((code(&found), found.blob_digest), (Code::Ok, Some(digest(b"the archive"))));
+    assert!(found.qualifiers.iter().all(|it| it.value != "secret"), "secrets are not echoed");
+    assert_eq!(server.read(&name, 0, 0).await.unwrap(), b"the archive");
+    let before = asked.load(Ordering::SeqCst);
+    fetch(&channel, &[&good], &[("checksum.sri", &right)]).await.unwrap();
+    assert_eq!(asked.load(Ordering::SeqCst), before, "what its hash names is here");
+
+    for address in [&private, &format!("{origin}/files/../private")] {
+        let refused = fetch(&channel, &[address], &[]).await.unwrap();
+        assert_eq!(code(&refused), Code::NotFound, "{address}");
+    }
+    let away = fetch(&channel, &[&format!("{origin}/files/away")], &[]).await.unwrap();
+    assert_eq!(code(&away), Code::PermissionDenied, "it leads to where nobody allowed");
+    let gone = fetch(&channel, &[&format!("{origin}/files/none")], &[]).await.unwrap();
+    assert_eq!(code(&gone), Code::NotFound);
+}

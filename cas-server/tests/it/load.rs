@@ -1,0 +1,76 @@
+//! How much one identity may have under way.
+
+use std::sync::Arc;
+
+use bazel_remote_apis::build::bazel::remote::execution::v2 as reapi;
+use bazel_remote_apis::google::bytestream;
+use cas_server::limits::Limits;
+use testkit::MemoryStore;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Code;
+
+use crate::support::{
+    CapabilitiesClient, ContentAddressableStorageClient, digest, noise, serve_with, trusted,
+};
+
+fn upload_begun(bytes: &[u8]) -> bytestream::WriteRequest {
+    bytestream::WriteRequest {
+        resource_name: format!("uploads/u/blobs/{}/{}", digest(bytes).hash, bytes.len()),
+        data: bytes[..1].to_vec(),
+        ..Default::default()
+    }
+}
+
+#[tokio::test]
+async fn whoever_has_too_many_requests_under_way_is_told_to_wait() {
+    let limits = Limits { requests_max: 2, ..Limits::default() };
+    let store = Arc::new(MemoryStore::new());
+    let channel = serve_with(store, trusted(), Vec::new(), limits).await;
+    let mut open = Vec::new();
+    for seed in 0..2 {
+        let (sender, receiver) = mpsc::channel(1);
+        sender.send(upload_begun(&noise(100, seed))).await.unwrap();
+        let mut client = bytestream::byte_stream_client::ByteStreamClient::new(channel.clone());
+        let upload = tokio::spawn(async move { client.write(ReceiverStream::new(receiver)).await });
+        // That there is room for another message says that the first one was taken.
+        drop(sender.reserve().await.unwrap());
+        open.push((sender, upload));
+    }
+    let ask = || async {
+        let request = reapi::GetCapabilitiesRequest::default();
+        CapabilitiesClient::new(channel.clone()).get_capabilities(request).await.map(drop)
+    };
+    let refused = ask().await.unwrap_err();
+    assert_eq!(refused.code(), Code::ResourceExhausted);
+    assert!(!refused.details().is_empty(), "it says when to try again");
+
+    for (sender, upload) in open {
+        drop(sender);
+        upload.await.unwrap().unwrap();
+    }
+    ask().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_message_that_does_not_fit_is_refused_and_another_one_is_not() {
+    let limits = Limits { request_bytes_max: 100_000, ..Limits::default() };
+    let store = Arc::new(MemoryStore::new());
+    let channel = serve_with(store, trusted(), Vec::new(), limits).await;
+    let update = |bytes: Vec<u8>| {
+        let mut client = ContentAddressableStorageClient::new(channel.clone());
+        let request = reapi::batch_update_blobs_request::Request {
+            digest: Some(digest(&bytes)),
+            data: bytes,
+            compressor: 0,
+        };
+        let requests = vec![request];
+        let request = reapi::BatchUpdateBlobsRequest { requests, ..Default::default() };
+        async move { client.batch_update_blobs(request).await.map(drop) }
+    };
+    for _ in 0..3 {
+        let refused = update(noise(200_000, 1)).await.unwrap_err();
+        assert_eq!(refused.code(), Code::ResourceExhausted, "{refused}");
+        update(noise(50_000, 2)).await.unwrap();
+    }
+}

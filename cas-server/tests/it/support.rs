@@ -1,0 +1,243 @@
+//! A server over a store in memory, and an independent client of it.
+
+use std::future::pending;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::{Router, middleware};
+use bazel_remote_apis::build::bazel::remote::execution::v2 as reapi;
+use bazel_remote_apis::google::bytestream;
+use bytes::Bytes;
+use cas_server::front::Front;
+use cas_server::limits::Limits;
+use cas_server::{Caller, Door, Origins, Rights};
+use model::{Digest, DigestFunction};
+use store::{Cellar, Namespace};
+use testkit::MemoryStore;
+use tokio::net::TcpListener;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Request, Status};
+
+pub(crate) use reapi::action_cache_client::ActionCacheClient;
+pub(crate) use reapi::capabilities_client::CapabilitiesClient;
+pub(crate) use reapi::content_addressable_storage_client::ContentAddressableStorageClient;
+
+/// REAPI's numbers of the functions.
+pub(crate) const SHA256: i32 = 1;
+pub(crate) const BLAKE3: i32 = 9;
+
+/// A server, which ends with the test.
+pub(crate) struct TestServer {
+    pub(crate) store: MemoryStore,
+    pub(crate) channel: Channel,
+}
+
+impl TestServer {
+    /// Starts a server where whoever calls may do everything.
+    pub(crate) async fn start() -> Self {
+        Self::start_for(trusted()).await
+    }
+
+    /// Starts a server where everybody is that caller.
+    pub(crate) async fn start_for(caller: Caller) -> Self {
+        let store = MemoryStore::new();
+        let channel = serve(Arc::new(store.clone()), caller).await;
+        Self { store, channel }
+    }
+
+    /// Returns a client of the same store that is somebody else.
+    pub(crate) async fn and_for(&self, caller: Caller) -> Self {
+        let channel = serve(Arc::new(self.store.clone()), caller).await;
+        Self { store: self.store.clone(), channel }
+    }
+
+    pub(crate) fn blobs(&self) -> ContentAddressableStorageClient<Channel> {
+        ContentAddressableStorageClient::new(self.channel.clone())
+    }
+
+    pub(crate) fn results(&self) -> ActionCacheClient<Channel> {
+        ActionCacheClient::new(self.channel.clone())
+    }
+
+    pub(crate) fn streams(&self) -> bytestream::byte_stream_client::ByteStreamClient<Channel> {
+        bytestream::byte_stream_client::ByteStreamClient::new(self.channel.clone())
+    }
+
+    /// Uploads a blob and returns its digest.
+    pub(crate) async fn upload(&self, bytes: &[u8]) -> reapi::Digest {
+        let digest = digest(bytes);
+        let request = reapi::batch_update_blobs_request::Request {
+            digest: Some(digest.clone()),
+            data: bytes.to_vec(),
+            compressor: 0,
+        };
+        let request = reapi::BatchUpdateBlobsRequest {
+            requests: vec![request],
+            digest_function: SHA256,
+            ..Default::default()
+        };
+        let answer = self.blobs().batch_update_blobs(request).await.unwrap().into_inner();
+        assert_eq!(answer.responses[0].status.as_ref().unwrap().code, 0);
+        digest
+    }
+
+    /// Returns what of a blob is read from `offset` on.
+    pub(crate) async fn read(
+        &self,
+        name: &str,
+        offset: i64,
+        limit: i64,
+    ) -> Result<Vec<u8>, Status> {
+        let request = bytestream::ReadRequest {
+            resource_name: name.to_owned(),
+            read_offset: offset,
+            read_limit: limit,
+        };
+        let mut answers = self.streams().read(request).await?.into_inner();
+        let mut bytes = Vec::new();
+        while let Some(answer) = answers.message().await? {
+            bytes.extend(answer.data);
+        }
+        Ok(bytes)
+    }
+
+    /// Sends a blob in pieces from `offset` on, and returns what was committed.
+    pub(crate) async fn write(
+        &self,
+        name: &str,
+        offset: usize,
+        pieces: &[&[u8]],
+        finish: bool,
+    ) -> Result<i64, Status> {
+        let messages = pieces_from(name, offset, pieces, finish);
+        let request = Request::new(tokio_stream::iter(messages));
+        Ok(self.streams().write(request).await?.into_inner().committed_size)
+    }
+
+    /// Returns how much of an upload is here, and whether all is.
+    pub(crate) async fn status(&self, name: &str) -> Result<(i64, bool), Status> {
+        let request = bytestream::QueryWriteStatusRequest { resource_name: name.to_owned() };
+        let answer = self.streams().query_write_status(request).await?.into_inner();
+        Ok((answer.committed_size, answer.complete))
+    }
+}
+
+fn pieces_from(
+    name: &str,
+    offset: usize,
+    pieces: &[&[u8]],
+    finish: bool,
+) -> Vec<bytestream::WriteRequest> {
+    let mut at = offset;
+    let mut messages = Vec::new();
+    for (nth, piece) in pieces.iter().enumerate() {
+        messages.push(bytestream::WriteRequest {
+            resource_name: if nth == 0 { name.to_owned() } else { String::new() },
+            write_offset: at.try_into().unwrap(),
+            finish_write: finish && nth + 1 == pieces.len(),
+            data: piece.to_vec(),
+        });
+        at += piece.len();
+    }
+    messages
+}
+
+/// Serves a store to one caller on a port of its own, and returns a connection.
+pub(crate) async fn serve(cellar: Arc<dyn Cellar>, caller: Caller) -> Channel {
+    serve_with(cellar, caller, Vec::new(), Limits::default()).await
+}
+
+/// Serves a store that may fetch from below those addresses.
+pub(crate) async fn serve_fetching(
+    cellar: Arc<dyn Cellar>,
+    caller: Caller,
+    origins: Vec<String>,
+) -> Channel {
+    serve_with(cellar, caller, origins, Limits::default()).await
+}
+
+/// Serves a store within limits.
+pub(crate) async fn serve_with(
+    cellar: Arc<dyn Cellar>,
+    caller: Caller,
+    origins: Vec<String>,
+    limits: Limits,
+) -> Channel {
+    let listening = listen(cellar, caller, origins, limits).await;
+    let address = format!("http://{listening}");
+    Endpoint::from_shared(address).unwrap().connect().await.unwrap()
+}
+
+/// Serves a store to one caller, and returns where.
+pub(crate) async fn serve_listening(store: MemoryStore, caller: Caller) -> SocketAddr {
+    listen(Arc::new(store), caller, Vec::new(), Limits::default()).await
+}
+
+async fn listen(
+    cellar: Arc<dyn Cellar>,
+    caller: Caller,
+    origins: Vec<String>,
+    limits: Limits,
+) -> SocketAddr {
+    let router = cas_server::router(Front::new(cellar), Origins::new(origins), limits).await;
+    let router: Router = router.layer(middleware::from_fn(
+        move |mut request: axum::extract::Request, next: middleware::Next| {
+            request.extensions_mut().insert(caller.clone());
+            next.run(request)
+        },
+    ));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { Door::new(router).serve_tcp(listener, pending()).await });
+    address
+}
+
+/// Returns somebody who may do everything and is believed by everybody.
+pub(crate) fn trusted() -> Caller {
+    let rights = Rights {
+        read: true,
+        write_blobs: true,
+        write_values: true,
+        execute: true,
+        administer: true,
+    };
+    caller("somebody", rights, Namespace::Trusted)
+}
+
+/// Returns a caller who writes to that namespace.
+pub(crate) fn caller(name: &str, rights: Rights, namespace: Namespace) -> Caller {
+    let reads = namespace.reads().into();
+    Caller { name: name.into(), rights, namespace, reads }
+}
+
+/// Returns the digest of bytes, by SHA-256, as the API writes it.
+pub(crate) fn digest(bytes: &[u8]) -> reapi::Digest {
+    message(Digest::of(DigestFunction::Sha256, bytes))
+}
+
+/// Returns a digest as the API writes it.
+pub(crate) fn message(digest: Digest) -> reapi::Digest {
+    reapi::Digest { hash: digest.hex(), size_bytes: digest.size().try_into().unwrap() }
+}
+
+/// Returns bytes that do not compress and are the same each time.
+pub(crate) fn noise(count: usize, seed: u64) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()[3]
+    };
+    std::iter::repeat_with(&mut next).take(count).collect()
+}
+
+/// Returns bytes as a zstd frame.
+pub(crate) fn zstd(bytes: &[u8]) -> Vec<u8> {
+    zstd::bulk::compress(bytes, 3).unwrap()
+}
+
+/// Returns what zstd frames hold.
+pub(crate) fn unzstd(bytes: &[u8]) -> Vec<u8> {
+    zstd::stream::decode_all(Bytes::copy_from_slice(bytes).as_ref()).unwrap()
+}

@@ -1,0 +1,47 @@
+//! Details of errors, for programs: encoded `google.rpc.Status` messages, as gRPC carries them in a trailer.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use model::{Digest, DigestFunction};
+use prost::Message;
+
+use crate::proto::rpc;
+
+/// Returns details that say: again, after that long.
+pub fn retry(code: i32, message: &str, delay: Duration) -> Bytes {
+    let retry_delay = prost_types::Duration::try_from(delay).unwrap_or_default();
+    status(code, message, "RetryInfo", &rpc::RetryInfo { retry_delay: Some(retry_delay) })
+}
+
+/// Returns details that name the blobs that must be there first.
+pub fn missing(code: i32, message: &str, digests: &[Digest]) -> Bytes {
+    let violations = digests.iter().map(|digest| rpc::precondition_failure::Violation {
+        r#type: "MISSING".to_owned(),
+        subject: match digest.function() {
+            DigestFunction::Sha256 => format!("blobs/{digest}"),
+            DigestFunction::Blake3 => format!("blobs/blake3/{digest}"),
+        },
+        description: String::new(),
+    });
+    let failure = rpc::PreconditionFailure { violations: violations.collect() };
+    status(code, message, "PreconditionFailure", &failure)
+}
+
+/// Returns details that name the field of the request that is wrong, and how.
+pub fn bad_field(code: i32, message: &str, field: &str, description: &str) -> Bytes {
+    let violation = rpc::bad_request::FieldViolation {
+        field: field.to_owned(),
+        description: description.to_owned(),
+    };
+    let request = rpc::BadRequest { field_violations: vec![violation] };
+    status(code, message, "BadRequest", &request)
+}
+
+fn status(code: i32, message: &str, name: &str, detail: &impl Message) -> Bytes {
+    // Clients compare the whole text, with the host.
+    let type_url = format!("type.googleapis.com/google.rpc.{name}");
+    let detail = prost_types::Any { type_url, value: detail.encode_to_vec() };
+    let message = message.to_owned();
+    rpc::Status { code, message, details: vec![detail] }.encode_to_vec().into()
+}
