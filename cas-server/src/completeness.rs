@@ -12,7 +12,7 @@ use crate::limits::{DIRECTORIES_MAX, DIRECTORY_BYTES_MAX, TREE_BYTES_MAX};
 /// Returns whether everything that a result refers to is here, directly or not. Asking extends its life.
 ///
 /// What is larger than any client needs, or is not what it is used as, counts as absent.
-pub async fn is_complete(
+pub(crate) async fn is_complete(
     cellar: &dyn Cellar,
     function: DigestFunction,
     result: &ResultReferences,

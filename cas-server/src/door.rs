@@ -1,6 +1,5 @@
 //! The one door: every protocol on one port, told apart by what is said.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,14 +7,13 @@ use axum::Router;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use hyper_util::server::graceful::GracefulShutdown;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower::ServiceExt as _;
 
-/// How many connections may be open at once: a process has that many files by default, several times over.
-const CONNECTIONS_MAX: usize = 10_000;
+use crate::Drain;
+use crate::identity::{Peer, PeerAddress};
 
 /// How many streams one connection may have at once: Go's clients send up to 500.
 const STREAMS_MAX: u32 = 1_024;
@@ -39,24 +37,21 @@ const KEEP_ALIVE: Duration = Duration::from_secs(20);
 /// How long HTTP/1 clients have for their headers: a connection that says nothing costs one of those that may be open.
 const HEADERS_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Whoever is at the other end of a connection.
-#[derive(Clone, Debug)]
-pub struct Peer {
-    /// Where he is; `None` on a socket of this machine's file system.
-    pub address: Option<SocketAddr>,
-}
-
 /// Lets connections in and hands their requests to a router.
 #[derive(Clone)]
 pub struct Door {
     builder: Builder<TokioExecutor>,
     router: Router,
     free: Arc<Semaphore>,
+    drain: Drain,
 }
 
+/// The room that one connection takes.
+type Room = OwnedSemaphorePermit;
+
 impl Door {
-    /// Returns a door to that router.
-    pub fn new(router: Router) -> Self {
+    /// Returns a door to that router, through which so many may come at once, until the server ends.
+    pub fn new(router: Router, connections_max: u64, drain: Drain) -> Self {
         let mut builder = Builder::new(TokioExecutor::new());
         let timer = TokioTimer::new();
         builder.http1().timer(timer.clone()).header_read_timeout(HEADERS_TIMEOUT);
@@ -69,60 +64,51 @@ impl Door {
             .max_send_buf_size(SEND_BUFFER_BYTES)
             .max_concurrent_streams(STREAMS_MAX)
             .keep_alive_interval(KEEP_ALIVE);
-        Self { builder, router, free: Arc::new(Semaphore::new(CONNECTIONS_MAX)) }
+        let room = usize::try_from(connections_max).unwrap_or(Semaphore::MAX_PERMITS);
+        Self { builder, router, free: Arc::new(Semaphore::new(room)), drain }
     }
 
-    /// Serves whoever comes to a port until `end`; then finishes what was begun.
-    pub async fn serve_tcp(&self, listener: TcpListener, end: impl Future<Output = ()>) {
-        let open = GracefulShutdown::new();
-        tokio::pin!(end);
-        loop {
-            let room = self.room().await;
-            let accepted = tokio::select! {
-                accepted = listener.accept() => accepted,
-                () = &mut end => break,
-            };
+    /// Serves whoever comes to a port, until the server ends.
+    pub async fn serve_tcp(&self, listener: TcpListener) {
+        while let Some((accepted, room)) = self.next(|| listener.accept()).await {
             match accepted {
                 Ok((stream, address)) => {
                     // Small answers must not wait for one another.
                     drop(stream.set_nodelay(true));
-                    self.admit(stream, Peer { address: Some(address) }, room, &open);
+                    self.admit(stream, Peer::new(PeerAddress::Tcp(address)), room);
                 }
                 Err(error) => pause(&error).await,
             }
         }
-        open.shutdown().await;
     }
 
-    /// Serves whoever comes to a socket until `end`; then finishes what was begun.
-    pub async fn serve_unix(&self, listener: UnixListener, end: impl Future<Output = ()>) {
-        let open = GracefulShutdown::new();
-        tokio::pin!(end);
-        loop {
-            let room = self.room().await;
-            let accepted = tokio::select! {
-                accepted = listener.accept() => accepted,
-                () = &mut end => break,
-            };
+    /// Serves whoever comes to a socket, until the server ends.
+    pub async fn serve_unix(&self, listener: UnixListener) {
+        while let Some((accepted, room)) = self.next(|| listener.accept()).await {
             match accepted {
-                Ok((stream, _)) => self.admit(stream, Peer { address: None }, room, &open),
+                Ok((stream, _)) => self.admit(stream, Peer::new(PeerAddress::Unix), room),
                 Err(error) => pause(&error).await,
             }
         }
-        open.shutdown().await;
     }
 
-    async fn room(&self) -> OwnedSemaphorePermit {
-        let free = Arc::clone(&self.free);
-        free.acquire_owned().await.expect("nobody closes it")
+    /// Returns what is accepted next, and the room that it takes; `None` when nothing new is taken any more.
+    async fn next<F: Future>(&self, accept: impl Fn() -> F) -> Option<(F::Output, Room)> {
+        let accepted = async {
+            let room = Arc::clone(&self.free).acquire_owned().await.expect("nobody closes it");
+            (accept().await, room)
+        };
+        tokio::select! {
+            accepted = accepted => Some(accepted),
+            () = self.drain.begun() => None,
+        }
     }
 
     fn admit<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         &self,
         stream: S,
         peer: Peer,
-        room: OwnedSemaphorePermit,
-        open: &GracefulShutdown,
+        room: Room,
     ) {
         let router = self.router.clone();
         let service = hyper::service::service_fn(move |mut request: http::Request<Incoming>| {
@@ -130,10 +116,10 @@ impl Door {
             router.clone().oneshot(request)
         });
         let connection = self.builder.serve_connection(TokioIo::new(stream), service).into_owned();
-        let connection = open.watch(connection);
+        let drain = self.drain.clone();
         tokio::spawn(async move {
             let _room = room;
-            if let Err(error) = connection.await {
+            if let Err(error) = drain.serve(connection).await {
                 tracing::debug!(%error, "a connection ended");
             }
         });

@@ -4,13 +4,14 @@ use model::Digest;
 use store::StoreError;
 use tonic::{Code, Status};
 
+use crate::Denied;
 use crate::limits::RETRY_DELAY;
 
 /// Returns what a client is told of a failure of the store.
 ///
 /// Clients retry on some codes and give up on others: what is the client's mistake is never one of the former, and what is
 /// the machine's never one of the latter.
-pub fn of_store(error: &StoreError) -> Status {
+pub(crate) fn of_store(error: &StoreError) -> Status {
     match error {
         StoreError::Mismatch { .. } => Status::invalid_argument(error.to_string()),
         StoreError::Missing { digest } => Status::not_found(format!("{digest} is not here")),
@@ -29,24 +30,29 @@ pub fn of_store(error: &StoreError) -> Status {
 }
 
 /// Returns that there is no room now.
-pub fn full(message: &str) -> Status {
+pub(crate) fn full(message: &str) -> Status {
     let code = Code::ResourceExhausted;
     let details = wire::details::retry(code.into(), message, RETRY_DELAY);
     Status::with_details(code, message, details)
 }
 
 /// Returns that a blob is not here.
-pub fn absent(digest: Digest) -> Status {
+pub(crate) fn absent(digest: Digest) -> Status {
     Status::not_found(format!("{digest} is not here"))
 }
 
-/// Returns that the caller may not do that.
-pub fn denied(name: &str, what: &str) -> Status {
-    Status::permission_denied(format!("`{name}` may not {what} here"))
+impl From<Denied> for Status {
+    /// Whoever said nothing of himself may try again and say something.
+    fn from(denied: Denied) -> Self {
+        match denied {
+            Denied::Anonymous(_) => Self::unauthenticated(denied.to_string()),
+            Denied::Forbidden { .. } => Self::permission_denied(denied.to_string()),
+        }
+    }
 }
 
 /// Returns an error with what it comes from, for a log.
-pub fn with_sources(error: &dyn std::error::Error) -> String {
+pub(crate) fn with_sources(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {

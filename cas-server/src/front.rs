@@ -1,97 +1,118 @@
 //! What every service of the front door works with.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
+use bytes::Bytes;
 use http::Extensions;
 use model::DigestFunction;
-use store::{Cellar, LeaseId, StoreError, Value, ValueKey};
-use tonic::Status;
-use wire::request::RequestMetadata;
+use store::{Cellar, LeaseId, Namespace, StoreError, Value, ValueKey};
 
-use crate::{Caller, fault};
+use crate::observe::Observed;
+use crate::{Caller, Denied, Limits, Right};
 
 /// What every service works with: the store, and how to see it as whoever calls does.
 #[derive(Clone)]
 pub struct Front {
     cellar: Arc<dyn Cellar>,
+    limits: Arc<Limits>,
 }
 
 impl Front {
-    /// Returns the front of that store.
-    pub fn new(cellar: Arc<dyn Cellar>) -> Self {
-        Self { cellar }
+    /// Returns the front of that store, within those limits.
+    pub fn new(cellar: Arc<dyn Cellar>, limits: Limits) -> Self {
+        Self { cellar, limits: Arc::new(limits) }
+    }
+
+    /// Returns the limits.
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     /// Returns the store as whoever sent a request sees it.
-    pub fn view(&self, extensions: &Extensions) -> View {
-        let metadata = extensions.get::<Arc<RequestMetadata>>();
-        let lease = metadata.and_then(|it| LeaseId::new(&it.invocation));
+    pub(crate) fn view(&self, extensions: &Extensions) -> View {
+        let observed = Observed::of(extensions);
+        let lease = observed.metadata().and_then(|it| LeaseId::new(&it.invocation));
         let cellar = match lease {
             Some(lease) => self.cellar.for_lease(&lease),
             None => Arc::clone(&self.cellar),
         };
-        View { cellar, caller: Caller::of(extensions).clone() }
+        View {
+            cellar,
+            caller: Arc::clone(Caller::of(extensions)),
+            limits: Arc::clone(&self.limits),
+            observed,
+        }
     }
 }
 
 /// The store as a caller sees it: what his build is told of is pinned, and values come from those whose word he takes.
 #[derive(Clone)]
-pub struct View {
+pub(crate) struct View {
     /// Where blobs are, which all callers share.
-    pub cellar: Arc<dyn Cellar>,
+    pub(crate) cellar: Arc<dyn Cellar>,
     /// Whoever calls.
-    pub caller: Caller,
+    pub(crate) caller: Arc<Caller>,
+    /// How much of anything is taken.
+    pub(crate) limits: Arc<Limits>,
+    /// Who hears how it goes.
+    pub(crate) observed: Observed,
 }
 
 impl View {
-    /// Returns this view if the caller may read.
-    pub fn reading(self) -> Result<Self, Status> {
-        if self.caller.rights.read { Ok(self) } else { Err(self.denied("read")) }
-    }
-
-    /// Returns this view if the caller may write blobs.
-    pub fn writing_blobs(self) -> Result<Self, Status> {
-        if self.caller.rights.write_blobs { Ok(self) } else { Err(self.denied("write blobs")) }
-    }
-
-    /// Returns this view if the caller may write values.
-    pub fn writing_values(self) -> Result<Self, Status> {
-        let rights = self.caller.rights;
-        if rights.write_values { Ok(self) } else { Err(self.denied("write results")) }
-    }
-
-    fn denied(&self, what: &str) -> Status {
-        fault::denied(&self.caller.name, what)
+    /// Returns this view if the caller may do that.
+    pub(crate) fn with(self, right: Right) -> Result<Self, Denied> {
+        self.caller.require(right)?;
+        Ok(self)
     }
 
     /// Returns what a key stands for, by the word of the first namespace that says something.
-    pub async fn lookup(&self, space: &str, key: &str) -> Result<Option<Value>, StoreError> {
+    pub(crate) async fn lookup(&self, space: &str, key: &str) -> Result<Option<Value>, StoreError> {
         for namespace in self.caller.reads.iter() {
-            let (namespace, space) = (namespace.clone(), space.to_owned());
-            let key = ValueKey { namespace, space, key: key.to_owned() };
-            if let Some(value) = self.cellar.lookup(&key).await? {
+            if let Some(value) = self.lookup_in(namespace, space, key).await? {
                 return Ok(Some(value));
             }
         }
         Ok(None)
     }
 
+    /// Returns what one namespace says of a key.
+    ///
+    /// The first of those that a caller reads need not be right: what it refers to may be gone, and then the next one
+    /// counts.
+    pub(crate) async fn lookup_in(
+        &self,
+        namespace: &Namespace,
+        space: &str,
+        key: &str,
+    ) -> Result<Option<Value>, StoreError> {
+        self.cellar.lookup(&key_in(namespace, space, key)).await
+    }
+
     /// Remembers what a key stands for, by the caller's word.
-    pub async fn record(
+    pub(crate) async fn record(
         &self,
         space: &str,
         key: &str,
-        bytes: bytes::Bytes,
+        bytes: Bytes,
     ) -> Result<(), StoreError> {
-        let namespace = self.caller.namespace.clone();
-        let key = ValueKey { namespace, space: space.to_owned(), key: key.to_owned() };
-        let written = std::time::SystemTime::now();
+        let written = SystemTime::now();
         let writer = self.caller.name.to_string();
+        let key = key_in(&self.caller.namespace, space, key);
         self.cellar.record(&key, Value { bytes, writer, written }).await
+    }
+
+    /// Forgets the caller's own word for a key. Returns whether there was one.
+    pub(crate) async fn forget(&self, space: &str, key: &str) -> Result<bool, StoreError> {
+        self.cellar.forget(&key_in(&self.caller.namespace, space, key)).await
     }
 }
 
+fn key_in(namespace: &Namespace, space: &str, key: &str) -> ValueKey {
+    ValueKey { namespace: namespace.clone(), space: space.to_owned(), key: key.to_owned() }
+}
+
 /// Returns the space of the results of a project's actions.
-pub fn results_space(function: DigestFunction, project: &str) -> String {
+pub(crate) fn results_space(function: DigestFunction, project: &str) -> String {
     format!("ac/{function}/{project}")
 }

@@ -1,22 +1,50 @@
 //! The front door of the cellar: the Remote Execution API, plain HTTP caches, and who may do what.
 
+pub mod admin;
 mod asked;
 mod assets;
 mod blobs;
 mod caller;
 mod capabilities;
-pub mod completeness;
+mod completeness;
+mod config;
 mod door;
-pub mod fault;
-pub mod front;
-pub mod limits;
+mod drain;
+mod fault;
+mod front;
+mod http;
+mod identity;
+mod limits;
 mod load;
-mod metadata;
+pub mod metrics;
+pub mod observe;
+mod operation;
+mod reload;
+mod replace;
 mod results;
+mod rights;
 mod services;
 mod stream;
+pub mod trace;
 
 pub use assets::Origins;
-pub use caller::{Caller, Rights};
-pub use door::{Door, Peer};
+pub use caller::{Caller, Denied};
+pub use config::{
+    Acknowledge, CONFIG_FILE, Config, ConfigError, DEFAULT_PORT, Exposed, IdentityConfig, Limits,
+    Listen, LogFormat, LogLevel, NotAPeriod, Period, StoreConfig, TelemetryConfig, TlsConfig,
+    TomlError,
+};
+pub use door::Door;
+pub use drain::{Drain, Drained, Held, Phase};
+pub use front::Front;
+pub use identity::{
+    CertificateError, CredentialError, Elsewhere, GrantedError, Identified, Identities,
+    IdentityError, IdentityLayer, InvalidToken, IssuerConfig, IssuerError, JwtError, KeysError,
+    NoRandomness, Peer, PeerAddress, PeerCertificate, RevocationsError, Rule, RuleError, Secret,
+    Token, TokenError, TokenFile, TokenId, Unauthenticated,
+};
+pub use operation::Operation;
+pub use reload::{LOOK_INTERVAL, Refresh, Unreadable, keep_fresh};
+pub use replace::ReplaceError;
+pub use rights::{Grant, NotAbove, Right, Rights, UnknownRight};
 pub use services::router;

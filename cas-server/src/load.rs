@@ -14,8 +14,10 @@ use http::{StatusCode, header};
 use http_body::{Frame, SizeHint};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::limits::{Limits, RETRY_DELAY};
-use crate::{Caller, fault};
+use crate::limits::{IDENTITIES_MAX, RETRY_DELAY};
+use crate::metrics::Limit;
+use crate::observe::Observed;
+use crate::{Caller, Limits, fault};
 
 /// What follows these names arrives in pieces that are passed on at once; all else is held until it is whole.
 const STREAMED: &str = "/google.bytestream.ByteStream/";
@@ -23,7 +25,8 @@ const STREAMED: &str = "/google.bytestream.ByteStream/";
 /// What every identity has under way. Identities are ours: there are as many as credentials.
 #[derive(Clone, Debug)]
 pub(crate) struct Load {
-    limits: Limits,
+    requests_max: usize,
+    bytes_max: usize,
     of: Arc<Mutex<BTreeMap<Arc<str>, Arc<Share>>>>,
 }
 
@@ -36,8 +39,13 @@ struct Share {
 
 impl Load {
     /// Returns a load of nothing.
-    pub(crate) fn new(limits: Limits) -> Self {
-        Self { limits, of: Arc::default() }
+    pub(crate) fn new(limits: &Limits) -> Self {
+        let room = |count: u64| usize::try_from(count).unwrap_or(Semaphore::MAX_PERMITS);
+        Self {
+            requests_max: room(limits.streams_per_identity),
+            bytes_max: room(limits.bytes_in_flight_per_identity),
+            of: Arc::default(),
+        }
     }
 
     fn share(&self, caller: &Caller) -> Arc<Share> {
@@ -46,12 +54,12 @@ impl Load {
             return Arc::clone(share);
         }
         // Whoever has nothing under way is as one who never came.
-        if of.len() >= self.limits.identities_max {
+        if of.len() >= IDENTITIES_MAX {
             of.retain(|_, share| Arc::strong_count(share) > 1);
         }
         let share = Arc::new(Share {
-            requests: Arc::new(Semaphore::new(self.limits.requests_max)),
-            bytes: Arc::new(Semaphore::new(self.limits.request_bytes_max)),
+            requests: Arc::new(Semaphore::new(self.requests_max)),
+            bytes: Arc::new(Semaphore::new(self.bytes_max)),
         });
         of.insert(Arc::clone(&caller.name), Arc::clone(&share));
         share
@@ -60,9 +68,13 @@ impl Load {
 
 /// Lets a request in if whoever sends it has not too many under way.
 pub(crate) async fn limit(State(load): State<Load>, request: Request, next: Next) -> Response {
-    let share = load.share(Caller::of(request.extensions()));
+    let caller = Caller::of(request.extensions());
+    let observed = Observed::of(request.extensions());
+    observed.caller(caller);
+    let share = load.share(caller);
     let Ok(permit) = Arc::clone(&share.requests).try_acquire_owned() else {
-        return too_many(&request, load.limits.requests_max);
+        observed.limited(Limit::Requests);
+        return too_many(&request, load.requests_max);
     };
     let held = Arc::default();
     let is_streamed = !is_grpc(&request) || request.uri().path().starts_with(STREAMED);

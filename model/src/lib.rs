@@ -5,6 +5,7 @@
 mod action;
 mod digest;
 mod path;
+mod size;
 mod tree;
 
 pub use action::{
@@ -15,4 +16,5 @@ pub use digest::{
     ActionDigest, Digest, DigestFunction, HASH_BYTES, Hasher, ParseDigestError, TreeDigest,
 };
 pub use path::{InvalidPath, NAME_BYTES_MAX, PathSegment, RelativePath};
+pub use size::{ByteSize, NotASize};
 pub use tree::{Directory, DuplicateName, InvalidTarget, Node, SymlinkTarget, TARGET_BYTES_MAX};

@@ -174,4 +174,6 @@ pub struct CellarStat {
     pub evicted_bytes: u64,
     /// How many records were found to be corrupt, and taken away.
     pub corrupt: u64,
+    /// What the scrub that is under way has read, or else the last one.
+    pub scrubbed: Scrubbed,
 }

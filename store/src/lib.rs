@@ -1,6 +1,7 @@
 //! The cellar: keeps bytes and trees under their digests.
 //!
-//! Small traits by ability; [`LocalStore`] is the one that many `bld` processes share on a machine.
+//! Small traits by ability; [`LocalStore`] is the one that many `bld` processes share on a machine, [`SegmentStore`] the one
+//! behind a server.
 //! Trees are made here and nowhere else: by a [`Draft`], from archives, from sources or from other trees.
 
 mod blob;
@@ -9,6 +10,7 @@ mod draft;
 mod error;
 mod local;
 mod namespace;
+mod segments;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -29,6 +31,9 @@ pub use local::{
 };
 
 pub use namespace::{InvalidNamespace, Namespace};
+pub use segments::{
+    Acknowledge, COMMIT_INTERVAL, Clock, Disk, DiskFile, Housekeeping, Lock, SegmentStore, Settings,
+};
 
 /// A place that keeps blobs under their digests.
 ///

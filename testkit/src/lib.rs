@@ -8,4 +8,7 @@ mod promises;
 
 pub use flaky::FlakyStore;
 pub use memory::MemoryStore;
-pub use promises::{action_cache_promises, blob_store_promises};
+pub use promises::{
+    action_cache_promises, blob_store_promises, cellar_promises, chunk_store_promises,
+    upload_store_promises, value_store_promises,
+};

@@ -60,7 +60,8 @@ fn refuse(ending: &str, wrong: impl Fn(&str, &str) -> bool) {
 /// Returns what follows each place where one of `words` begins, not in the middle of another word.
 fn after<'a>(line: &'a str, words: &[&str]) -> Vec<&'a str> {
     let places = words.iter().flat_map(|word| line.match_indices(word));
-    let alone = places.filter(|(at, _)| !line[..*at].ends_with(char::is_alphanumeric));
+    let in_word = |it: char| it.is_alphanumeric() || it == '_';
+    let alone = places.filter(|(at, _)| !line[..*at].ends_with(in_word));
     alone.map(|(at, word)| &line[at + word.len()..]).collect()
 }
 
@@ -121,8 +122,9 @@ fn what_is_left_open_has_an_owner_and_what_belongs_to_one_place_stands_there() {
 }
 
 #[test]
-fn the_format_names_every_field_of_every_message() {
-    let format = &house("docs/FORMAT.md")["docs/FORMAT.md"];
+fn the_documents_name_every_field_of_every_message() {
+    let house_of = |name: &str| house(name).remove(name).expect("it is there");
+    let documents = [house_of("docs/FORMAT.md"), house_of("docs/PROTOCOL.md")];
     for text in house(".proto").values() {
         let mut scope = Vec::new();
         for line in text.lines().map(|line| line.split("//").next().unwrap_or_default().trim()) {
@@ -131,10 +133,15 @@ fn the_format_names_every_field_of_every_message() {
                 Some(at) => {
                     let (name, number) = (words[at - 1], words[at + 1]);
                     let row = format!("| `{}.{name}` | {number} |", scope.join("."));
-                    assert!(format.contains(&row), "FORMAT.md lacks {row}");
+                    let is_named = documents.iter().any(|it| it.contains(&row));
+                    assert!(is_named, "FORMAT.md and PROTOCOL.md lack {row}");
                 }
                 None if line.ends_with('{') => scope.push(words[1]),
-                None => scope.truncate(scope.len() - line.matches('}').count()),
+                None => {
+                    // A message without fields begins and ends in one line.
+                    let begun = scope.len() + line.matches('{').count();
+                    scope.truncate(begun - line.matches('}').count());
+                }
             }
         }
     }

@@ -156,19 +156,24 @@ pub fn action_result(function: DigestFunction, bytes: &[u8]) -> Result<ActionRes
 }
 
 fn metadata(message: reapi::ExecutedActionMetadata) -> Result<ExecutionMetadata, DecodeError> {
-    let usage = message.auxiliary_metadata.iter().find(|any| any.type_url == USAGE_URL);
-    let usage = match usage {
-        Some(any) => bld::ResourceUsage::decode(any.value.as_slice())?,
-        None => bld::ResourceUsage::default(),
-    };
     Ok(ExecutionMetadata {
+        cpu: cpu(&message)?,
         worker: message.worker,
         wall: duration(
             message.virtual_execution_duration.unwrap_or_default(),
             "ExecutedActionMetadata.virtual_execution_duration",
         )?,
-        cpu: duration(usage.cpu.unwrap_or_default(), "ResourceUsage.cpu")?,
     })
+}
+
+/// Returns the processor time of an action, where its executor says so in the way that `bld` does; else none.
+pub fn cpu(message: &reapi::ExecutedActionMetadata) -> Result<Duration, DecodeError> {
+    let usage = message.auxiliary_metadata.iter().find(|any| any.type_url == USAGE_URL);
+    let usage = match usage {
+        Some(any) => bld::ResourceUsage::decode(any.value.as_slice())?,
+        None => bld::ResourceUsage::default(),
+    };
+    duration(usage.cpu.unwrap_or_default(), "ResourceUsage.cpu")
 }
 
 pub(crate) fn digest(

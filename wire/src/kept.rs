@@ -29,6 +29,12 @@ pub enum KeptContent {
     Blob(Digest),
 }
 
+impl From<KeptContent> for KeptBody {
+    fn from(content: KeptContent) -> Self {
+        Self { content, tag: None, duration: None }
+    }
+}
+
 impl KeptBody {
     /// Returns the bytes that are kept under the key.
     pub fn encode(&self) -> Bytes {

@@ -24,6 +24,11 @@ pub struct Origins {
 }
 
 impl Origins {
+    /// Returns no origins at all.
+    pub fn none() -> Self {
+        Self::new(Vec::new())
+    }
+
     /// Returns the origins below those addresses, each with a scheme, a host and a path that ends with `/`.
     pub fn new(prefixes: Vec<String>) -> Self {
         let free = Arc::new(tokio::sync::Semaphore::new(DOWNLOADS_MAX));

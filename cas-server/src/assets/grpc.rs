@@ -18,11 +18,13 @@ use wire::references::ResultReferences;
 
 use super::download::{Download, Origins};
 use super::qualifiers::Qualifiers;
+use crate::Right;
 use crate::asked::{self, Asked};
 use crate::completeness::is_complete;
 use crate::fault;
 use crate::front::{Front, View};
-use crate::limits::{ADDRESS_BYTES_MAX, ADDRESSES_MAX, ASSETS_MAX, MESSAGE_BYTES_MAX};
+use crate::limits::{ADDRESS_BYTES_MAX, ADDRESSES_MAX, ASSETS_MAX};
+use crate::metrics::Kind;
 
 /// Answers what addresses stand for.
 #[derive(Clone)]
@@ -39,7 +41,8 @@ impl FetchService {
 
     /// Returns the service as it is served.
     pub(crate) fn server(self) -> FetchServer<Self> {
-        FetchServer::new(self).max_decoding_message_size(MESSAGE_BYTES_MAX)
+        let message_bytes = self.front.limits().message_bytes();
+        FetchServer::new(self).max_decoding_message_size(message_bytes)
     }
 }
 
@@ -57,7 +60,8 @@ impl PushService {
 
     /// Returns the service as it is served.
     pub(crate) fn server(self) -> PushServer<Self> {
-        PushServer::new(self).max_decoding_message_size(MESSAGE_BYTES_MAX)
+        let message_bytes = self.front.limits().message_bytes();
+        PushServer::new(self).max_decoding_message_size(message_bytes)
     }
 }
 
@@ -86,7 +90,7 @@ impl Fetch for FetchService {
         &self,
         request: Request<FetchBlobRequest>,
     ) -> Result<Response<FetchBlobResponse>, Status> {
-        let view = self.front.view(request.extensions()).reading()?;
+        let view = self.front.view(request.extensions()).with(Right::Read)?;
         let request = request.into_inner();
         let (qualifiers, echoed) = read_qualifiers(request.qualifiers)?;
         let wanted = Wanted {
@@ -103,7 +107,9 @@ impl Fetch for FetchService {
             digest_function: asked::number(wanted.function),
             ..Default::default()
         };
-        match self.find(&view, wanted).await? {
+        let found = self.find(&view, wanted).await?;
+        tell(&view, found.is_ok());
+        match found {
             Ok(found) => {
                 response.status = Some(rpc::Status::default());
                 response.uri = found.address;
@@ -119,7 +125,7 @@ impl Fetch for FetchService {
         &self,
         request: Request<FetchDirectoryRequest>,
     ) -> Result<Response<FetchDirectoryResponse>, Status> {
-        let view = self.front.view(request.extensions()).reading()?;
+        let view = self.front.view(request.extensions()).with(Right::Read)?;
         let request = request.into_inner();
         let (qualifiers, echoed) = read_qualifiers(request.qualifiers)?;
         let wanted = Wanted {
@@ -136,7 +142,9 @@ impl Fetch for FetchService {
             digest_function: asked::number(wanted.function),
             ..Default::default()
         };
-        match self.find(&view, wanted).await? {
+        let found = self.find(&view, wanted).await?;
+        tell(&view, found.is_ok());
+        match found {
             Ok(found) => {
                 response.status = Some(rpc::Status::default());
                 response.uri = found.address;
@@ -243,7 +251,7 @@ impl Push for PushService {
         &self,
         request: Request<PushBlobRequest>,
     ) -> Result<Response<PushBlobResponse>, Status> {
-        let view = self.front.view(request.extensions()).writing_values()?;
+        let view = self.front.view(request.extensions()).with(Right::WriteValues)?;
         let request = request.into_inner();
         let pushing = Pushing {
             project: request.instance_name,
@@ -264,7 +272,7 @@ impl Push for PushService {
         &self,
         request: Request<PushDirectoryRequest>,
     ) -> Result<Response<PushDirectoryResponse>, Status> {
-        let view = self.front.view(request.extensions()).writing_values()?;
+        let view = self.front.view(request.extensions()).with(Right::WriteValues)?;
         let request = request.into_inner();
         let pushing = Pushing {
             project: request.instance_name,
@@ -344,6 +352,10 @@ async fn known(view: &View, project: &str, address: &str) -> Result<Assets, Stat
     let value = view.lookup(&space(project), address).await;
     let value = value.map_err(|error| fault::of_store(&error))?;
     Ok(value.and_then(|it| Assets::decode(it.bytes).ok()).unwrap_or_default())
+}
+
+fn tell(view: &View, is_found: bool) {
+    if is_found { view.observed.hit(Kind::Asset) } else { view.observed.miss(Kind::Asset) }
 }
 
 fn space(project: &str) -> String {

@@ -24,7 +24,9 @@ use super::tree::{self, PageToken};
 use crate::asked::{self, Asked};
 use crate::fault;
 use crate::front::{Front, View};
-use crate::limits::{BATCH_BYTES_MAX, CHUNKS_MAX, MESSAGE_BYTES_MAX};
+use crate::limits::{BATCH_BYTES_MAX, CHUNKS_MAX};
+use crate::metrics::{Kind, Lookups};
+use crate::{Denied, Right};
 
 /// Answers everything about blobs but streams.
 #[derive(Clone)]
@@ -40,15 +42,16 @@ impl BlobsService {
 
     /// Returns the service as it is served.
     pub(crate) fn server(self) -> ContentAddressableStorageServer<Self> {
-        ContentAddressableStorageServer::new(self).max_decoding_message_size(MESSAGE_BYTES_MAX)
+        let message_bytes = self.front.limits().message_bytes();
+        ContentAddressableStorageServer::new(self).max_decoding_message_size(message_bytes)
     }
 
-    fn reading<T>(&self, request: &Request<T>) -> Result<View, Status> {
-        self.front.view(request.extensions()).reading()
+    fn reading<T>(&self, request: &Request<T>) -> Result<View, Denied> {
+        self.front.view(request.extensions()).with(Right::Read)
     }
 
-    fn writing<T>(&self, request: &Request<T>) -> Result<View, Status> {
-        self.front.view(request.extensions()).writing_blobs()
+    fn writing<T>(&self, request: &Request<T>) -> Result<View, Denied> {
+        self.front.view(request.extensions()).with(Right::WriteBlobs)
     }
 }
 
@@ -60,7 +63,7 @@ impl ContentAddressableStorage for BlobsService {
     ) -> Result<Response<FindMissingBlobsResponse>, Status> {
         let view = self.front.view(request.extensions());
         // Whoever may only write has to know what he need not send.
-        let view = if view.caller.rights.write_blobs { view } else { view.reading()? };
+        let view = if view.caller.rights.write_blobs { view } else { view.with(Right::Read)? };
         let request = request.into_inner();
         let functions = asked::functions(request.digest_function)?;
         let parse = |it: &reapi::Digest| Asked::new(functions, &it.hash, it.size_bytes);
@@ -72,7 +75,9 @@ impl ContentAddressableStorage for BlobsService {
         let is_missing = |it: &Asked| it.candidates().all(|digest| missing.contains(&digest));
         let pairs = asked.iter().zip(request.blob_digests);
         let absent = pairs.filter(|(it, _)| is_missing(it)).map(|(_, digest)| digest);
-        Ok(Response::new(FindMissingBlobsResponse { missing_blob_digests: absent.collect() }))
+        let absent: Vec<_> = absent.collect();
+        view.observed.asked((asked.len() - absent.len()) as u64, absent.len() as u64);
+        Ok(Response::new(FindMissingBlobsResponse { missing_blob_digests: absent }))
     }
 
     async fn batch_update_blobs(
@@ -106,13 +111,17 @@ impl ContentAddressableStorage for BlobsService {
         let functions = asked::functions(request.digest_function)?;
         refuse_large_batch(request.digests.iter().map(|it| claimed_bytes(Some(it))))?;
         let zstd = request.acceptable_compressors.contains(&compressor::Value::Zstd.into());
+        let mut lookups = Lookups::default();
 
         let mut responses = Vec::with_capacity(request.digests.len());
         for digest in request.digests {
             let asked = Asked::new(functions, &digest.hash, digest.size_bytes);
-            let read = async { read_bytes(&view, asked?).await };
-            responses.push(batch_response(digest, read.await, zstd));
+            let read = async { read_bytes(&view, asked?).await }.await;
+            let count = if read.is_ok() { &mut lookups.hits } else { &mut lookups.misses };
+            *count += 1;
+            responses.push(batch_response(digest, read, zstd));
         }
+        view.observed.looked_up(Kind::Blob, lookups);
         Ok(Response::new(BatchReadBlobsResponse { responses }))
     }
 
@@ -129,7 +138,7 @@ impl ContentAddressableStorage for BlobsService {
         // No page may be larger than the client asks for; 0 leaves it to us.
         let page = usize::try_from(request.page_size).unwrap_or(0);
         let root = find(&view, root).await?;
-        Ok(Response::new(tree::pages(view.cellar, root, page, token)))
+        Ok(Response::new(tree::pages(view, root, page, token)))
     }
 
     async fn split_blob(

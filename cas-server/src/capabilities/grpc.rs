@@ -9,17 +9,26 @@ use wire::proto::reapi::{
 };
 use wire::proto::semver::SemVer;
 
-use crate::limits::{BATCH_BYTES_MAX, MESSAGE_BYTES_MAX};
+use crate::front::Front;
+use crate::limits::BATCH_BYTES_MAX;
 use crate::{Caller, Rights};
 
 /// Answers `GetCapabilities`, with the caller's rights in it.
-#[derive(Clone, Debug)]
-pub(crate) struct CapabilitiesService;
+#[derive(Clone)]
+pub(crate) struct CapabilitiesService {
+    front: Front,
+}
 
 impl CapabilitiesService {
+    /// Returns the service over that front.
+    pub(crate) fn new(front: Front) -> Self {
+        Self { front }
+    }
+
     /// Returns the service as it is served.
     pub(crate) fn server(self) -> CapabilitiesServer<Self> {
-        CapabilitiesServer::new(self).max_decoding_message_size(MESSAGE_BYTES_MAX)
+        let message_bytes = self.front.limits().message_bytes();
+        CapabilitiesServer::new(self).max_decoding_message_size(message_bytes)
     }
 }
 
@@ -32,7 +41,7 @@ impl Capabilities for CapabilitiesService {
         let rights = Caller::of(request.extensions()).rights;
         let version = |minor| Some(SemVer { major: 2, minor, ..SemVer::default() });
         Ok(Response::new(ServerCapabilities {
-            cache_capabilities: Some(cache_capabilities(rights)),
+            cache_capabilities: Some(cache_capabilities(rights, self.front.limits().blob)),
             execution_capabilities: None,
             deprecated_api_version: None,
             low_api_version: version(0),
@@ -41,7 +50,7 @@ impl Capabilities for CapabilitiesService {
     }
 }
 
-fn cache_capabilities(rights: Rights) -> CacheCapabilities {
+fn cache_capabilities(rights: Rights, blob_bytes_max: u64) -> CacheCapabilities {
     let any =
         priority_capabilities::PriorityRange { min_priority: i32::MIN, max_priority: i32::MAX };
     let functions = [digest_function::Value::Sha256, digest_function::Value::Blake3];
@@ -56,7 +65,7 @@ fn cache_capabilities(rights: Rights) -> CacheCapabilities {
         symlink_absolute_path_strategy: symlink_absolute_path_strategy::Value::Allowed.into(),
         supported_compressors: zstd.clone(),
         supported_batch_update_compressors: zstd,
-        max_cas_blob_size_bytes: 0,
+        max_cas_blob_size_bytes: blob_bytes_max.cast_signed(),
         split_blob_support: true,
         splice_blob_support: true,
         fast_cdc_2020_params: Some(FastCdc2020Params {

@@ -1,5 +1,7 @@
 //! The service `ActionCache`.
 
+use std::time::SystemTime;
+
 use bytes::Bytes;
 use model::{Digest, DigestFunction, RelativePath};
 use prost::Message;
@@ -9,11 +11,13 @@ use wire::proto::reapi::action_cache_server::{ActionCache, ActionCacheServer};
 use wire::proto::reapi::{self, ActionResult, GetActionResultRequest, UpdateActionResultRequest};
 use wire::references;
 
+use crate::Right;
 use crate::asked::{self, Asked};
 use crate::completeness::is_complete;
 use crate::fault;
 use crate::front::{Front, View, results_space};
-use crate::limits::{BATCH_BYTES_MAX, MESSAGE_BYTES_MAX};
+use crate::limits::BATCH_BYTES_MAX;
+use crate::metrics::Kind;
 
 /// Answers about results of actions.
 #[derive(Clone)]
@@ -29,7 +33,8 @@ impl ResultsService {
 
     /// Returns the service as it is served.
     pub(crate) fn server(self) -> ActionCacheServer<Self> {
-        ActionCacheServer::new(self).max_decoding_message_size(MESSAGE_BYTES_MAX)
+        let message_bytes = self.front.limits().message_bytes();
+        ActionCacheServer::new(self).max_decoding_message_size(message_bytes)
     }
 }
 
@@ -39,24 +44,27 @@ impl ActionCache for ResultsService {
         &self,
         request: Request<GetActionResultRequest>,
     ) -> Result<Response<ActionResult>, Status> {
-        let view = self.front.view(request.extensions()).reading()?;
+        let view = self.front.view(request.extensions()).with(Right::Read)?;
         let request = request.into_inner();
         let action = parse(request.digest_function, request.action_digest.as_ref())?;
         for digest in action.candidates() {
             let found = lookup(&view, &request.instance_name, digest).await?;
             if let Some(mut result) = found {
+                view.observed.hit(Kind::Action);
+                tell_saved(&view, &result);
                 inline(&view, digest.function(), &request, &mut result).await?;
                 return Ok(Response::new(result));
             }
         }
-        Err(Status::not_found("nobody recorded a result of this action"))
+        view.observed.miss(Kind::Action);
+        Err(Status::not_found("nobody recorded a result of this action that is whole"))
     }
 
     async fn update_action_result(
         &self,
         request: Request<UpdateActionResultRequest>,
     ) -> Result<Response<ActionResult>, Status> {
-        let view = self.front.view(request.extensions()).writing_values()?;
+        let view = self.front.view(request.extensions()).with(Right::WriteValues)?;
         let request = request.into_inner();
         let action = parse(request.digest_function, request.action_digest.as_ref())?;
         let action = function_of(&view, action).await?;
@@ -85,15 +93,32 @@ async fn lookup(
     action: Digest,
 ) -> Result<Option<ActionResult>, Status> {
     let space = results_space(action.function(), project);
-    let value = view.lookup(&space, &action.hex()).await;
-    let Some(value) = value.map_err(|error| fault::of_store(&error))? else { return Ok(None) };
-    // Others keep something else under such keys, through the plain caches.
-    let Ok(result) = ActionResult::decode(value.bytes) else { return Ok(None) };
-    let Ok(references) = references::of_result_message(action.function(), &result) else {
-        return Ok(None);
-    };
-    let is_complete = is_complete(&*view.cellar, action.function(), &references).await;
-    Ok(is_complete.map_err(|error| fault::of_store(&error))?.then_some(result))
+    for namespace in view.caller.reads.iter() {
+        let value = view.lookup_in(namespace, &space, &action.hex()).await;
+        let value = value.map_err(|error| fault::of_store(&error))?;
+        // Others keep something else under such keys, through the plain caches.
+        let Some(Ok(result)) = value.map(|it| ActionResult::decode(it.bytes)) else { continue };
+        let references = references::of_result_message(action.function(), &result);
+        let Ok(references) = references else { continue };
+        let is_complete = is_complete(&*view.cellar, action.function(), &references).await;
+        if is_complete.map_err(|error| fault::of_store(&error))? {
+            return Ok(Some(result));
+        }
+    }
+    Ok(None)
+}
+
+/// Tells what running the action took when it was run.
+fn tell_saved(view: &View, result: &ActionResult) {
+    let metadata = result.execution_metadata.clone().unwrap_or_default();
+    let wall = metadata.virtual_execution_duration.and_then(|it| it.try_into().ok());
+    let (begin, end) = (metadata.execution_start_timestamp, metadata.execution_completed_timestamp);
+    let measured = begin.zip(end).and_then(|(begin, end)| {
+        let (begin, end) = (SystemTime::try_from(begin).ok()?, SystemTime::try_from(end).ok()?);
+        end.duration_since(begin).ok()
+    });
+    let cpu = wire::decode::cpu(&metadata).unwrap_or_default();
+    view.observed.saved(cpu, wall.or(measured).unwrap_or_default());
 }
 
 /// Puts what the client asked for into the answer, as far as it fits.

@@ -12,9 +12,9 @@ use wire::proto::bytestream::{
 use super::read::read;
 use super::resource::{Resource, UploadResource, Wire};
 use super::write::{Offsets, Writing, is_there, session};
+use crate::Right;
 use crate::fault;
 use crate::front::{Front, View};
-use crate::limits::MESSAGE_BYTES_MAX;
 
 /// Reads and writes blobs as streams.
 #[derive(Clone)]
@@ -30,7 +30,8 @@ impl StreamService {
 
     /// Returns the service as it is served.
     pub(crate) fn server(self) -> ByteStreamServer<Self> {
-        ByteStreamServer::new(self).max_decoding_message_size(MESSAGE_BYTES_MAX)
+        let message_bytes = self.front.limits().message_bytes();
+        ByteStreamServer::new(self).max_decoding_message_size(message_bytes)
     }
 }
 
@@ -42,7 +43,7 @@ impl ByteStream for StreamService {
         &self,
         request: Request<ReadRequest>,
     ) -> Result<Response<Self::ReadStream>, Status> {
-        let view = self.front.view(request.extensions()).reading()?;
+        let view = self.front.view(request.extensions()).with(Right::Read)?;
         let request = request.into_inner();
         let resource = Resource::parse(&request.resource_name)?;
         let pieces = read(&view, resource, request.read_offset, request.read_limit).await?;
@@ -53,7 +54,7 @@ impl ByteStream for StreamService {
         &self,
         request: Request<Streaming<WriteRequest>>,
     ) -> Result<Response<WriteResponse>, Status> {
-        let view = self.front.view(request.extensions()).writing_blobs()?;
+        let view = self.front.view(request.extensions()).with(Right::WriteBlobs)?;
         let committed_size = receive(view, request.into_inner()).await?;
         Ok(Response::new(WriteResponse { committed_size }))
     }
@@ -62,7 +63,7 @@ impl ByteStream for StreamService {
         &self,
         request: Request<QueryWriteStatusRequest>,
     ) -> Result<Response<QueryWriteStatusResponse>, Status> {
-        let view = self.front.view(request.extensions()).writing_blobs()?;
+        let view = self.front.view(request.extensions()).with(Right::WriteBlobs)?;
         let resource = UploadResource::parse(&request.into_inner().resource_name)?;
         let blob = resource.resource.blob;
         if is_there(&view, &resource).await? {
@@ -84,9 +85,13 @@ impl ByteStream for StreamService {
 /// Receives a blob. Returns how many bytes were committed, in the way that clients expect.
 async fn receive(view: View, mut messages: Streaming<WriteRequest>) -> Result<i64, Status> {
     let (mut offsets, mut name) = (Offsets::default(), String::new());
+    let mut uploading = view.observed.uploading();
     let mut writing = None;
     while let Some(message) = messages.message().await? {
         let bytes = message.data.len();
+        if let Some(uploading) = &mut uploading {
+            uploading.received(bytes as u64);
+        }
         let first = offsets.pass(message.write_offset, bytes, message.finish_write)?;
         if let Some(offset) = first {
             name = message.resource_name;

@@ -17,6 +17,7 @@ use crate::blobs::compress;
 use crate::fault;
 use crate::front::View;
 use crate::limits::{PIECE_BYTES, PIECES_MAX};
+use crate::metrics::Kind;
 
 /// Blobs up to this size are compressed where they are: handing them to another thread would take as long.
 const INLINE_BYTES_MAX: usize = 64 << 10;
@@ -66,9 +67,11 @@ async fn find(view: &View, resource: Resource) -> Result<Blob, Status> {
     for digest in resource.blob.candidates() {
         let blob = view.cellar.read(digest).await.map_err(|error| fault::of_store(&error))?;
         if let Some(blob) = blob {
+            view.observed.hit(Kind::Blob);
             return Ok(blob);
         }
     }
+    view.observed.miss(Kind::Blob);
     Err(fault::absent(resource.blob.candidates().next().expect("there is at least one function")))
 }
 

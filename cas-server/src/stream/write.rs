@@ -10,7 +10,8 @@ use tonic::Status;
 use super::resource::{UploadResource, Wire};
 use crate::fault;
 use crate::front::View;
-use crate::limits::{MEMORY_BYTES_MAX, PIECE_BYTES, RATIO_MAX};
+use crate::limits::{MEMORY_BYTES_MAX, PIECE_BYTES};
+use crate::metrics::Limit;
 
 /// Between how many bytes it is asked whether somebody else has sent the same blob meanwhile.
 const LOOK_BYTES: u64 = 16 << 20;
@@ -85,6 +86,11 @@ impl Writing {
     ) -> Result<Result<Self, i64>, Status> {
         let blob = resource.resource.blob;
         let wire = resource.resource.wire;
+        if blob.size() > view.limits.blob {
+            view.observed.limited(Limit::BlobBytes);
+            let why = format!("the blob has {} bytes; {} are taken", blob.size(), view.limits.blob);
+            return Err(Status::invalid_argument(why));
+        }
         if is_there(&view, &resource).await? {
             return Ok(Err(already_there(wire, blob.size())));
         }
@@ -184,9 +190,10 @@ impl Writing {
         if self.blob_bytes > size {
             return Err(Status::invalid_argument(format!("more than {size} bytes came")));
         }
-        let claimed = self.wire_bytes.saturating_add(PIECE_BYTES as u64).saturating_mul(RATIO_MAX);
-        if self.blob_bytes > claimed {
-            let why = format!("this grows more than {RATIO_MAX} times; send it uncompressed");
+        let ratio_max = self.view.limits.decompression_ratio;
+        if self.blob_bytes > self.wire_bytes.saturating_mul(ratio_max) {
+            self.view.observed.limited(Limit::Ratio);
+            let why = format!("this grows more than {ratio_max} times; send it uncompressed");
             return Err(Status::invalid_argument(why));
         }
         Ok(())

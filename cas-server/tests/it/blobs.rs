@@ -262,7 +262,7 @@ async fn a_hostile_tree_is_refused() {
 }
 
 #[tokio::test]
-async fn a_deep_tree_comes_whole() {
+async fn a_deep_tree_comes_whole_but_not_one_that_nobody_could_unpack() {
     let server = TestServer::start().await;
     let mut child = server.upload(b"").await;
     for _ in 0..2_000 {
@@ -270,6 +270,11 @@ async fn a_deep_tree_comes_whole() {
     }
     let pages = tree(&server, &child, 0, "").await.unwrap();
     assert_eq!(pages.iter().map(|it| it.directories.len()).sum::<usize>(), 2_001);
+    for _ in 0..100 {
+        child = server.upload(&directory(&[], &[("deeper", &child)])).await;
+    }
+    let refused = tree(&server, &child, 0, "").await.unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition, "no path is that long");
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bazel_remote_apis::build::bazel::remote::execution::v2 as reapi;
 use bazel_remote_apis::google::bytestream;
-use cas_server::limits::Limits;
+use cas_server::Limits;
 use testkit::MemoryStore;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -24,7 +24,7 @@ fn upload_begun(bytes: &[u8]) -> bytestream::WriteRequest {
 
 #[tokio::test]
 async fn whoever_has_too_many_requests_under_way_is_told_to_wait() {
-    let limits = Limits { requests_max: 2, ..Limits::default() };
+    let limits = Limits { streams_per_identity: 2, ..Limits::default() };
     let store = Arc::new(MemoryStore::new());
     let channel = serve_with(store, trusted(), Vec::new(), limits).await;
     let mut open = Vec::new();
@@ -54,7 +54,7 @@ async fn whoever_has_too_many_requests_under_way_is_told_to_wait() {
 
 #[tokio::test]
 async fn a_message_that_does_not_fit_is_refused_and_another_one_is_not() {
-    let limits = Limits { request_bytes_max: 100_000, ..Limits::default() };
+    let limits = Limits { bytes_in_flight_per_identity: 100_000, ..Limits::default() };
     let store = Arc::new(MemoryStore::new());
     let channel = serve_with(store, trusted(), Vec::new(), limits).await;
     let update = |bytes: Vec<u8>| {

@@ -1,12 +1,24 @@
 //! The server as its clients meet it.
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "a helper that cannot go on has failed the test")]
 
+mod admin;
+mod altered;
+mod asking;
 mod assets;
 mod blobs;
 mod capabilities;
+mod config;
+mod drain;
+mod http;
+mod layer;
 mod load;
+mod metrics;
 mod results;
+mod serving;
+mod status_page;
 mod streams;
 mod support;
+mod tokens;
+mod trace;
 mod uploads;
 mod world;

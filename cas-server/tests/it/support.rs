@@ -1,16 +1,15 @@
 //! A server over a store in memory, and an independent client of it.
 
-use std::future::pending;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::{Router, middleware};
+use axum::middleware;
 use bazel_remote_apis::build::bazel::remote::execution::v2 as reapi;
 use bazel_remote_apis::google::bytestream;
 use bytes::Bytes;
-use cas_server::front::Front;
-use cas_server::limits::Limits;
-use cas_server::{Caller, Door, Origins, Rights};
+use cas_server::metrics::Metrics;
+use cas_server::observe::Observer;
+use cas_server::{Caller, Door, Drain, Front, Limits, Operation, Origins, Rights};
 use model::{Digest, DigestFunction};
 use store::{Cellar, Namespace};
 use testkit::MemoryStore;
@@ -179,29 +178,28 @@ async fn listen(
     origins: Vec<String>,
     limits: Limits,
 ) -> SocketAddr {
-    let router = cas_server::router(Front::new(cellar), Origins::new(origins), limits).await;
-    let router: Router = router.layer(middleware::from_fn(
-        move |mut request: axum::extract::Request, next: middleware::Next| {
-            request.extensions_mut().insert(caller.clone());
+    let caller = Arc::new(caller);
+    let identify =
+        middleware::from_fn(move |mut request: axum::extract::Request, next: middleware::Next| {
+            request.extensions_mut().insert(Arc::clone(&caller));
             next.run(request)
-        },
-    ));
+        });
+    let drain = Drain::new();
+    let observer = Observer::new(Arc::new(Metrics::new()));
+    let operation = Operation::new(Arc::clone(&cellar), observer, drain.clone());
+    let front = Front::new(cellar, limits.clone());
+    let router = cas_server::router(front, Origins::new(origins), operation, identify).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    tokio::spawn(async move { Door::new(router).serve_tcp(listener, pending()).await });
+    tokio::spawn(async move {
+        Door::new(router, limits.connections, drain).serve_tcp(listener).await;
+    });
     address
 }
 
 /// Returns somebody who may do everything and is believed by everybody.
 pub(crate) fn trusted() -> Caller {
-    let rights = Rights {
-        read: true,
-        write_blobs: true,
-        write_values: true,
-        execute: true,
-        administer: true,
-    };
-    caller("somebody", rights, Namespace::Trusted)
+    caller("somebody", Rights::ALL, Namespace::Trusted)
 }
 
 /// Returns a caller who writes to that namespace.

@@ -9,5 +9,6 @@ mod crashes;
 mod garbage;
 mod leases;
 mod promises;
+mod segments;
 mod support;
 mod trees;

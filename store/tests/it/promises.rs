@@ -1,7 +1,10 @@
 //! Every store keeps the promises of its traits, and so does a decorator over it.
 
 use store::{BlobStore as _, StoreError};
-use testkit::{FlakyStore, MemoryStore, action_cache_promises, blob_store_promises};
+use testkit::{
+    FlakyStore, MemoryStore, action_cache_promises, blob_store_promises, cellar_promises,
+    chunk_store_promises, upload_store_promises, value_store_promises,
+};
 
 use crate::support::{Place, digest};
 
@@ -21,6 +24,11 @@ async fn the_store_in_memory_keeps_every_promise() {
     let store = MemoryStore::new();
     blob_store_promises(&store).await;
     action_cache_promises(&store).await;
+    let store = MemoryStore::new();
+    value_store_promises(&store).await;
+    upload_store_promises(&store).await;
+    chunk_store_promises(&store).await;
+    cellar_promises(&MemoryStore::new()).await;
 }
 
 #[tokio::test]

@@ -42,6 +42,605 @@ pub struct AssetReference {
     #[prost(bool, tag = "3")]
     pub is_directory: bool,
 }
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StatRequest {}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct StatResponse {
+    #[prost(string, tag = "1")]
+    pub version: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "2")]
+    pub uptime: ::core::option::Option<::prost_types::Duration>,
+    #[prost(message, optional, tag = "3")]
+    pub store: ::core::option::Option<StoreStat>,
+    #[prost(message, repeated, tag = "4")]
+    pub clients: ::prost::alloc::vec::Vec<ClientStat>,
+    /// The one under way, else the last one.
+    #[prost(message, optional, tag = "5")]
+    pub scrub: ::core::option::Option<ScrubResponse>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StoreStat {
+    #[prost(uint64, tag = "1")]
+    pub blobs: u64,
+    #[prost(uint64, tag = "2")]
+    pub values: u64,
+    /// Uncompressed.
+    #[prost(uint64, tag = "3")]
+    pub logical_bytes: u64,
+    /// On the disk, with the index.
+    #[prost(uint64, tag = "4")]
+    pub physical_bytes: u64,
+    /// Of blobs that consist of chunks.
+    #[prost(uint64, tag = "5")]
+    pub chunked_bytes: u64,
+    /// Of those chunks, each counted once.
+    #[prost(uint64, tag = "6")]
+    pub chunk_bytes: u64,
+    #[prost(uint64, tag = "7")]
+    pub budget_bytes: u64,
+    #[prost(uint64, tag = "8")]
+    pub leases: u64,
+    #[prost(uint64, tag = "9")]
+    pub pinned_bytes: u64,
+    /// How old what was evicted last was when it went; not there before anything was.
+    #[prost(message, optional, tag = "10")]
+    pub retention: ::core::option::Option<::prost_types::Duration>,
+    #[prost(uint64, tag = "11")]
+    pub evicted_bytes: u64,
+    #[prost(uint64, tag = "12")]
+    pub corrupt: u64,
+}
+/// What one client has done since the server started.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ClientStat {
+    #[prost(string, tag = "1")]
+    pub tool: ::prost::alloc::string::String,
+    /// Empty for those who may not see what others do: theirs are added up by tool.
+    #[prost(string, tag = "2")]
+    pub identity: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "3")]
+    pub requests: u64,
+    #[prost(uint64, tag = "4")]
+    pub failures: u64,
+    #[prost(uint64, tag = "5")]
+    pub received_bytes: u64,
+    #[prost(uint64, tag = "6")]
+    pub sent_bytes: u64,
+    #[prost(message, repeated, tag = "7")]
+    pub kinds: ::prost::alloc::vec::Vec<KindStat>,
+    /// What the actions had taken whose results it was given.
+    #[prost(message, optional, tag = "8")]
+    pub saved_cpu: ::core::option::Option<::prost_types::Duration>,
+    #[prost(message, optional, tag = "9")]
+    pub saved_wall: ::core::option::Option<::prost_types::Duration>,
+    #[prost(message, optional, tag = "10")]
+    pub last_seen: ::core::option::Option<::prost_types::Timestamp>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct KindStat {
+    /// "cas", "ac", "asset", "bazel", "ccache", "sccache", "gradle", "turborepo", "nx".
+    #[prost(string, tag = "1")]
+    pub kind: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "2")]
+    pub hits: u64,
+    #[prost(uint64, tag = "3")]
+    pub misses: u64,
+    /// Of the misses, those where the result was there and something that it names was not.
+    #[prost(uint64, tag = "4")]
+    pub incomplete: u64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PurgeRequest {
+    #[prost(oneof = "purge_request::What", tags = "1, 2, 3, 4")]
+    pub what: ::core::option::Option<purge_request::What>,
+}
+/// Nested message and enum types in `PurgeRequest`.
+pub mod purge_request {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Blob {
+        #[prost(message, optional, tag = "1")]
+        pub digest: ::core::option::Option<
+            super::super::super::build::bazel::remote::execution::v2::Digest,
+        >,
+        #[prost(
+            enumeration = "super::super::super::build::bazel::remote::execution::v2::digest_function::Value",
+            tag = "2"
+        )]
+        pub digest_function: i32,
+    }
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Action {
+        /// Empty: "trusted".
+        #[prost(string, tag = "1")]
+        pub namespace: ::prost::alloc::string::String,
+        #[prost(string, tag = "2")]
+        pub instance_name: ::prost::alloc::string::String,
+        #[prost(message, optional, tag = "3")]
+        pub digest: ::core::option::Option<
+            super::super::super::build::bazel::remote::execution::v2::Digest,
+        >,
+        #[prost(
+            enumeration = "super::super::super::build::bazel::remote::execution::v2::digest_function::Value",
+            tag = "4"
+        )]
+        pub digest_function: i32,
+    }
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Value {
+        /// Empty: "trusted".
+        #[prost(string, tag = "1")]
+        pub namespace: ::prost::alloc::string::String,
+        #[prost(string, tag = "2")]
+        pub space: ::prost::alloc::string::String,
+        #[prost(string, tag = "3")]
+        pub key: ::prost::alloc::string::String,
+    }
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum What {
+        #[prost(message, tag = "1")]
+        Blob(Blob),
+        #[prost(message, tag = "2")]
+        Action(Action),
+        #[prost(message, tag = "3")]
+        Value(Value),
+        /// Every value that this identity wrote.
+        #[prost(string, tag = "4")]
+        Writer(::prost::alloc::string::String),
+    }
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PurgeResponse {
+    /// How many things are not there any more.
+    #[prost(uint64, tag = "1")]
+    pub purged: u64,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ScrubRequest {
+    /// 0: the server's choice.
+    #[prost(uint64, tag = "1")]
+    pub bytes_per_second: u64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ScrubResponse {
+    #[prost(bool, tag = "1")]
+    pub running: bool,
+    #[prost(message, optional, tag = "2")]
+    pub began: ::core::option::Option<::prost_types::Timestamp>,
+    #[prost(message, optional, tag = "3")]
+    pub took: ::core::option::Option<::prost_types::Duration>,
+    /// How many records were read, and how many bytes they have uncompressed.
+    #[prost(uint64, tag = "4")]
+    pub records: u64,
+    #[prost(uint64, tag = "5")]
+    pub bytes: u64,
+    /// How many were not what they should be, and were taken away.
+    #[prost(uint64, tag = "6")]
+    pub corrupt: u64,
+    /// Why it ended early; empty if it did not.
+    #[prost(string, tag = "7")]
+    pub failure: ::prost::alloc::string::String,
+}
+/// Generated client implementations.
+pub mod cache_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    #[derive(Debug, Clone)]
+    pub struct CacheClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl<T> CacheClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> CacheClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            CacheClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        pub async fn stat(
+            &mut self,
+            request: impl tonic::IntoRequest<super::StatRequest>,
+        ) -> std::result::Result<tonic::Response<super::StatResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/bld.v1.Cache/Stat");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("bld.v1.Cache", "Stat"));
+            self.inner.unary(req, path, codec).await
+        }
+        pub async fn purge(
+            &mut self,
+            request: impl tonic::IntoRequest<super::PurgeRequest>,
+        ) -> std::result::Result<tonic::Response<super::PurgeResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/bld.v1.Cache/Purge");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("bld.v1.Cache", "Purge"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Begins a scrub, or joins the one that is under way; the last message is its end.
+        pub async fn scrub(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ScrubRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::ScrubResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/bld.v1.Cache/Scrub");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("bld.v1.Cache", "Scrub"));
+            self.inner.server_streaming(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod cache_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with CacheServer.
+    #[async_trait]
+    pub trait Cache: std::marker::Send + std::marker::Sync + 'static {
+        async fn stat(
+            &self,
+            request: tonic::Request<super::StatRequest>,
+        ) -> std::result::Result<tonic::Response<super::StatResponse>, tonic::Status>;
+        async fn purge(
+            &self,
+            request: tonic::Request<super::PurgeRequest>,
+        ) -> std::result::Result<tonic::Response<super::PurgeResponse>, tonic::Status>;
+        /// Server streaming response type for the Scrub method.
+        type ScrubStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::ScrubResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// Begins a scrub, or joins the one that is under way; the last message is its end.
+        async fn scrub(
+            &self,
+            request: tonic::Request<super::ScrubRequest>,
+        ) -> std::result::Result<tonic::Response<Self::ScrubStream>, tonic::Status>;
+    }
+    #[derive(Debug)]
+    pub struct CacheServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> CacheServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for CacheServer<T>
+    where
+        T: Cache,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/bld.v1.Cache/Stat" => {
+                    #[allow(non_camel_case_types)]
+                    struct StatSvc<T: Cache>(pub Arc<T>);
+                    impl<T: Cache> tonic::server::UnaryService<super::StatRequest>
+                    for StatSvc<T> {
+                        type Response = super::StatResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::StatRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Cache>::stat(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = StatSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/bld.v1.Cache/Purge" => {
+                    #[allow(non_camel_case_types)]
+                    struct PurgeSvc<T: Cache>(pub Arc<T>);
+                    impl<T: Cache> tonic::server::UnaryService<super::PurgeRequest>
+                    for PurgeSvc<T> {
+                        type Response = super::PurgeResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::PurgeRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Cache>::purge(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = PurgeSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/bld.v1.Cache/Scrub" => {
+                    #[allow(non_camel_case_types)]
+                    struct ScrubSvc<T: Cache>(pub Arc<T>);
+                    impl<
+                        T: Cache,
+                    > tonic::server::ServerStreamingService<super::ScrubRequest>
+                    for ScrubSvc<T> {
+                        type Response = super::ScrubResponse;
+                        type ResponseStream = T::ScrubStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ScrubRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Cache>::scrub(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ScrubSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for CacheServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "bld.v1.Cache";
+    impl<T> tonic::server::NamedService for CacheServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct KeptBody {
     /// The body itself, if it is small.

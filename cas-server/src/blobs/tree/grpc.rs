@@ -1,13 +1,11 @@
 //! Walks a tree and sends its directories.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::sync::Arc;
 
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use model::{Digest, PathSegment};
 use prost::Message;
-use store::Cellar;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
@@ -15,6 +13,7 @@ use wire::proto::reapi::{Directory, GetTreeResponse};
 
 use super::PageToken;
 use crate::fault;
+use crate::front::View;
 use crate::limits::{DIRECTORIES_MAX, DIRECTORY_BYTES_MAX, PIECES_MAX};
 
 /// How many bytes of directories a page has before it is sent: with one more directory it still fits into 4 MiB.
@@ -27,14 +26,15 @@ const PAGE_DIRECTORIES_MAX: usize = 10_000;
 ///
 /// Each distinct directory comes once. Children that are not here are left out, as the API says.
 pub(crate) fn pages(
-    cellar: Arc<dyn Cellar>,
+    view: View,
     root: Digest,
     count: usize,
     token: PageToken,
 ) -> BoxStream<'static, Result<GetTreeResponse, Status>> {
     let (sender, receiver) = mpsc::channel(PIECES_MAX);
     let count = if count == 0 { PAGE_DIRECTORIES_MAX } else { count.min(PAGE_DIRECTORIES_MAX) };
-    let walk = Walk { cellar, pending: VecDeque::from([root]), seen: BTreeSet::from([root]) };
+    let (pending, seen) = (VecDeque::from([(root, 0)]), BTreeSet::from([root]));
+    let walk = Walk { view, pending, seen };
     tokio::spawn(async move {
         if let Err(status) = walk.send(&sender, count, token).await {
             // Whoever no longer listens does not miss it.
@@ -45,8 +45,9 @@ pub(crate) fn pages(
 }
 
 struct Walk {
-    cellar: Arc<dyn Cellar>,
-    pending: VecDeque<Digest>,
+    view: View,
+    /// What is to be sent, and how deep it lies.
+    pending: VecDeque<(Digest, u64)>,
     seen: BTreeSet<Digest>,
 }
 
@@ -58,9 +59,9 @@ impl Walk {
         token: PageToken,
     ) -> Result<(), Status> {
         let (mut page, mut bytes, mut passed) = (GetTreeResponse::default(), 0, 0);
-        while let Some(digest) = self.pending.pop_front() {
+        while let Some((digest, depth)) = self.pending.pop_front() {
             let Some(directory) = self.read(digest).await? else { continue };
-            self.enter(digest, &directory)?;
+            self.enter(digest, depth, &directory)?;
             passed += 1;
             if passed <= token.0 {
                 continue;
@@ -86,7 +87,7 @@ impl Walk {
             let why = format!("the directory {digest} is larger than {DIRECTORY_BYTES_MAX} bytes");
             return Err(Status::failed_precondition(why));
         }
-        let blob = self.cellar.read(digest).await.map_err(|error| fault::of_store(&error))?;
+        let blob = self.view.cellar.read(digest).await.map_err(|error| fault::of_store(&error))?;
         let bytes = blob.and_then(|it| it.into_bytes().ok());
         let Some(bytes) = bytes else { return Ok(None) };
         let directory = Directory::decode(bytes);
@@ -94,7 +95,7 @@ impl Walk {
     }
 
     /// Notes the children, if the directory is one that somebody could unpack.
-    fn enter(&mut self, digest: Digest, directory: &Directory) -> Result<(), Status> {
+    fn enter(&mut self, digest: Digest, depth: u64, directory: &Directory) -> Result<(), Status> {
         let files = directory.files.iter().map(|it| &it.name);
         let links = directory.symlinks.iter().map(|it| &it.name);
         let children = directory.directories.iter().map(|it| &it.name);
@@ -113,8 +114,17 @@ impl Walk {
             let child = Digest::from_hex(function, &child.hash, size)
                 .map_err(|error| not_a_directory(digest, &error.to_string()))?;
             if self.seen.insert(child) {
-                self.pending.push_back(child);
+                self.pending.push_back((child, depth + 1));
             }
+        }
+        let limits = &self.view.limits;
+        if names.len() as u64 > limits.directory_width {
+            let why = format!("it has more than {} names", limits.directory_width);
+            return Err(not_a_directory(digest, &why));
+        }
+        if depth >= limits.directory_depth && !directory.directories.is_empty() {
+            let why = format!("the tree is deeper than {}", limits.directory_depth);
+            return Err(Status::failed_precondition(why));
         }
         if self.seen.len() > DIRECTORIES_MAX {
             let why = format!("the tree has more than {DIRECTORIES_MAX} directories");

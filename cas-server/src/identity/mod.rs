@@ -1,0 +1,131 @@
+//! Who calls: a token, a JWT, a certificate, or nobody known.
+
+mod certificate;
+mod credential;
+mod granted;
+mod here;
+mod jwks;
+mod jwt;
+mod layer;
+mod peer;
+mod refusal;
+mod rule;
+mod secret;
+mod token;
+mod tokens;
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use http::Request;
+
+use crate::caller::Caller;
+use crate::config::{Config, ConfigError};
+use crate::reload::{Refresh, Reloaded};
+use crate::rights::{Grant, Rights};
+use certificate::Certificates;
+use credential::credential;
+use jwt::Jwts;
+use tokens::Tokens;
+
+pub use certificate::{CertificateError, PeerCertificate, RevocationsError};
+pub use credential::CredentialError;
+pub use granted::GrantedError;
+pub use jwks::KeysError;
+pub use jwt::{IssuerConfig, IssuerError, JwtError};
+pub use layer::{Identified, IdentityLayer};
+pub use peer::{Peer, PeerAddress};
+pub use refusal::{Elsewhere, Unauthenticated};
+pub use rule::{Rule, RuleError};
+pub use secret::{NoRandomness, Secret, TokenId};
+pub use token::{InvalidToken, Token};
+pub use tokens::{TokenError, TokenFile};
+
+/// Why callers cannot be known.
+#[derive(Debug, thiserror::Error)]
+pub enum IdentityError {
+    /// They need not be, and should.
+    #[error(transparent)]
+    Exposed(#[from] ConfigError),
+    /// Not by tokens.
+    #[error("cannot use the tokens")]
+    Tokens(#[from] TokenError),
+    /// Not by JWTs.
+    #[error("cannot use the keys of an issuer of JWTs")]
+    Issuer(#[from] IssuerError),
+    /// Not by certificates.
+    #[error("cannot use the list of revoked certificates")]
+    Revocations(#[from] RevocationsError),
+}
+
+/// Everybody whom a server knows.
+pub struct Identities {
+    tokens: Arc<Reloaded<Tokens, TokenError>>,
+    jwts: Jwts,
+    certificates: Certificates,
+    anonymous: Arc<Caller>,
+    /// Whoever says nothing, where that is only good for what everybody may see.
+    nobody: Arc<Caller>,
+    takes_anonymous_from_elsewhere: bool,
+}
+
+impl Identities {
+    /// Reads the files that say who is known. Fails as well if other machines could do something without being known, or if
+    /// they could call and nobody is known.
+    pub fn open(config: &Config) -> Result<Self, IdentityError> {
+        let identity = &config.identity;
+        let tokens = Tokens::watch(&identity.tokens)?;
+        config.check_exposure(!tokens.get().is_empty())?;
+        let revoked = config.tls.as_ref().and_then(|tls| tls.client_revocations.as_deref());
+        let nothing = Grant { rights: Rights::default(), ..identity.anonymous.clone() };
+        Ok(Self {
+            tokens: Arc::new(tokens),
+            jwts: Jwts::open(&identity.issuers)?,
+            certificates: Certificates::open(&identity.certificates, revoked)?,
+            anonymous: Arc::new(Caller::anonymous(&identity.anonymous)),
+            nobody: Arc::new(Caller::anonymous(&nothing)),
+            takes_anonymous_from_elsewhere: identity.allow_unauthenticated_beyond_loopback,
+        })
+    }
+
+    /// Returns the files that have to be looked at again and again, for [`keep_fresh`](crate::keep_fresh).
+    pub fn refreshers(&self) -> Vec<Arc<dyn Refresh>> {
+        let tokens = Arc::clone(&self.tokens) as Arc<dyn Refresh>;
+        let others = self.jwts.refreshers().chain(self.certificates.refresher());
+        std::iter::once(tokens).chain(others).collect()
+    }
+
+    /// Returns who makes a request. What he shows counts before the certificate of the connection, and that before nothing.
+    /// What is wrong is refused: nobody becomes another because he could not show who he is.
+    pub fn identify<B>(
+        &self,
+        request: &Request<B>,
+        now: SystemTime,
+    ) -> Result<Arc<Caller>, Unauthenticated> {
+        if let Some(shown) = credential(request.headers())? {
+            return if Tokens::could_be_one(&shown) {
+                self.tokens.get().caller(&shown, now)
+            } else if shown.reveal().contains('.') {
+                Ok(self.jwts.caller(&shown, now)?)
+            } else {
+                Err(Unauthenticated::UnknownToken)
+            };
+        }
+        let peer = request.extensions().get::<Peer>();
+        if let Some(certificate) = peer.and_then(Peer::certificate) {
+            return Ok(self.certificates.caller(certificate, now)?);
+        }
+        if self.anonymous.rights.is_empty() {
+            return Err(Unauthenticated::Nothing);
+        }
+        if !self.takes_anonymous_from_elsewhere {
+            here::check(request, peer).map_err(Unauthenticated::NotFromHere)?;
+        }
+        Ok(Arc::clone(&self.anonymous))
+    }
+
+    /// Returns whoever may do nothing.
+    pub(crate) fn nobody(&self) -> Arc<Caller> {
+        Arc::clone(&self.nobody)
+    }
+}

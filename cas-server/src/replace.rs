@@ -1,0 +1,85 @@
+//! Files of ours that commands write while a server reads them: replaced as a whole, by one at a time, for nobody else to read.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+
+/// Who may read a secret: its owner.
+pub(crate) const SECRET_MODE: u32 = 0o600;
+
+/// A file of ours cannot be written.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {verb} {}", path.display())]
+pub struct ReplaceError {
+    /// What cannot be done.
+    pub verb: &'static str,
+    /// With what.
+    pub path: PathBuf,
+    /// Why.
+    pub source: io::Error,
+}
+
+fn cannot(verb: &'static str, path: &Path) -> impl FnOnce(io::Error) -> ReplaceError {
+    let path = path.to_owned();
+    move |source| ReplaceError { verb, path, source }
+}
+
+/// The right to be the only one who changes a file, and those that go with it in the same folder, until it is dropped.
+pub(crate) struct Exclusive {
+    folder: PathBuf,
+    _lock: File,
+}
+
+impl Exclusive {
+    /// Waits for the right to change `path`, whose folder is made if there is none.
+    pub(crate) fn wait(path: &Path) -> Result<Self, ReplaceError> {
+        let folder =
+            path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        fs::create_dir_all(folder).map_err(cannot("make", folder))?;
+        let path = beside(path, "lock");
+        let mut options = OpenOptions::new();
+        options.create(true).truncate(false).write(true).mode(SECRET_MODE);
+        let lock = options.open(&path).map_err(cannot("open", &path))?;
+        flock(&lock, FlockOperation::LockExclusive)
+            .map_err(|source| cannot("lock", &path)(source.into()))?;
+        Ok(Self { folder: folder.to_owned(), _lock: lock })
+    }
+
+    /// Makes the file of that name hold `bytes`: whoever reads it sees all that was there before or all that is there now.
+    pub(crate) fn replace(
+        &self,
+        name: impl AsRef<Path>,
+        bytes: &[u8],
+        mode: u32,
+    ) -> Result<(), ReplaceError> {
+        let path = &self.folder.join(name);
+        let new = beside(path, "new");
+        // Left by whoever was interrupted here: its mode may be another.
+        match fs::remove_file(&new) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                return Err(cannot("remove", &new)(source));
+            }
+            Ok(()) | Err(_) => {}
+        }
+        let mut file = OpenOptions::new()
+            .create_new(true)
+            .write(true)
+            .mode(mode)
+            .open(&new)
+            .map_err(cannot("make", &new))?;
+        file.write_all(bytes).and_then(|()| file.sync_all()).map_err(cannot("write", &new))?;
+        fs::rename(&new, path).map_err(cannot("rename", &new))?;
+        let synced = File::open(&self.folder).and_then(|it| it.sync_all());
+        synced.map_err(cannot("sync", &self.folder))
+    }
+}
+
+fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".");
+    name.push(ending);
+    path.with_file_name(name)
+}

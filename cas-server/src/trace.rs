@@ -1,0 +1,166 @@
+//! Logs and traces: what is written where, in which form, and how much of it.
+
+use std::time::Duration;
+
+use opentelemetry::trace::TracerProvider as _;
+use opentelemetry_otlp::{ExporterBuildError, SpanExporter, WithExportConfig as _};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
+use tracing::Subscriber;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::{Directive, EnvFilter, ParseError, Targets};
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::{Layer, SubscriberExt as _};
+use tracing_subscriber::registry::LookupSpan;
+
+use crate::observe::SPAN_TARGET;
+
+/// How long whoever takes traces may take for those of the last moment, when a server ends.
+const LAST_TRACES: Duration = Duration::from_secs(5);
+
+/// What is called what in traces.
+const SERVICE: &str = "bld-server";
+
+/// How a line of the log looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogForm {
+    /// For people.
+    #[default]
+    Text,
+    /// An object of JSON, for programs.
+    Json,
+}
+
+/// What is written into the log. Credentials are nowhere in it: nothing that writes into it is given any.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogSettings {
+    /// How lines look.
+    pub form: LogForm,
+    /// What is written, in the words of `tracing`: `info`, or `info,bld::request=debug` for every request.
+    pub filter: String,
+}
+
+impl Default for LogSettings {
+    fn default() -> Self {
+        Self { form: LogForm::default(), filter: "info".to_owned() }
+    }
+}
+
+/// Where traces go.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TraceSettings {
+    /// Who takes them, by OTLP over gRPC: `http://127.0.0.1:4317`.
+    pub endpoint: String,
+    /// Which share of the traces that begin here is kept. Those that a client has begun are as he says.
+    pub share: f64,
+}
+
+/// Why nothing could be logged or traced.
+#[derive(Debug, thiserror::Error)]
+pub enum TraceError {
+    /// The filter is none.
+    #[error("`{filter}` says not what to log")]
+    Filter {
+        /// What was given.
+        filter: String,
+        /// What is wrong with it.
+        source: ParseError,
+    },
+    /// The address is none that traces can be sent to.
+    #[error(
+        "traces cannot be sent to `{endpoint}`: it must be http://<host>:<port> of a collector beside this server"
+    )]
+    Endpoint {
+        /// What was given.
+        endpoint: String,
+    },
+    /// The exporter of traces could not be made.
+    #[error("traces cannot be sent to `{endpoint}`")]
+    Exporter {
+        /// Where to.
+        endpoint: String,
+        /// What is wrong.
+        source: ExporterBuildError,
+    },
+    /// Somebody else logs already.
+    #[error("the log is somebody else's already")]
+    Taken(#[from] tracing::subscriber::SetGlobalDefaultError),
+}
+
+/// Traces that are on their way.
+#[derive(Debug, Default)]
+pub struct Traces(Option<SdkTracerProvider>);
+
+impl Traces {
+    /// Sends what was not sent yet.
+    pub async fn end(self) {
+        let Some(provider) = self.0 else { return };
+        let ended =
+            tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(LAST_TRACES));
+        if let Err(error) = ended.await.expect("ending does not panic") {
+            tracing::warn!(%error, "the last traces could not be sent");
+        }
+    }
+}
+
+/// Has the whole process log to standard error, and trace if that is wanted. Must be called where tasks can be spawned.
+pub fn install(log: &LogSettings, trace: Option<&TraceSettings>) -> Result<Traces, TraceError> {
+    let (subscriber, traces) = subscriber(log, trace, std::io::stderr)?;
+    tracing::subscriber::set_global_default(subscriber)?;
+    Ok(traces)
+}
+
+/// Returns who takes what is logged and traced. Must be called where tasks can be spawned.
+pub fn subscriber<W>(
+    log: &LogSettings,
+    trace: Option<&TraceSettings>,
+    writer: W,
+) -> Result<(impl Subscriber + Send + Sync + use<W>, Traces), TraceError>
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let provider = trace.map(provider).transpose()?;
+    let traced = provider.as_ref().map(|provider| {
+        let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer(SERVICE));
+        let spans = Targets::new().with_target(SPAN_TARGET, LevelFilter::DEBUG);
+        layer.with_location(false).with_threads(false).with_target(false).with_filter(spans)
+    });
+    let logged = lines(log.form, writer).with_filter(filter(&log.filter)?);
+    let subscriber = tracing_subscriber::registry().with(logged).with(traced);
+    Ok((subscriber, Traces(provider)))
+}
+
+fn lines<S, W>(form: LogForm, writer: W) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let lines = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(false);
+    match form {
+        LogForm::Text => lines.boxed(),
+        LogForm::Json => lines.json().flatten_event(true).with_span_list(false).boxed(),
+    }
+}
+
+fn filter(text: &str) -> Result<EnvFilter, TraceError> {
+    let filter = EnvFilter::builder().parse(text);
+    let filter = filter.map_err(|source| TraceError::Filter { filter: text.to_owned(), source })?;
+    // A span says nothing that the line of its request does not say.
+    let no_spans = format!("{SPAN_TARGET}=off").parse::<Directive>();
+    Ok(filter.add_directive(no_spans.expect("it is one")))
+}
+
+fn provider(trace: &TraceSettings) -> Result<SdkTracerProvider, TraceError> {
+    let endpoint = trace.endpoint.clone();
+    let address = endpoint.parse::<http::Uri>().ok();
+    if !address.is_some_and(|it| it.scheme_str() == Some("http") && it.port().is_some()) {
+        return Err(TraceError::Endpoint { endpoint });
+    }
+    let exporter = SpanExporter::builder().with_tonic().with_endpoint(&endpoint).build();
+    let exporter = exporter.map_err(|source| TraceError::Exporter { endpoint, source })?;
+    let version = opentelemetry::KeyValue::new("service.version", env!("CARGO_PKG_VERSION"));
+    let resource = Resource::builder().with_service_name(SERVICE).with_attribute(version).build();
+    let sampler = Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(trace.share)));
+    let builder = SdkTracerProvider::builder().with_resource(resource).with_sampler(sampler);
+    Ok(builder.with_batch_exporter(exporter).build())
+}

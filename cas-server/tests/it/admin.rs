@@ -1,0 +1,147 @@
+//! What whoever runs a server does with its store from afar, over the wire's messages.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use cas_server::admin::{Admin, AdminService, Purge, RemoteError, ScrubState};
+use cas_server::metrics::{Kind, Lookups};
+use cas_server::{Caller, Operation, Rights};
+use futures::StreamExt as _;
+use model::{Digest, DigestFunction};
+use store::{Namespace, Scrubbed, Value, ValueKey};
+use tonic::Code;
+use tonic::service::Routes;
+use tower::ServiceExt as _;
+
+use crate::serving::{ALL, READ, caller, operation};
+
+/// Returns a client of that server, which takes it for that caller.
+macro_rules! admin {
+    ($operation:expr, $caller:expr) => {{
+        let routes = Routes::new(AdminService::new($operation.clone()).server());
+        let caller: Caller = $caller;
+        Admin::new(tower::service_fn(move |mut request: http::Request<_>| {
+            request.extensions_mut().insert(Arc::new(caller.clone()));
+            routes.clone().oneshot(request)
+        }))
+    }};
+}
+
+fn code(error: &RemoteError) -> Option<Code> {
+    match error {
+        RemoteError::Refused(status) => Some(status.code()),
+        RemoteError::Answer(_) => None,
+    }
+}
+
+fn value_key(namespace: Namespace, space: &str, key: &str) -> ValueKey {
+    ValueKey { namespace, space: space.to_owned(), key: key.to_owned() }
+}
+
+async fn record(operation: &Operation, key: &ValueKey, writer: &str) {
+    let bytes = Bytes::from_static(b"value");
+    let value = Value { bytes, writer: writer.to_owned(), written: SystemTime::UNIX_EPOCH };
+    operation.cellar().record(key, value).await.unwrap();
+}
+
+async fn is_there(operation: &Operation, key: &ValueKey) -> bool {
+    operation.cellar().lookup(key).await.unwrap().is_some()
+}
+
+#[tokio::test]
+async fn stat_says_what_is_stored_and_what_clients_did() {
+    let operation = operation();
+    let clients = operation.observer().metrics().clients();
+    let lookups = Lookups { hits: 3, misses: 2, incomplete: 1 };
+    for (identity, times) in [("a", 1), ("b", 2)] {
+        for _ in 0..times {
+            clients.of("bazel", &Arc::from(identity)).looked_up(Kind::Action, lookups);
+        }
+    }
+    clients.of("bazel", &"a".into()).saved(Duration::from_secs(90), Duration::from_secs(60));
+    let blob = Bytes::from_static(b"hello");
+    let digest = Digest::of(DigestFunction::Sha256, &blob);
+    operation.cellar().write(digest, blob.into()).await.unwrap();
+
+    let stat = admin!(operation, caller("root", ALL)).stat().await.unwrap();
+    assert_eq!(stat.version, env!("CARGO_PKG_VERSION"));
+    assert_eq!(stat.store, operation.cellar().stat());
+    assert_eq!((stat.store.blobs, stat.store.logical_bytes), (1, 5));
+    let names: Vec<_> = stat.clients.iter().map(|it| (&*it.tool, &*it.identity)).collect();
+    assert_eq!(names, [("bazel", "a"), ("bazel", "b")]);
+    assert_eq!(stat.clients[1].tallied.lookups(Kind::Action).hits, 6);
+    assert_eq!(stat.total(), operation.observer().metrics().clients().total());
+
+    let anonymous = admin!(operation, caller("reader", READ)).stat().await.unwrap();
+    let names: Vec<_> = anonymous.clients.iter().map(|it| (&*it.tool, &*it.identity)).collect();
+    assert_eq!(names, [("bazel", "")], "who is not told to everybody");
+    assert_eq!(anonymous.total(), stat.total());
+    assert_eq!(anonymous.total().saved_cpu, Duration::from_secs(90));
+}
+
+#[tokio::test]
+async fn a_blob_a_result_a_value_and_all_of_a_writer_can_be_purged() {
+    let operation = operation();
+    let mut admin = admin!(operation, caller("root", ALL));
+    let blob = Bytes::from_static(b"hello");
+    let digest = Digest::of(DigestFunction::Blake3, &blob);
+    operation.cellar().write(digest, blob.into()).await.unwrap();
+    assert_eq!(admin.purge(Purge::Blob(digest)).await.unwrap(), 1);
+    assert_eq!(admin.purge(Purge::Blob(digest)).await.unwrap(), 0, "it is not there any more");
+    assert!(operation.cellar().read(digest).await.unwrap().is_none());
+
+    let branch = Namespace::Branch("main".to_owned());
+    let result = value_key(branch.clone(), "ac/blake3/project", &digest.hex());
+    let (project, namespace) = ("project".to_owned(), Namespace::Trusted);
+    let action = |namespace| Purge::Action { namespace, project: project.clone(), digest };
+    record(&operation, &result, "ci").await;
+    assert_eq!(admin.purge(action(namespace)).await.unwrap(), 0, "that is another one's word");
+    assert_eq!(admin.purge(action(branch)).await.unwrap(), 1);
+    assert!(!is_there(&operation, &result).await);
+
+    let object = value_key(Namespace::Trusted, "ccache", "ab/cdef");
+    record(&operation, &object, "ci").await;
+    assert_eq!(admin.purge(Purge::Value(object.clone())).await.unwrap(), 1);
+    assert!(!is_there(&operation, &object).await);
+
+    let keys = ["a", "b", "c"].map(|key| value_key(Namespace::Trusted, "ccache", key));
+    for (key, writer) in keys.iter().zip(["mallory", "mallory", "ci"]) {
+        record(&operation, key, writer).await;
+    }
+    assert_eq!(admin.purge(Purge::Writer("mallory".to_owned())).await.unwrap(), 2);
+    assert!(is_there(&operation, &keys[2]).await, "only his are gone");
+    let nameless = admin.purge(Purge::Writer(String::new())).await.unwrap_err();
+    assert_eq!(code(&nameless), Some(Code::InvalidArgument));
+}
+
+#[tokio::test]
+async fn a_scrub_tells_how_it_goes_until_it_has_ended() {
+    let operation = operation();
+    let blob = Bytes::from_static(b"hello");
+    let digest = Digest::of(DigestFunction::Blake3, &blob);
+    operation.cellar().write(digest, blob.into()).await.unwrap();
+
+    let states = admin!(operation, caller("root", ALL)).scrub(None).await.unwrap();
+    let states: Vec<ScrubState> = states.map(Result::unwrap).collect().await;
+    let last = states.last().unwrap();
+    assert!(!last.running && last.failure.is_none(), "{last:?}");
+    assert_eq!(last.scrubbed, Scrubbed { records: 1, bytes: 5, corrupt: 0 });
+    let known = admin!(operation, caller("root", ALL)).stat().await.unwrap().scrub;
+    assert_eq!(known.scrubbed, last.scrubbed);
+}
+
+#[tokio::test]
+async fn only_those_who_may_administer_purge_and_scrub() {
+    let operation = operation();
+    let not_quite = Rights { administer: false, ..ALL };
+    let mut admin = admin!(operation, caller("nearly", not_quite));
+    let purge = Purge::Writer("ci".to_owned());
+    assert_eq!(code(&admin.purge(purge).await.unwrap_err()), Some(Code::PermissionDenied));
+    let scrub = admin.scrub(Some(1)).await.err().unwrap();
+    assert_eq!(code(&scrub), Some(Code::PermissionDenied));
+    assert_eq!(operation.scrubber().state(), ScrubState::default());
+
+    let mut nobody = admin!(operation, caller("nobody", Rights::default()));
+    assert_eq!(code(&nobody.stat().await.unwrap_err()), Some(Code::PermissionDenied));
+}

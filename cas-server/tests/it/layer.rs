@@ -1,0 +1,148 @@
+//! What a client is answered before any service sees its request, and who gets through.
+
+use axum::body::Body;
+use cas_server::{
+    Config, Elsewhere, Identities, IdentityError, Peer, PeerAddress, Unauthenticated,
+};
+use http::{Request, Response, StatusCode};
+use http_body_util::BodyExt as _;
+
+use crate::asking::{CLOSED, House, bearing, grant, request, request_from};
+
+const OPEN: &str = "[listen]\ntcp = [\"0.0.0.0:0\"]\n[identity]\nallow_unauthenticated_beyond_loopback = true\n\
+                    [identity.anonymous]\nrights = [\"read\"]\n";
+
+async fn text(response: Response<Body>) -> String {
+    let bytes = response.into_body().collect().await.unwrap().to_bytes();
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+fn elsewhere(refusal: Elsewhere) -> Unauthenticated {
+    Unauthenticated::NotFromHere(refusal)
+}
+
+#[tokio::test]
+async fn a_service_is_told_who_calls() {
+    let house = House::new("");
+    let secret = house.token("ci", grant("read", "trusted", &[]));
+    assert_eq!(text(house.ask(bearing(&secret)).await).await, "token:ci");
+    assert_eq!(text(house.ask(request(&[])).await).await, "anonymous");
+}
+
+#[tokio::test]
+async fn over_http_a_refusal_is_401_and_says_what_to_send() {
+    let house = House::new(CLOSED);
+    let challenges = |response: &Response<Body>| -> Vec<_> {
+        let all = response.headers().get_all("www-authenticate").iter();
+        all.map(|it| it.to_str().unwrap().to_owned()).collect()
+    };
+
+    let nothing = house.ask(request(&[])).await;
+    assert_eq!(nothing.status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(challenges(&nothing), ["Bearer realm=\"bld\"", "Basic realm=\"bld\""]);
+
+    let wrong = house.ask(request(&[("authorization", "Bearer hunter2")])).await;
+    assert_eq!(wrong.status(), StatusCode::UNAUTHORIZED);
+    let with_error = "Bearer realm=\"bld\", error=\"invalid_token\"";
+    assert_eq!(challenges(&wrong), [with_error, "Basic realm=\"bld\""]);
+    assert_eq!(text(wrong).await, "this token is not known here, or was revoked\n");
+}
+
+#[tokio::test]
+async fn over_grpc_a_refusal_is_unauthenticated_in_trailers_only() {
+    let house = House::new(CLOSED);
+    for kind in ["application/grpc", "application/grpc+proto"] {
+        let wrong = [("authorization", "Bearer hunter2"), ("content-type", kind)];
+        let response = house.ask(request(&wrong)).await;
+        assert_eq!(response.status(), StatusCode::OK);
+        assert_eq!(response.headers()["grpc-status"], "16");
+        assert_eq!(response.headers()["content-type"], "application/grpc");
+        assert!(response.headers().contains_key("grpc-message"));
+        assert_eq!(text(response).await, "");
+    }
+}
+
+#[tokio::test]
+async fn whoever_looks_whether_the_server_lives_need_not_say_who_he_is() {
+    let house = House::new(CLOSED);
+    let at = |path: &str| Request::get(path).body(Body::empty()).unwrap();
+    for open in ["/healthz", "/readyz", "/grpc.health.v1.Health/Check"] {
+        assert_eq!(house.ask(at(open)).await.status(), StatusCode::OK, "{open}");
+    }
+    for closed in ["/healthz/", "/", "/readyz2", "/grpc.health.v1.Healthy/Check"] {
+        assert_eq!(house.ask(at(closed)).await.status(), StatusCode::UNAUTHORIZED, "{closed}");
+    }
+    let mut wrong = at("/healthz");
+    wrong.headers_mut().insert("authorization", "Bearer hunter2".parse().unwrap());
+    assert_eq!(house.ask(wrong).await.status(), StatusCode::UNAUTHORIZED);
+}
+
+#[test]
+fn a_server_that_others_reach_starts_once_somebody_can_say_who_he_is() {
+    let house = House::new("");
+    let exposed =
+        Config::parse("[listen]\ntcp = [\"[::]:0\"]\n", &house.path("c"), &house.path(""));
+    let exposed = exposed.unwrap();
+    assert!(matches!(Identities::open(&exposed), Err(IdentityError::Exposed(_))));
+    house.token("ci", grant("read", "trusted", &[]));
+    Identities::open(&exposed).unwrap();
+}
+
+#[test]
+fn only_this_machine_calls_without_a_name() {
+    let house = House::new("");
+    for here in ["127.0.0.1:1", "127.9.9.9:1", "[::1]:1", "[::ffff:127.0.0.1]:1"] {
+        house.identify(&request_from(here, &[])).unwrap();
+    }
+    for other in ["10.0.0.7:1", "[fe80::1]:1", "0.0.0.0:1"] {
+        let refusal = house.identify(&request_from(other, &[])).unwrap_err();
+        assert_eq!(refusal, elsewhere(Elsewhere::Address));
+    }
+    let mut unknown = request(&[]);
+    unknown.extensions_mut().remove::<Peer>();
+    assert_eq!(house.identify(&unknown).unwrap_err(), elsewhere(Elsewhere::Address));
+    let mut socket = request(&[("host", "anything")]);
+    socket.extensions_mut().insert(Peer::new(PeerAddress::Unix));
+    house.identify(&socket).unwrap();
+}
+
+#[test]
+fn what_a_proxy_passes_on_is_not_from_this_machine() {
+    let house = House::new("");
+    for header in ["forwarded", "x-forwarded-for", "x-real-ip"] {
+        let refusal = house.identify(&request(&[(header, "127.0.0.1")])).unwrap_err();
+        assert_eq!(refusal, elsewhere(Elsewhere::Proxy));
+    }
+}
+
+#[test]
+fn a_page_whose_name_leads_to_this_machine_gets_nothing() {
+    let house = House::new("");
+    for host in ["localhost", "LOCALHOST:8980", "cache.localhost:1", "127.0.0.1", "[::1]:8980"] {
+        house.identify(&request(&[("host", host)])).unwrap();
+    }
+    for host in [
+        "evil.example",
+        "evil.example:8980",
+        "localhost.evil.example",
+        "127.0.0.1.evil.example",
+        "",
+    ] {
+        let refusal = house.identify(&request(&[("host", host)])).unwrap_err();
+        assert_eq!(refusal, elsewhere(Elsewhere::Name), "{host}");
+    }
+    // Over HTTP/2 the name stands in the request's target.
+    let mut request = request(&[("host", "localhost")]);
+    *request.uri_mut() = "http://evil.example:8980/cas/00".parse().unwrap();
+    assert_eq!(house.identify(&request).unwrap_err(), elsewhere(Elsewhere::Name));
+}
+
+#[test]
+fn where_it_was_said_in_words_everybody_calls_without_a_name() {
+    let house = House::new(OPEN);
+    let far =
+        request_from("10.0.0.7:1", &[("host", "cache.example"), ("x-forwarded-for", "1.2.3.4")]);
+    let caller = house.identify(&far).unwrap();
+    assert!(caller.is_anonymous());
+    assert_eq!(caller.rights.to_string(), "read");
+}

@@ -1,0 +1,139 @@
+//! The files of a store by their paths; what fails is told with the path and what was tried.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::disk::{Disk, DiskFile, Lock};
+use crate::StoreError;
+
+/// The folder of a store.
+#[derive(Clone, Debug)]
+pub(super) struct Files {
+    disk: Arc<dyn Disk>,
+}
+
+/// A file of a store.
+#[derive(Clone, Debug)]
+pub(super) struct StoreFile {
+    file: Arc<dyn DiskFile>,
+    path: PathBuf,
+}
+
+impl Files {
+    pub(super) fn new(disk: Arc<dyn Disk>) -> Self {
+        Self { disk }
+    }
+
+    pub(super) fn create(&self, path: &Path) -> Result<StoreFile, StoreError> {
+        let file = self.disk.create(path).map_err(self.failed("create", path))?;
+        Ok(StoreFile { file, path: self.disk.root().join(path) })
+    }
+
+    pub(super) fn open(&self, path: &Path) -> Result<Option<StoreFile>, StoreError> {
+        let file = self.disk.open(path).map_err(self.failed("open", path))?;
+        Ok(file.map(|file| StoreFile { file, path: self.disk.root().join(path) }))
+    }
+
+    pub(super) fn rename(&self, from: &Path, to: &Path) -> Result<(), StoreError> {
+        self.disk.rename(from, to).map_err(self.failed("rename", from))
+    }
+
+    pub(super) fn remove(&self, path: &Path) -> Result<(), StoreError> {
+        self.disk.remove(path).map_err(self.failed("remove", path))
+    }
+
+    /// Returns the names in a folder, sorted.
+    pub(super) fn list(&self, folder: &Path) -> Result<Vec<String>, StoreError> {
+        let mut names = self.disk.list(folder).map_err(self.failed("list", folder))?;
+        names.sort();
+        Ok(names)
+    }
+
+    pub(super) fn make_folder(&self, folder: &Path) -> Result<(), StoreError> {
+        self.disk.make_folder(folder).map_err(self.failed("create", folder))
+    }
+
+    pub(super) fn sync_folder(&self, folder: &Path) -> Result<(), StoreError> {
+        self.disk.sync_folder(folder).map_err(self.failed("sync", folder))
+    }
+
+    pub(super) fn lock(&self, path: &Path) -> Result<Box<dyn Lock>, StoreError> {
+        self.disk.lock(path).map_err(self.failed("lock", path))
+    }
+
+    /// Returns all bytes of a small file, or `None` if there is none.
+    pub(super) fn read(&self, path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
+        let Some(file) = self.open(path)? else { return Ok(None) };
+        let mut bytes = vec![0; usize::try_from(file.len()?).unwrap_or(usize::MAX)];
+        file.read_at(0, &mut bytes)?;
+        Ok(Some(bytes))
+    }
+
+    /// Puts a small file in the place of what has its name, so that either is there whole at any time.
+    pub(super) fn replace(&self, path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+        let fresh = path.with_extension("new");
+        self.remove(&fresh)?;
+        let file = self.create(&fresh)?;
+        file.write_at(0, [bytes, &[]])?;
+        file.sync()?;
+        self.rename(&fresh, path)?;
+        self.sync_folder(path.parent().unwrap_or(Path::new("")))
+    }
+
+    pub(super) fn root(&self) -> &Path {
+        self.disk.root()
+    }
+
+    pub(super) fn failed(
+        &self,
+        verb: &'static str,
+        path: &Path,
+    ) -> impl FnOnce(io::Error) -> StoreError {
+        let path = self.disk.root().join(path);
+        move |source| StoreError::Disk { verb, path, source }
+    }
+}
+
+impl StoreFile {
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn raw(&self) -> Arc<dyn DiskFile> {
+        Arc::clone(&self.file)
+    }
+
+    pub(super) fn len(&self) -> Result<u64, StoreError> {
+        self.file.len().map_err(self.failed("measure"))
+    }
+
+    pub(super) fn allocated(&self) -> Result<u64, StoreError> {
+        self.file.allocated().map_err(self.failed("measure"))
+    }
+
+    pub(super) fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), StoreError> {
+        self.file.read_at(offset, buffer).map_err(self.failed("read"))
+    }
+
+    pub(super) fn write_at(&self, offset: u64, pieces: [&[u8]; 2]) -> Result<(), StoreError> {
+        self.file.write_at(offset, pieces).map_err(self.failed("write"))
+    }
+
+    pub(super) fn resize(&self, bytes: u64) -> Result<(), StoreError> {
+        self.file.resize(bytes).map_err(self.failed("resize"))
+    }
+
+    pub(super) fn reserve(&self, bytes: u64) -> Result<(), StoreError> {
+        self.file.reserve(bytes).map_err(self.failed("reserve room for"))
+    }
+
+    pub(super) fn sync(&self) -> Result<(), StoreError> {
+        self.file.sync().map_err(self.failed("sync"))
+    }
+
+    // The path is copied only if it is to be told.
+    fn failed(&self, verb: &'static str) -> impl FnOnce(io::Error) -> StoreError {
+        move |source| StoreError::Disk { verb, path: self.path.clone(), source }
+    }
+}

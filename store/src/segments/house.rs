@@ -1,0 +1,219 @@
+//! The house: what is not done at once, but by threads of the store while it is open.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use super::core::Core;
+use super::journal;
+use super::large;
+use super::record::Form;
+use super::seal::seal;
+use super::sealed;
+use super::segment::Segment;
+use crate::StoreError;
+
+/// How long what was acknowledged may not be on the disk: a loss of power takes at most what was written within that time,
+/// and the time that writing it takes.
+pub const COMMIT_INTERVAL: Duration = Duration::from_millis(500);
+
+/// How often is looked whether there is something to do besides what somebody rang for.
+const KEEP_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long after the last record the index gets the rest of them: it has nothing better to do then.
+const IDLE: Duration = Duration::from_secs(5);
+
+/// How often what was used is written down: a crash forgets that much of it.
+const SAVE_INTERVAL: Duration = Duration::from_secs(60);
+
+/// How many large files are cut before it is seen again whether anybody writes.
+const SETTLED_AT_ONCE: usize = 4;
+
+/// How far compressing stands back behind whoever waits for an answer.
+const NICENESS: i32 = 10;
+
+/// What keeps the house; dropping it ends the threads.
+#[derive(Debug)]
+pub(super) struct House {
+    core: Arc<Core>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl House {
+    pub(super) fn new(core: &Arc<Core>) -> Self {
+        Self { core: Arc::clone(core), threads: Vec::new() }
+    }
+
+    /// Starts the threads.
+    pub(super) fn start(&mut self) -> Result<(), StoreError> {
+        self.spawn("bld-commit", commit)?;
+        self.spawn("bld-keep", keep)?;
+        self.spawn("bld-seal", compress)
+    }
+
+    fn spawn(&mut self, name: &str, work: fn(&Arc<Core>)) -> Result<(), StoreError> {
+        let core = Arc::clone(&self.core);
+        let thread = std::thread::Builder::new().name(name.to_owned());
+        let thread = thread.spawn(move || work(&core));
+        let failed = self.core.files.failed("start a thread for", Path::new(""));
+        self.threads.push(thread.map_err(failed)?);
+        Ok(())
+    }
+
+    /// Ends the threads and writes down what is only in memory.
+    pub(super) fn close(&mut self) -> Result<(), StoreError> {
+        self.core.bells.end();
+        for thread in self.threads.drain(..) {
+            // One that panicked has said so.
+            let _ = thread.join();
+        }
+        self.core.checkpoint()?;
+        self.core.touched.save(&self.core.files)?;
+        self.core.index.close();
+        Ok(())
+    }
+}
+
+impl Drop for House {
+    fn drop(&mut self) {
+        if let Err(error) = self.close() {
+            tracing::error!(%error, "cannot close the store; the next start looks through its journals");
+        }
+    }
+}
+
+fn commit(core: &Arc<Core>) {
+    let mut log = Log::default();
+    while core.bells.committer.wait(COMMIT_INTERVAL) {
+        log.note("make what was written survive a loss of power", core.commit());
+    }
+}
+
+fn keep(core: &Arc<Core>) {
+    let mut log = Log::default();
+    let (mut saved, mut appended, mut sequence) = (Instant::now(), Instant::now(), 0);
+    log.note("look through the large files", core.sweep());
+    while core.bells.keeper.wait(KEEP_INTERVAL) {
+        let now = core.head().sequence();
+        if now != sequence {
+            (sequence, appended) = (now, Instant::now());
+        }
+        if core.recent().is_due() || appended.elapsed() >= IDLE {
+            log.note("bring the index up to date", core.checkpoint());
+        }
+        log.note("make room", core.evict_ahead());
+        if saved.elapsed() >= SAVE_INTERVAL {
+            saved = Instant::now();
+            log.note("write down what was used", core.touched.save(&core.files));
+        }
+    }
+}
+
+fn compress(core: &Arc<Core>) {
+    // Where that is forbidden it is only less kind.
+    let _ = rustix::process::setpriority_process(None, NICENESS);
+    let mut log = Log::default();
+    let mut sequence = 0;
+    while core.bells.sealer.wait(KEEP_INTERVAL) {
+        log.note("compress a segment", core.seal_ended());
+        // Large files are cut when nobody has written for a while.
+        let now = core.head().sequence();
+        let is_idle = std::mem::replace(&mut sequence, now) == now;
+        for _ in 0..SETTLED_AT_ONCE {
+            let next =
+                if is_idle && !core.bells.sealer.is_over() { core.settling.next() } else { None };
+            let Some(name) = next else { break };
+            log.note("cut a large blob into chunks", core.settle(name).map(|_| ()));
+            sequence = core.head().sequence();
+        }
+    }
+}
+
+/// Says once that something fails, not every second.
+#[derive(Default)]
+struct Log {
+    is_failing: bool,
+}
+
+impl Log {
+    fn note(&mut self, what: &str, done: Result<(), StoreError>) {
+        match done {
+            Ok(()) => self.is_failing = false,
+            Err(error) if !self.is_failing => {
+                self.is_failing = true;
+                let cause = std::error::Error::source(&error).map(ToString::to_string);
+                tracing::error!(%error, cause, "cannot {what}");
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+impl Core {
+    /// Drops what is oldest before anybody has to wait for room.
+    pub(super) fn evict_ahead(&self) -> Result<(), StoreError> {
+        match self.evict_to(self.settings.soft_bytes()) {
+            // Whoever writes is told, if it comes to that.
+            Err(StoreError::Full { .. }) => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Compresses every journal that nothing is appended to any more.
+    pub(super) fn seal_ended(&self) -> Result<(), StoreError> {
+        for id in self.segments.ids() {
+            if self.bells.sealer.is_over() {
+                return Ok(());
+            }
+            let Some(segment) = self.segments.get(id) else { continue };
+            let Segment::Journal(journal) = &*segment else { continue };
+            if self.head().active_id() == Some(id) {
+                continue;
+            }
+            let is_alive = |records: &[_]| self.are_alive(records);
+            let sealed = seal(&self.files, journal, is_alive, || self.commit())?;
+            // Whoever drops segments holds this.
+            let _room = self.room.lock().expect("no holder panics");
+            if self.segments.get(id).is_none() {
+                self.files.remove(&sealed::path(id))?;
+                continue;
+            }
+            let bytes = sealed.bytes();
+            self.head().sealed.push(id);
+            self.segments.insert(id, Segment::Sealed(sealed), bytes);
+            self.files.remove(&journal::path(id))?;
+        }
+        Ok(())
+    }
+
+    fn are_alive(
+        &self,
+        records: &[(super::record::Header, super::record::Place)],
+    ) -> Result<Vec<bool>, StoreError> {
+        let names: Vec<_> = records.iter().map(|(header, _)| header.name).collect();
+        let entries = self.find(&names)?.into_iter().zip(records);
+        Ok(entries.map(|(entry, (_, place))| entry.is_some_and(|it| it.place == *place)).collect())
+    }
+
+    /// Removes the files of large blobs that no record stands for any more, and finds those that are to be cut.
+    pub(super) fn sweep(&self) -> Result<(), StoreError> {
+        for folder in self.files.list(Path::new(large::FOLDER))? {
+            let folder = Path::new(large::FOLDER).join(folder);
+            for file in self.files.list(&folder)? {
+                let path = folder.join(&file);
+                // What is newer than this start is not for this to judge.
+                let parsed = large::parse(&file).filter(|(_, it)| self.uploads.is_older(*it));
+                let Some((name, _)) = parsed else { continue };
+                let entry = self.find(&[name])?[0].filter(|it| it.form == Form::File);
+                let live = entry.map_or(Ok(None), |entry| self.file_of(name, entry))?;
+                if live.as_deref() == Some(&*path) {
+                    self.settling.add(name);
+                } else {
+                    self.files.remove(&path)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,363 @@
+//! The index: where the record of each name is, in a redb database that can be made again from the segments.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, RwLock};
+
+use redb::{
+    Database, Durability, ReadableDatabase as _, ReadableTable as _, StorageBackend,
+    TableDefinition, TableError,
+};
+
+use super::counters::Counters;
+use super::disk::DiskFile;
+use super::files::Files;
+use super::record::{ENTRY_BYTES, Entry, NAME_BYTES, Name, read_u32};
+use crate::StoreError;
+
+/// How much of the database stays in memory, in bytes, beside what the kernel keeps: its inner pages up to a hundred
+/// million names.
+const CACHE_BYTES: usize = 64 << 20;
+
+/// How many names a transaction changes at most: each may touch a page of its own, and those are written at its end.
+const TRANSACTION_NAMES: usize = 16 << 10;
+
+const NAMES: TableDefinition<&[u8; NAME_BYTES], &[u8; ENTRY_BYTES]> = TableDefinition::new("names");
+/// Up to where each segment is in the index: how many records, how many bytes.
+const SEGMENTS: TableDefinition<u32, (u32, u64)> = TableDefinition::new("segments");
+/// Where the records of a journal begin, by its number and the first of their ordinals.
+const OFFSETS: TableDefinition<(u32, u32), &[u8]> = TableDefinition::new("offsets");
+const COUNTERS: TableDefinition<(), &[u8]> = TableDefinition::new("counters");
+/// The number of the next segment: what has a smaller one and is in no table was dropped.
+const NEXT: TableDefinition<(), u32> = TableDefinition::new("next");
+
+/// Up to where a segment is in the index.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Covered {
+    pub(super) records: u32,
+    pub(super) bytes: u64,
+}
+
+/// What is to be changed at once.
+#[derive(Debug, Default)]
+pub(super) struct Changes {
+    pub(super) names: Arc<BTreeMap<Name, Option<Entry>>>,
+    pub(super) covered: BTreeMap<u32, Covered>,
+    pub(super) offsets: BTreeMap<(u32, u32), Vec<u32>>,
+    /// Journals that are sealed now.
+    pub(super) sealed: Vec<u32>,
+    /// Segments that are no more.
+    pub(super) dropped: Vec<u32>,
+    pub(super) next_segment: u32,
+}
+
+/// What the index knows of the segments.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    pub(super) covered: BTreeMap<u32, Covered>,
+    pub(super) counters: Counters,
+    pub(super) next_segment: u32,
+}
+
+/// The database; one whose disk failed is closed, and opened again when it is needed next.
+#[derive(Debug)]
+pub(super) struct Index {
+    files: Files,
+    database: RwLock<Option<Arc<Open>>>,
+    opening: Mutex<()>,
+    bytes: AtomicU64,
+}
+
+struct Open {
+    database: Database,
+    is_closed: Arc<AtomicBool>,
+}
+
+impl std::fmt::Debug for Open {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Open").field("is_closed", &self.is_closed).finish_non_exhaustive()
+    }
+}
+
+/// Returns the path of the database.
+pub(super) fn path() -> PathBuf {
+    PathBuf::from("index")
+}
+
+impl Index {
+    /// Opens the database, or makes an empty one.
+    pub(super) fn open(files: &Files) -> Result<Self, StoreError> {
+        let index = Self {
+            files: files.clone(),
+            database: RwLock::new(None),
+            opening: Mutex::new(()),
+            bytes: AtomicU64::new(0),
+        };
+        index.database()?;
+        Ok(index)
+    }
+
+    /// Returns how many bytes the database takes on the disk.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Returns where the records of those names are.
+    pub(super) fn find(&self, names: &[Name]) -> Result<Vec<Option<Entry>>, StoreError> {
+        if names.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.ask("look names up in", |database| {
+            let table = match database.begin_read()?.open_table(NAMES) {
+                Err(TableError::TableDoesNotExist(_)) => return Ok(vec![None; names.len()]),
+                table => table?,
+            };
+            let find = |name: &Name| {
+                let entry = table.get(name.bytes())?;
+                Ok(entry.and_then(|it| Entry::decode(it.value())))
+            };
+            names.iter().map(find).collect()
+        })
+    }
+
+    /// Returns up to `count` names from `first` on, and where their records are.
+    pub(super) fn range(
+        &self,
+        first: &Name,
+        count: usize,
+    ) -> Result<Vec<(Name, Option<Entry>)>, StoreError> {
+        self.ask("list names in", |database| {
+            let table = match database.begin_read()?.open_table(NAMES) {
+                Err(TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
+                table => table?,
+            };
+            let mut found = Vec::new();
+            for pair in table.range::<&[u8; NAME_BYTES]>(first.bytes()..)?.take(count) {
+                let (name, entry) = pair?;
+                let name = Name::from_bytes(*name.value());
+                found.extend(name.map(|name| (name, Entry::decode(entry.value()))));
+            }
+            Ok(found)
+        })
+    }
+
+    /// Returns what is known of the segments.
+    pub(super) fn known(&self) -> Result<Known, StoreError> {
+        self.ask("list segments in", |database| {
+            let transaction = database.begin_read()?;
+            let table = match transaction.open_table(SEGMENTS) {
+                Err(TableError::TableDoesNotExist(_)) => return Ok(Known::default()),
+                table => table?,
+            };
+            let mut known = Known::default();
+            for pair in table.range(0..)? {
+                let (id, covered) = pair?;
+                let (records, bytes) = covered.value();
+                known.covered.insert(id.value(), Covered { records, bytes });
+            }
+            let counters = transaction.open_table(COUNTERS)?.get(())?;
+            known.counters =
+                counters.and_then(|it| Counters::decode(it.value())).unwrap_or_default();
+            known.next_segment = transaction.open_table(NEXT)?.get(())?.map_or(0, |it| it.value());
+            Ok(known)
+        })
+    }
+
+    /// Returns where the records of a journal begin, as far as it is in the index.
+    pub(super) fn offsets(&self, id: u32) -> Result<Vec<u32>, StoreError> {
+        self.ask("list records in", |database| {
+            let table = match database.begin_read()?.open_table(OFFSETS) {
+                Err(TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
+                table => table?,
+            };
+            let mut offsets = Vec::new();
+            for pair in table.range((id, 0)..=(id, u32::MAX))? {
+                let (_, bytes) = pair?;
+                offsets.extend(bytes.value().chunks_exact(4).map(|it| read_u32(it, 0)));
+            }
+            Ok(offsets)
+        })
+    }
+
+    /// Makes the changes, which survive a loss of power then. If it fails some of them may have been made; making all of
+    /// them again is right.
+    pub(super) fn apply(&self, changes: &Changes) -> Result<(), StoreError> {
+        let names: Vec<_> = changes.names.iter().collect();
+        let mut parts = names.chunks(TRANSACTION_NAMES).peekable();
+        while let Some(part) = parts.next() {
+            // What says up to where the index goes comes with the last of the names.
+            let rest = if parts.peek().is_none() { Some(changes) } else { None };
+            self.ask("change", |database| transact(database, part, rest))?;
+        }
+        if names.is_empty() {
+            self.ask("change", |database| transact(database, &[], Some(changes)))?;
+        }
+        Ok(())
+    }
+
+    /// Closes the database, so that it need not be mended when it is opened.
+    pub(super) fn close(&self) {
+        *self.database.write().expect("no holder panics") = None;
+    }
+
+    fn database(&self) -> Result<Arc<Open>, StoreError> {
+        let current = || self.database.read().expect("no holder panics").clone();
+        if let Some(open) = current() {
+            return Ok(open);
+        }
+        let _opening = self.opening.lock().expect("no holder panics");
+        if let Some(open) = current() {
+            return Ok(open);
+        }
+        let path = path();
+        let file = match self.files.open(&path)? {
+            Some(file) => file,
+            None => self.files.create(&path)?,
+        };
+        let is_closed = Arc::new(AtomicBool::new(false));
+        let backend = Backend { file: file.raw(), is_closed: Arc::clone(&is_closed) };
+        self.bytes.store(file.allocated()?, Ordering::Relaxed);
+        let opened = guarded(|| {
+            let mut builder = Database::builder();
+            Ok(builder.set_cache_size(CACHE_BYTES).create_with_backend(backend)?)
+        });
+        let database = opened.map_err(self.files.failed("open", &path))?;
+        let open = Arc::new(Open { database, is_closed });
+        *self.database.write().expect("no holder panics") = Some(Arc::clone(&open));
+        Ok(open)
+    }
+
+    fn ask<T>(
+        &self,
+        verb: &'static str,
+        work: impl FnOnce(&Database) -> Result<T, redb::Error>,
+    ) -> Result<T, StoreError> {
+        let open = self.database()?;
+        let asked = guarded(|| work(&open.database));
+        asked.map_err(|source| {
+            self.give_up(&open);
+            self.files.failed(verb, &path())(source)
+        })
+    }
+
+    /// Closes a database whose disk failed: it refuses everything from then on, and another one finds what was committed.
+    fn give_up(&self, open: &Arc<Open>) {
+        open.is_closed.store(true, Ordering::SeqCst);
+        let mut database = self.database.write().expect("no holder panics");
+        if database.as_ref().is_some_and(|it| Arc::ptr_eq(it, open)) {
+            *database = None;
+        }
+    }
+
+    /// Notes how much the database takes on the disk.
+    pub(super) fn measure(&self) -> Result<(), StoreError> {
+        if let Some(file) = self.files.open(&path())? {
+            self.bytes.store(file.allocated()?, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+}
+
+/// A damaged database may make redb panic; that is a failure of the disk like any other.
+fn guarded<T>(work: impl FnOnce() -> Result<T, redb::Error>) -> io::Result<T> {
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(Ok(done)) => Ok(done),
+        Ok(Err(redb::Error::Io(error))) => Err(error),
+        Ok(Err(redb::Error::PreviousIo)) => Err(io::Error::other("the disk failed before")),
+        Ok(Err(error)) => Err(io::Error::new(io::ErrorKind::InvalidData, error)),
+        Err(_) => Err(io::Error::new(io::ErrorKind::InvalidData, "the index is damaged")),
+    }
+}
+
+fn transact(
+    database: &Database,
+    names: &[(&Name, &Option<Entry>)],
+    rest: Option<&Changes>,
+) -> Result<(), redb::Error> {
+    let mut transaction = database.begin_write()?;
+    transaction.set_durability(Durability::Immediate)?;
+    transaction.set_quick_repair(true);
+    {
+        let mut table = transaction.open_table(NAMES)?;
+        let mut sums = transaction.open_table(COUNTERS)?;
+        let mut counters = Counters::default();
+        if let Some(bytes) = sums.get(())? {
+            counters = Counters::decode(bytes.value()).unwrap_or_default();
+        }
+        for (name, entry) in names {
+            let old = match entry {
+                Some(entry) => table.insert(name.bytes(), &entry.encode())?,
+                None => table.remove(name.bytes())?,
+            };
+            let old = old.and_then(|it| Entry::decode(it.value()));
+            counters.replace(name, old, **entry);
+        }
+        sums.insert((), counters.encode().as_slice())?;
+        if let Some(changes) = rest {
+            let mut segments = transaction.open_table(SEGMENTS)?;
+            let mut offsets = transaction.open_table(OFFSETS)?;
+            for (id, covered) in &changes.covered {
+                segments.insert(id, (covered.records, covered.bytes))?;
+            }
+            for (key, more) in &changes.offsets {
+                let bytes: Vec<u8> = more.iter().flat_map(|it| it.to_le_bytes()).collect();
+                offsets.insert(key, bytes.as_slice())?;
+            }
+            for id in &changes.dropped {
+                segments.remove(id)?;
+            }
+            for id in changes.dropped.iter().chain(&changes.sealed) {
+                offsets.retain_in((*id, 0)..=(*id, u32::MAX), |_, _| false)?;
+            }
+            transaction.open_table(NEXT)?.insert((), changes.next_segment)?;
+        }
+    }
+    Ok(transaction.commit()?)
+}
+
+/// The file of the database, until it is closed.
+#[derive(Debug)]
+struct Backend {
+    file: Arc<dyn DiskFile>,
+    is_closed: Arc<AtomicBool>,
+}
+
+impl Backend {
+    fn file(&self) -> io::Result<&dyn DiskFile> {
+        if self.is_closed.load(Ordering::SeqCst) {
+            return Err(io::Error::other("the disk failed before"));
+        }
+        Ok(&*self.file)
+    }
+}
+
+impl StorageBackend for Backend {
+    fn len(&self) -> io::Result<u64> {
+        self.file()?.len()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.file()?.read_at(offset, out)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.file()?.resize(len)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.file()?.sync()
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.file()?.write_at(offset, [data, &[]])
+    }
+}
+
+/// Returns whether the database itself is wrong, rather than the disk below it.
+pub(super) fn is_damaged(error: &StoreError) -> bool {
+    matches!(error, StoreError::Disk { source, path, .. }
+        if source.kind() == io::ErrorKind::InvalidData && path.file_name() == Path::new("index").file_name())
+}

@@ -1,0 +1,192 @@
+//! Leases: what running builds were told is there, and what is being read, stays.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard};
+use std::time::{Duration, SystemTime};
+
+use roaring::RoaringTreemap;
+
+use super::record::Place;
+use crate::LeaseId;
+
+/// How long a build is silent before what it pins is let go: longer than any action that says nothing meanwhile should take.
+pub(super) const LEASE_TIME: Duration = Duration::from_secs(10 * 60);
+
+/// How many leases there are at most: more builds than a server has connections.
+const LEASES_MAX: usize = 4096;
+
+/// Who pins.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Holder {
+    /// A build.
+    Lease(LeaseId),
+    /// Somebody who is reading a blob of several records.
+    Reader(u64),
+}
+
+/// What is pinned, by whom.
+#[derive(Debug, Default)]
+pub(super) struct Leases {
+    held: Mutex<Held>,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    by_holder: BTreeMap<Holder, Pins>,
+    /// What anybody pins.
+    places: RoaringTreemap,
+    readers: u64,
+    /// How many times something was let go.
+    releases: u64,
+}
+
+#[derive(Debug)]
+struct Pins {
+    places: RoaringTreemap,
+    /// How many bytes of those nobody had pinned before.
+    bytes: u64,
+    used: SystemTime,
+}
+
+/// What is pinned.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Pinned {
+    pub(super) leases: u64,
+    pub(super) bytes: u64,
+}
+
+/// There are as many leases as there can be.
+#[derive(Debug)]
+pub(super) struct TooManyLeases;
+
+impl Leases {
+    /// Returns a new holder who reads.
+    pub(super) fn reader(&self, now: SystemTime) -> Holder {
+        let mut held = self.held();
+        held.readers += 1;
+        let holder = Holder::Reader(held.readers);
+        held.by_holder.insert(holder.clone(), Pins::new(now));
+        holder
+    }
+
+    /// Says that a holder is still there, and pins places of that many bytes each for him.
+    pub(super) fn pin(
+        &self,
+        holder: &Holder,
+        now: SystemTime,
+        places: impl Iterator<Item = (Place, u64)>,
+    ) -> Result<(), TooManyLeases> {
+        let mut held = self.held();
+        let held = &mut *held;
+        if !held.by_holder.contains_key(holder) {
+            held.end_silent(now);
+            if held.by_holder.len() >= LEASES_MAX {
+                return Err(TooManyLeases);
+            }
+            held.by_holder.insert(holder.clone(), Pins::new(now));
+        }
+        let pins = held.by_holder.get_mut(holder).expect("it was put there");
+        pins.used = pins.used.max(now);
+        for (place, bytes) in places {
+            if pins.places.insert(key(place)) && held.places.insert(key(place)) {
+                pins.bytes += bytes;
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets go all that a holder pins.
+    pub(super) fn release(&self, holder: &Holder) {
+        let mut held = self.held();
+        if held.by_holder.remove(holder).is_some() {
+            held.unite();
+        }
+    }
+
+    /// Ends the leases of builds that have been silent for too long.
+    pub(super) fn end_silent(&self, now: SystemTime) {
+        self.held().end_silent(now);
+    }
+
+    pub(super) fn is_pinned(&self, place: Place) -> bool {
+        self.held().places.contains(key(place))
+    }
+
+    /// Says that what was at one place is at another now.
+    pub(super) fn moved(&self, from: Place, to: Place) {
+        let mut held = self.held();
+        let held = &mut *held;
+        if !held.places.contains(key(from)) {
+            return;
+        }
+        held.places.insert(key(to));
+        for pins in held.by_holder.values_mut() {
+            if pins.places.contains(key(from)) {
+                pins.places.insert(key(to));
+            }
+        }
+    }
+
+    /// Forgets the places of a segment that is no more.
+    pub(super) fn forget(&self, segment: u32) {
+        let range = u64::from(segment) << 32..=u64::from(segment) << 32 | u64::from(u32::MAX);
+        let mut held = self.held();
+        held.places.remove_range(range.clone());
+        for pins in held.by_holder.values_mut() {
+            pins.places.remove_range(range.clone());
+        }
+    }
+
+    pub(super) fn pinned(&self) -> Pinned {
+        let held = self.held();
+        let leases = held.by_holder.keys().filter(|it| matches!(it, Holder::Lease(_))).count();
+        let bytes = held.by_holder.values().map(|it| it.bytes).sum();
+        Pinned { leases: leases as u64, bytes }
+    }
+
+    /// Returns how many times something was let go.
+    pub(super) fn releases(&self) -> u64 {
+        self.held().releases
+    }
+
+    /// Says that something else was let go than a pin, so that there may be room.
+    pub(super) fn note_release(&self) {
+        self.held().releases += 1;
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().expect("no holder panics")
+    }
+}
+
+impl Held {
+    fn end_silent(&mut self, now: SystemTime) {
+        let before = self.by_holder.len();
+        self.by_holder.retain(|holder, pins| {
+            let silent = now.duration_since(pins.used).unwrap_or_default();
+            matches!(holder, Holder::Reader(_)) || silent < LEASE_TIME
+        });
+        if self.by_holder.len() < before {
+            self.unite();
+        }
+    }
+
+    fn unite(&mut self) {
+        self.releases += 1;
+        self.places = RoaringTreemap::new();
+        for pins in self.by_holder.values() {
+            self.places |= &pins.places;
+        }
+    }
+}
+
+impl Pins {
+    fn new(used: SystemTime) -> Self {
+        Self { places: RoaringTreemap::new(), bytes: 0, used }
+    }
+}
+
+/// Returns the number that stands for a place.
+pub(super) fn key(place: Place) -> u64 {
+    u64::from(place.segment) << 32 | u64::from(place.ordinal)
+}

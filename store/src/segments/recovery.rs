@@ -1,0 +1,336 @@
+//! Opening: what the index knows, and what was appended to the journals since.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::bell::Bells;
+use super::blocks::Blocks;
+use super::core::Core;
+use super::files::Files;
+use super::index::{self, Covered, Index, Known, is_damaged};
+use super::journal::{self, Extent, Journal};
+use super::log::{Commits, Head};
+use super::manifest;
+use super::quarantine::{self, Quarantine};
+use super::record::{Entry, Form, HEADER_BYTES, Header, Place};
+use super::sealed::{self, Sealed};
+use super::segment::{Segment, Segments};
+use super::settings::Settings;
+use super::touched::{self, Touched};
+use super::uploads::{self, Uploads};
+use super::{FORMAT, large};
+use crate::StoreError;
+
+/// The folder of what does not belong to the store.
+const LOST: &str = "lost+found";
+
+/// The folder of the segments.
+const SEGMENTS: &str = "segments";
+
+/// The file that whoever has the store open keeps locked.
+const LOCK: &str = "lock";
+
+/// Says which version made the store.
+const FORMAT_FILE: &str = "format";
+
+/// What there is of a segment.
+#[derive(Debug)]
+enum Found {
+    Journal(Arc<Journal>),
+    Sealed(Sealed),
+}
+
+/// What is found in the folder of a store.
+struct Folder {
+    files: Files,
+    segments: BTreeMap<u32, Found>,
+}
+
+/// Opens the store in that folder, which nobody else has open, or makes an empty one.
+pub(super) fn open(files: Files, settings: Settings) -> Result<Core, StoreError> {
+    let lock = files.lock(Path::new(LOCK))?;
+    check_format(&files)?;
+    for folder in [SEGMENTS, large::FOLDER, uploads::FOLDER, quarantine::FOLDER] {
+        files.make_folder(Path::new(folder))?;
+    }
+    let mut folder = Folder { files: files.clone(), segments: BTreeMap::new() };
+    folder.set_aside_strangers()?;
+    folder.find_segments()?;
+    let (index, known) = folder.open_index()?;
+    let now = settings.clock.now();
+    let core = Core {
+        index,
+        segments: Segments::default(),
+        blocks: Blocks::default(),
+        room: std::sync::Mutex::default(),
+        leaving: std::sync::Mutex::default(),
+        syncing: std::sync::Mutex::default(),
+        head: std::sync::Mutex::new(Head::new(known.next_segment)),
+        recent: std::sync::Mutex::default(),
+        evicted: std::sync::Mutex::default(),
+        commits: Commits::new(),
+        leases: super::leases::Leases::default(),
+        touched: Touched::open(&files)?,
+        uploads: Uploads::open(&files, now)?,
+        settling: super::settle::Settling::default(),
+        quarantine: Quarantine::open(&files)?,
+        bells: Bells::default(),
+        _lock: lock,
+        files,
+        settings,
+    };
+    core.recent().begin(known.counters);
+    folder.replay(&core, &known)?;
+    Ok(core)
+}
+
+fn check_format(files: &Files) -> Result<(), StoreError> {
+    let path = Path::new(FORMAT_FILE);
+    match files.read(path)? {
+        None => files.replace(path, FORMAT.as_bytes()),
+        Some(found) if found == FORMAT.as_bytes() => Ok(()),
+        Some(found) => Err(StoreError::Format {
+            path: files.root().to_owned(),
+            found: String::from_utf8_lossy(&found).trim_end().to_owned(),
+            expected: FORMAT.trim_end(),
+        }),
+    }
+}
+
+impl Folder {
+    fn set_aside(&self, path: &Path) -> Result<(), StoreError> {
+        tracing::warn!(path = %path.display(), "this is no part of the store, and is set aside");
+        let lost = Path::new(LOST);
+        self.files.make_folder(lost)?;
+        let taken: BTreeSet<String> = self.files.list(lost)?.into_iter().collect();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let names = (0..).map(|number| match number {
+            0 => name.to_string(),
+            number => format!("{name}.{number}"),
+        });
+        let mut free = names.filter(|it| !taken.contains(it));
+        let free = free.next().expect("there are more names than files");
+        self.files.rename(path, &lost.join(free))
+    }
+
+    fn set_aside_strangers(&self) -> Result<(), StoreError> {
+        let index = index::path();
+        let touched = touched::path();
+        let mut ours: BTreeSet<PathBuf> = [
+            SEGMENTS,
+            large::FOLDER,
+            uploads::FOLDER,
+            quarantine::FOLDER,
+            LOST,
+            LOCK,
+            FORMAT_FILE,
+            // What was being written in the place of those when the store was closed.
+            "format.new",
+            "touched.new",
+        ]
+        .map(PathBuf::from)
+        .into();
+        ours.extend([index, touched]);
+        for name in self.files.list(Path::new(""))? {
+            if !ours.contains(Path::new(&name)) {
+                self.set_aside(Path::new(&name))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn find_segments(&mut self) -> Result<(), StoreError> {
+        let names = self.files.list(Path::new(SEGMENTS))?;
+        for name in names {
+            let path = Path::new(SEGMENTS).join(&name);
+            let parsed = name.split_once('.').and_then(|(id, kind)| {
+                let parsed = u32::from_str_radix(id, 16).ok()?;
+                (format!("{parsed:08x}") == id).then_some((parsed, kind))
+            });
+            match parsed {
+                // What was being compressed is still there as it was.
+                Some((_, "sealing")) => self.files.remove(&path)?,
+                Some((id, "journal")) => match Journal::open(&self.files, id)? {
+                    Some(journal) => {
+                        self.segments.insert(id, Found::Journal(Arc::new(journal)));
+                    }
+                    // Nothing was ever appended to it.
+                    None => self.set_aside(&path)?,
+                },
+                // Comes after the journal of the same number, by its name, and takes its place.
+                Some((id, "sealed")) => match Sealed::open(&self.files, id)? {
+                    Some(sealed) => {
+                        self.segments.insert(id, Found::Sealed(sealed));
+                        self.files.remove(&journal::path(id))?;
+                    }
+                    None => self.set_aside(&path)?,
+                },
+                _ => self.set_aside(&path)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens the index; one that is damaged, or knows of segments that are not there, is made again.
+    fn open_index(&mut self) -> Result<(Index, Known), StoreError> {
+        let opened = Index::open(&self.files).and_then(|index| {
+            let known = index.known()?;
+            Ok((index, known))
+        });
+        match opened {
+            Ok((index, mut known)) if self.is_covered(&known) => {
+                self.remove_dropped(&mut known)?;
+                Ok((index, known))
+            }
+            Err(error) if !is_damaged(&error) => Err(error),
+            _ => {
+                tracing::warn!("the index is damaged, or of another time; it is made again");
+                drop(opened);
+                self.set_aside(&index::path())?;
+                let index = Index::open(&self.files)?;
+                let known = Known { next_segment: self.next_segment(0), ..Known::default() };
+                Ok((index, known))
+            }
+        }
+    }
+
+    /// Returns whether everything is there that the index leads to.
+    fn is_covered(&self, known: &Known) -> bool {
+        known.covered.iter().all(|(id, covered)| match self.segments.get(id) {
+            Some(Found::Journal(journal)) => {
+                journal.file().len().is_ok_and(|bytes| bytes >= covered.bytes)
+            }
+            Some(Found::Sealed(sealed)) => sealed.records() >= covered.records,
+            None => false,
+        })
+    }
+
+    /// Removes the files of segments that the index does not know any more.
+    fn remove_dropped(&mut self, known: &mut Known) -> Result<(), StoreError> {
+        let is_dropped = |id: &u32| *id < known.next_segment && !known.covered.contains_key(id);
+        let dropped: Vec<u32> = self.segments.keys().copied().filter(is_dropped).collect();
+        for id in dropped {
+            self.segments.remove(&id);
+            self.files.remove(&journal::path(id))?;
+            self.files.remove(&sealed::path(id))?;
+        }
+        known.next_segment = self.next_segment(known.next_segment);
+        Ok(())
+    }
+
+    fn next_segment(&self, at_least: u32) -> u32 {
+        let last = self.segments.keys().next_back().map_or(0, |id| id + 1);
+        last.max(at_least)
+    }
+
+    /// Publishes what the index does not know yet, the oldest first.
+    fn replay(self, core: &Core, known: &Known) -> Result<(), StoreError> {
+        let last = self.segments.keys().next_back().copied();
+        for (id, found) in self.segments {
+            let covered = known.covered.get(&id).copied().unwrap_or_default();
+            match found {
+                Found::Journal(journal) => {
+                    replay_journal(core, &journal, covered)?;
+                    if last == Some(id) {
+                        resume(core, journal)?;
+                    }
+                }
+                Found::Sealed(sealed) => {
+                    let bytes = sealed.bytes();
+                    core.segments.insert(id, Segment::Sealed(sealed), bytes);
+                    replay_sealed(core, id, covered)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn replay_journal(core: &Core, journal: &Arc<Journal>, covered: Covered) -> Result<(), StoreError> {
+    let id = journal.id();
+    let offsets = if covered.records > 0 { core.index.offsets(id)? } else { Vec::new() };
+    let covered = if is_sound(&offsets, covered) {
+        journal.assume(Extent { offsets, end: covered.bytes, synced: covered.bytes });
+        covered
+    } else {
+        // What the index has of it is found once more.
+        Covered::default()
+    };
+    core.segments.insert(id, Segment::Journal(Arc::clone(journal)), journal.file().len()?);
+    core.head().cover(journal, covered);
+    journal.scan(|place, header| {
+        publish(core, place, &header)?;
+        if core.recent().is_due() { core.checkpoint() } else { Ok(()) }
+    })?;
+    // What follows the last whole record was never promised, and shall never be taken for one.
+    journal.file().resize(journal.end())?;
+    core.segments.resize(id, journal.end());
+    Ok(())
+}
+
+fn is_sound(offsets: &[u32], covered: Covered) -> bool {
+    let ends = offsets.iter().map(|it| u64::from(*it)).chain([covered.bytes]);
+    let (mut last, header) = (journal::FIRST_RECORD, HEADER_BYTES as u64);
+    let mut are_apart = true;
+    for (index, end) in ends.enumerate() {
+        are_apart &= if index == 0 { end == last } else { end >= last + header };
+        last = end;
+    }
+    offsets.len() == covered.records as usize && are_apart
+}
+
+/// Goes on with the newest journal, if it has room.
+fn resume(core: &Core, journal: Arc<Journal>) -> Result<(), StoreError> {
+    let room = core.settings.segment_bytes();
+    if journal.end() >= room {
+        return Ok(());
+    }
+    match journal.file().reserve(room) {
+        Ok(()) => {
+            core.segments.resize(journal.id(), room);
+            core.head().resume(journal, room);
+            Ok(())
+        }
+        // The next write begins another one, when there is room.
+        Err(error) if error.is_full() => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+fn replay_sealed(core: &Core, id: u32, covered: Covered) -> Result<(), StoreError> {
+    let Some(segment) = core.segments.get(id) else { return Ok(()) };
+    let mut covered = covered;
+    while covered.records < segment.records() {
+        for header in segment.headers(covered.records)? {
+            let place = Place { segment: id, ordinal: covered.records };
+            if let Some(header) = header.filter(|it| it.form != Form::Dead) {
+                publish(core, place, &header)?;
+            }
+            covered.records += 1;
+        }
+        core.head().noted.insert(id, covered);
+        if core.recent().is_due() {
+            core.checkpoint()?;
+        }
+    }
+    Ok(())
+}
+
+/// Publishes a record that the index does not know; it is newer than all that it knows.
+fn publish(core: &Core, place: Place, header: &Header) -> Result<(), StoreError> {
+    let old = core.look(&[header.name])?.entries[0];
+    let (form, size) = (header.form, header.size);
+    let is_chunk = old.is_some_and(|it| it.is_chunk);
+    let new = (form != Form::Tombstone).then_some(Entry { place, form, is_chunk, size });
+    core.recent().publish(header.name, old, new, HEADER_BYTES as u64 + u64::from(header.stored));
+    if let (Form::Manifest, Some(entry)) = (form, new) {
+        let payload = core.peek(entry)?;
+        let chunks = payload.and_then(|it| manifest::decode(&it, size)).unwrap_or_default();
+        core.mark_chunks(&chunks)?;
+    }
+    if form == Form::File {
+        core.settling.add(header.name);
+    }
+    Ok(())
+}

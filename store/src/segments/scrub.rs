@@ -1,0 +1,83 @@
+//! Scrubbing: everything is read and hashed, while the store goes on, and what is wrong is taken away.
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use model::Hasher;
+
+use super::core::Core;
+use super::disk::blocking;
+use super::record::{Entry, Form, Header, Name};
+use crate::{Blob, Scrubbed, StoreError};
+
+impl Core {
+    /// Reads everything at most at that speed.
+    pub(super) async fn scrub(
+        self: &Arc<Self>,
+        bytes_per_second: u64,
+    ) -> Result<Scrubbed, StoreError> {
+        let (begun, before) = (Instant::now(), self.quarantine.records());
+        let mut scrubbed = Scrubbed::default();
+        for id in self.segments.ids() {
+            let mut from = 0;
+            while let Some(live) = blocking(|| self.live(id, from))? {
+                for (header, entry) in live.records {
+                    blocking(|| self.examine(&header, entry))?;
+                    scrubbed.records += 1;
+                    scrubbed.bytes += entry.size;
+                    pace(begun, scrubbed.bytes, bytes_per_second).await;
+                }
+                from = live.next;
+            }
+        }
+        scrubbed.corrupt = self.quarantine.records() - before;
+        Ok(scrubbed)
+    }
+
+    /// Reads one record to its end, and takes it away if it is wrong.
+    fn examine(self: &Arc<Self>, header: &Header, entry: Entry) -> Result<(), StoreError> {
+        let name = header.name;
+        let Some(digest) = name.digest(entry.size) else {
+            let is_right = self.is_value(name, entry)?;
+            return if is_right { Ok(()) } else { self.take_away_if_there(name, entry) };
+        };
+        let blob = match entry.form {
+            Form::Bytes => self.payload(name, entry)?.map(Blob::Bytes),
+            Form::File => self.open_large(name, entry)?,
+            // Its chunks are records of their own; that they make the blob is what is examined here.
+            Form::Manifest => self.read_blob(digest, None)?,
+            Form::Tombstone | Form::Dead => None,
+        };
+        let Some(blob) = blob else { return Ok(()) };
+        let mut hasher = Hasher::new(digest.function());
+        let mut reader = blob.into_reader().map_err(|source| StoreError::Input { source })?;
+        match io::copy(&mut reader, &mut hasher) {
+            Ok(_) if hasher.finish() == digest => Ok(()),
+            Ok(_) => self.take_away_if_there(name, entry),
+            // Reading it has taken away what is corrupt.
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(()),
+            Err(source) => Err(StoreError::Input { source }),
+        }
+    }
+
+    fn take_away_if_there(&self, name: Name, entry: Entry) -> Result<(), StoreError> {
+        // Reading it may have taken it away already, or dropped it meanwhile.
+        match self.find(&[name])?[0] {
+            Some(found) if found.place == entry.place => self.take_away(name, entry, &[]),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Waits until so many bytes are not too many for the time that has passed.
+async fn pace(begun: Instant, bytes: u64, bytes_per_second: u64) {
+    /// It is not worth waiting for less.
+    const STEP: Duration = Duration::from_millis(10);
+    #[expect(clippy::cast_precision_loss, reason = "a speed need not be exact")]
+    let due = Duration::from_secs_f64(bytes as f64 / bytes_per_second.max(1) as f64);
+    let ahead = due.saturating_sub(begun.elapsed());
+    if ahead >= STEP {
+        tokio::time::sleep(ahead).await;
+    }
+}

@@ -1,0 +1,164 @@
+//! Sealing: a journal is written again as a sealed segment, with similar records side by side.
+
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+
+use super::blocks::BLOCK_BYTES;
+use super::files::{Files, StoreFile};
+use super::journal::Journal;
+use super::record::{FIRST_VALUE, Form, Header, Place, Raw, Record};
+use super::sealed::{self, Sealed, Span};
+use super::similarity::{Likeness, likeness};
+use crate::StoreError;
+
+/// How hard zstd tries: what it takes one core is about what a disk writes.
+const LEVEL: i32 = 3;
+
+/// A block is kept compressed if that saves at least a part in so many; else it costs more time than room.
+const WORTHWHILE: usize = 16;
+
+/// Writes what is alive in a journal as a sealed segment beside it. The journal remains.
+pub(super) fn seal(
+    files: &Files,
+    journal: &Journal,
+    is_alive: impl Fn(&[(Header, Place)]) -> Result<Vec<bool>, StoreError>,
+    sync_superseding: impl FnOnce() -> Result<(), StoreError>,
+) -> Result<Sealed, StoreError> {
+    let (headers, order) = survey(journal, is_alive)?;
+    let path = draft_path(journal.id());
+    files.remove(&path)?;
+    let mut writer = Writer::new(files.create(&path)?)?;
+    let written = writer.write(journal, &headers, &order);
+    if let Err(error) = written {
+        let _ = files.remove(&path);
+        return Err(error);
+    }
+    writer.file.sync()?;
+    // What is left out here was superseded by records that must not be lost any more.
+    sync_superseding()?;
+    files.rename(&path, &sealed::path(journal.id()))?;
+    files.sync_folder(Path::new("segments"))?;
+    let sealed = Sealed::open(files, journal.id())?;
+    sealed.ok_or_else(|| files.failed("seal", &path)(std::io::ErrorKind::InvalidData.into()))
+}
+
+/// How many records are asked about at once.
+const BATCH: usize = 1024;
+
+/// Returns all headers, those of dead records marked so, and in which order payloads are to be written.
+fn survey(
+    journal: &Journal,
+    is_alive: impl Fn(&[(Header, Place)]) -> Result<Vec<bool>, StoreError>,
+) -> Result<(Vec<Header>, Vec<u32>), StoreError> {
+    let (mut headers, mut order) = (Vec::new(), Vec::<(Likeness, u32)>::new());
+    let ordinals: Vec<u32> = (0..journal.records()).collect();
+    for ordinals in ordinals.chunks(BATCH) {
+        let mut found = Vec::with_capacity(ordinals.len());
+        let mut likenesses = Vec::with_capacity(ordinals.len());
+        for &ordinal in ordinals {
+            let record = journal.read(ordinal)?.and_then(Raw::checked);
+            let place = Place { segment: journal.id(), ordinal };
+            // What is damaged keeps its ordinal, and stands for nothing.
+            let nothing = || Record::new(FIRST_VALUE, Form::Dead, 0, Bytes::new());
+            let record = record.unwrap_or_else(nothing);
+            likenesses.push(likeness(&record.payload));
+            found.push((record.header, place));
+        }
+        let alive = is_alive(&found)?;
+        for (((mut header, place), alive), likeness) in found.into_iter().zip(alive).zip(likenesses)
+        {
+            if !alive && header.form != Form::Tombstone {
+                header = Header::new(header.name, Form::Dead, 0, &[]);
+            }
+            if header.stored > 0 {
+                order.push((likeness, place.ordinal));
+            }
+            headers.push(header);
+        }
+    }
+    order.sort_unstable();
+    Ok((headers, order.into_iter().map(|(_, ordinal)| ordinal).collect()))
+}
+
+struct Writer {
+    file: StoreFile,
+    end: u64,
+    compressor: zstd::bulk::Compressor<'static>,
+}
+
+impl Writer {
+    fn new(file: StoreFile) -> Result<Self, StoreError> {
+        let compressor = zstd::bulk::Compressor::new(LEVEL);
+        let compressor = compressor.map_err(StoreError::disk("compress into", file.path()))?;
+        Ok(Self { file, end: 0, compressor })
+    }
+
+    fn write(
+        &mut self,
+        journal: &Journal,
+        headers: &[Header],
+        order: &[u32],
+    ) -> Result<(), StoreError> {
+        let mut spans = vec![Span::default(); headers.len()];
+        let (mut block, mut within) = (Vec::with_capacity(2 * BLOCK_BYTES), Vec::new());
+        for &ordinal in order {
+            let Some(Raw { payload, .. }) = journal.read(ordinal)? else { continue };
+            // A large record is not the worse for being alone, and small ones are read without it.
+            if !block.is_empty() && block.len() + payload.len() > BLOCK_BYTES {
+                self.finish(&mut block, &mut within, &mut spans)?;
+            }
+            within.push((ordinal, block.len()));
+            block.extend_from_slice(&payload);
+        }
+        self.finish(&mut block, &mut within, &mut spans)?;
+        let table = self.end;
+        let records = u32::try_from(headers.len()).expect("ordinals have 32 bits");
+        let mut rows = Vec::new();
+        for ((header, span), ordinal) in headers.iter().zip(spans).zip(0..) {
+            let place = Place { segment: journal.id(), ordinal };
+            rows.extend_from_slice(&sealed::encode(header, span, place));
+            if rows.len() >= BLOCK_BYTES {
+                self.put(&rows)?;
+                rows.clear();
+            }
+        }
+        rows.extend_from_slice(&Sealed::trailer(journal.id(), records, table, journal.begun()));
+        self.put(&rows)
+    }
+
+    fn finish(
+        &mut self,
+        block: &mut Vec<u8>,
+        within: &mut Vec<(u32, usize)>,
+        spans: &mut [Span],
+    ) -> Result<(), StoreError> {
+        if block.is_empty() {
+            return Ok(());
+        }
+        let small = |number: usize| u32::try_from(number).expect("a segment is shorter than 4 GiB");
+        let compressed = self.compressor.compress(block);
+        let compressed = compressed.map_err(StoreError::disk("compress into", self.file.path()))?;
+        let is_worthwhile = compressed.len() < block.len() - block.len() / WORTHWHILE;
+        let bytes = if is_worthwhile { &compressed } else { &*block };
+        let at = u32::try_from(self.end).expect("a segment is shorter than 4 GiB");
+        for (ordinal, offset) in within.drain(..) {
+            let (stored, raw) = (small(bytes.len()), small(block.len()));
+            spans[ordinal as usize] = Span { block: at, stored, raw, at: small(offset) };
+        }
+        self.put(bytes)?;
+        block.clear();
+        Ok(())
+    }
+
+    fn put(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+        self.file.write_at(self.end, [bytes, &[]])?;
+        self.end += bytes.len() as u64;
+        Ok(())
+    }
+}
+
+/// Returns the path of a sealed segment that is being written.
+pub(super) fn draft_path(id: u32) -> PathBuf {
+    Path::new("segments").join(format!("{id:08x}.sealing"))
+}

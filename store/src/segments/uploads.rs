@@ -1,0 +1,415 @@
+//! Uploads: blobs that come piece by piece; what a session sent before it was interrupted is taken up again.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, SystemTime};
+
+use bytes::{Bytes, BytesMut};
+use model::{Digest, DigestFunction, Hasher};
+
+use super::core::Core;
+use super::disk::blocking;
+use super::files::{Files, StoreFile};
+use super::large::{self, LargeFile, PIECE_BYTES, RECORD_BLOB_BYTES_MAX};
+use super::leases::Holder;
+use super::record::{Form, Name, Record};
+use crate::{StoreError, Upload};
+
+/// How long what an interrupted session sent is kept: over a night on which a machine was off.
+const PARKED_TIME: Duration = Duration::from_secs(12 * 60 * 60);
+
+/// How many interrupted sessions are kept at most.
+const PARKED_MAX: usize = 4096;
+
+/// Interrupted sessions take at most this part of the budget.
+const PARKED_SHARE: u64 = 8;
+
+/// For how many bytes an upload makes room at once.
+const STEP_BYTES: u64 = 16 << 20;
+
+/// The folder of what is being uploaded.
+pub(super) const FOLDER: &str = "uploads";
+
+/// What ends the name of a file that cannot be taken up again.
+const NAMELESS: &str = ".once";
+
+/// What is being uploaded, and what was.
+#[derive(Debug)]
+pub(super) struct Uploads {
+    parked: Mutex<BTreeMap<String, Parked>>,
+    bytes: AtomicU64,
+    /// Numbers files: it begins with the time at which the store was opened, so that none comes twice.
+    number: AtomicU64,
+    first_number: u64,
+}
+
+/// What an interrupted session sent.
+#[derive(Clone, Copy, Debug)]
+struct Parked {
+    bytes: u64,
+    since: SystemTime,
+}
+
+impl Uploads {
+    /// Finds what was being uploaded when the store was closed.
+    pub(super) fn open(files: &Files, now: SystemTime) -> Result<Self, StoreError> {
+        let mut parked = BTreeMap::new();
+        for name in files.list(Path::new(FOLDER))? {
+            if name.ends_with(NAMELESS) {
+                files.remove(&Path::new(FOLDER).join(&name))?;
+            } else if let Some(file) = files.open(&Path::new(FOLDER).join(&name))? {
+                parked.insert(name, Parked { bytes: file.len()?, since: now });
+            }
+        }
+        let bytes = parked.values().map(|it| it.bytes).sum();
+        let first_number = super::journal::to_nanos(SystemTime::now());
+        let number = AtomicU64::new(first_number);
+        Ok(Self { parked: Mutex::new(parked), bytes: AtomicU64::new(bytes), number, first_number })
+    }
+
+    /// Returns how many bytes all of them have.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Returns whether a file has its number from before the store was opened.
+    pub(super) fn is_older(&self, number: u64) -> bool {
+        number < self.first_number
+    }
+
+    /// Removes what nobody came back for.
+    pub(super) fn expire(&self, files: &Files, now: SystemTime) -> Result<(), StoreError> {
+        let old = |it: &Parked| now.duration_since(it.since).is_ok_and(|it| it >= PARKED_TIME);
+        let mut parked = self.parked();
+        let keys: Vec<_> =
+            parked.iter().filter(|(_, it)| old(it)).map(|(key, _)| key.clone()).collect();
+        keys.into_iter().try_for_each(|key| self.remove(files, &mut parked, &key))
+    }
+
+    fn take(&self, key: &str) -> Option<Parked> {
+        self.parked().remove(key)
+    }
+
+    /// Keeps what a session sent, and removes what was sent longest ago if it is too much.
+    fn park(
+        &self,
+        files: &Files,
+        key: String,
+        session: Parked,
+        bytes_max: u64,
+    ) -> Result<(), StoreError> {
+        let mut parked = self.parked();
+        parked.insert(key, session);
+        loop {
+            let bytes: u64 = parked.values().map(|it| it.bytes).sum();
+            if bytes <= bytes_max && parked.len() <= PARKED_MAX {
+                return Ok(());
+            }
+            let oldest = parked.iter().min_by_key(|(_, it)| it.since).map(|(key, _)| key.clone());
+            let oldest = oldest.expect("there are too many");
+            self.remove(files, &mut parked, &oldest)?;
+        }
+    }
+
+    fn remove(
+        &self,
+        files: &Files,
+        parked: &mut BTreeMap<String, Parked>,
+        key: &str,
+    ) -> Result<(), StoreError> {
+        let bytes = parked.remove(key).map_or(0, |it| it.bytes);
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        files.remove(&Path::new(FOLDER).join(key))
+    }
+
+    fn number(&self) -> u64 {
+        self.number.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn parked(&self) -> MutexGuard<'_, BTreeMap<String, Parked>> {
+        self.parked.lock().expect("no holder panics")
+    }
+}
+
+/// A session is named by the BLAKE3 hash of what it calls itself, and of the blob's digest.
+fn key(session: &str, digest: Digest) -> String {
+    let text = format!("{}:{digest} {session}", digest.function());
+    Digest::of(DigestFunction::Blake3, text.as_bytes()).hex()
+}
+
+impl Core {
+    /// Returns how many bytes the session has sent, if it can be taken up.
+    pub(super) fn uploaded(&self, digest: Digest, session: &str) -> Option<u64> {
+        self.uploads.parked().get(&key(session, digest)).map(|it| it.bytes)
+    }
+
+    /// Begins an upload, or takes it up again; without a session it cannot be taken up later.
+    pub(super) fn upload(
+        self: &Arc<Self>,
+        digest: Digest,
+        session: Option<&str>,
+        holder: Option<Holder>,
+    ) -> Result<SegmentUpload, StoreError> {
+        if digest.size() > self.settings.hard_bytes() {
+            return Err(self.full());
+        }
+        let mut upload = SegmentUpload {
+            core: Arc::clone(self),
+            digest,
+            holder,
+            key: None,
+            hasher: Hasher::new(digest.function()),
+            crcs: Vec::new(),
+            bytes: 0,
+            reserved: 0,
+            sent: Sent::Memory(BytesMut::new()),
+        };
+        let Some(session) = session else {
+            if digest.size() > RECORD_BLOB_BYTES_MAX {
+                upload.begin_file()?;
+            }
+            return Ok(upload);
+        };
+        let key = key(session, digest);
+        let parked = self.uploads.take(&key);
+        upload.key = Some(key);
+        match parked {
+            Some(parked) => blocking(|| upload.take_up(parked))?,
+            None if digest.size() > RECORD_BLOB_BYTES_MAX => upload.begin_file()?,
+            None => {}
+        }
+        Ok(upload)
+    }
+}
+
+/// A blob that is being uploaded: a small one into memory, a large one into a file.
+pub(super) struct SegmentUpload {
+    core: Arc<Core>,
+    digest: Digest,
+    holder: Option<Holder>,
+    /// What the session's file is called when it is interrupted, if it can be taken up again.
+    key: Option<String>,
+    hasher: Hasher,
+    /// The checksums of the pieces, that of the last one as far as it came.
+    crcs: Vec<u32>,
+    bytes: u64,
+    /// How many bytes are counted as taken.
+    reserved: u64,
+    sent: Sent,
+}
+
+enum Sent {
+    Memory(BytesMut),
+    File(PathBuf, StoreFile),
+    /// It is kept, or forgotten.
+    Gone,
+}
+
+impl SegmentUpload {
+    // While it is under way its file has a name that no session has: another one of the same name begins anew.
+    fn begin_file(&mut self) -> Result<(), StoreError> {
+        let path = self.fresh_path();
+        let file = self.core.files.create(&path)?;
+        self.sent = Sent::File(path, file);
+        Ok(())
+    }
+
+    fn fresh_path(&self) -> PathBuf {
+        Path::new(FOLDER).join(format!("{:x}{NAMELESS}", self.core.uploads.number()))
+    }
+
+    fn take_up(&mut self, parked: Parked) -> Result<(), StoreError> {
+        let parked_path = Path::new(FOLDER).join(self.key.as_deref().expect("it has a session"));
+        self.reserved = parked.bytes;
+        let path = self.fresh_path();
+        self.core.files.rename(&parked_path, &path)?;
+        let Some(file) = self.core.files.open(&path)? else { return self.restart() };
+        self.sent = Sent::File(path.clone(), file.clone());
+        let length = file.len()?;
+        if length > self.digest.size() {
+            return self.restart();
+        }
+        let mut piece = vec![0; PIECE_BYTES];
+        let mut memory = BytesMut::new();
+        while self.bytes < length {
+            let rest = usize::try_from(length - self.bytes).unwrap_or(usize::MAX);
+            let piece = &mut piece[..rest.min(PIECE_BYTES)];
+            file.read_at(self.bytes, piece)?;
+            self.note(piece);
+            if self.digest.size() <= RECORD_BLOB_BYTES_MAX {
+                memory.extend_from_slice(piece);
+            }
+        }
+        if self.digest.size() <= RECORD_BLOB_BYTES_MAX {
+            self.sent = Sent::Memory(memory);
+            self.core.files.remove(&path)?;
+        }
+        Ok(())
+    }
+
+    /// Takes bytes into account that are where they should be.
+    fn note(&mut self, mut bytes: &[u8]) {
+        self.hasher.update(bytes);
+        while !bytes.is_empty() {
+            let within = usize::try_from(self.bytes % PIECE_BYTES as u64).expect("below a piece");
+            if within == 0 {
+                self.crcs.push(0);
+            }
+            let (now, later) = bytes.split_at(bytes.len().min(PIECE_BYTES - within));
+            let crc = self.crcs.last_mut().expect("a piece was begun");
+            *crc = crc32c::crc32c_append(*crc, now);
+            self.bytes += now.len() as u64;
+            bytes = later;
+        }
+    }
+
+    fn reserve(&mut self, bytes: u64) -> Result<(), StoreError> {
+        if bytes <= self.reserved {
+            return Ok(());
+        }
+        let more = (bytes - self.reserved).max(STEP_BYTES.min(self.digest.size() - self.reserved));
+        if self.core.physical_bytes() + more > self.core.settings.hard_bytes() {
+            self.core.make_room(more)?;
+        }
+        self.core.uploads.bytes.fetch_add(more, Ordering::Relaxed);
+        self.reserved += more;
+        Ok(())
+    }
+
+    /// Gives back what was counted as taken.
+    fn release(&mut self) {
+        let bytes = std::mem::take(&mut self.reserved);
+        self.core.uploads.bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// Forgets the file, if there is one.
+    fn forget(&mut self) -> Result<(), StoreError> {
+        self.release();
+        match std::mem::replace(&mut self.sent, Sent::Gone) {
+            Sent::File(path, _) => self.core.files.remove(&path),
+            Sent::Memory(_) | Sent::Gone => Ok(()),
+        }
+    }
+
+    fn keep(&mut self) -> Result<(), StoreError> {
+        let name = Name::of_blob(&self.digest);
+        match &self.sent {
+            Sent::Memory(bytes) => {
+                let bytes = bytes.clone().freeze();
+                let record = Record::new(name, Form::Bytes, self.digest.size(), bytes);
+                self.core.put_blob(&record, self.digest)?;
+            }
+            Sent::File(path, file) => {
+                let number = self.core.uploads.number();
+                let target = large::path(&name, number);
+                let folder = target.parent().expect("it lies in a folder").to_owned();
+                self.core.files.make_folder(&folder)?;
+                let payload = LargeFile { number, crcs: self.crcs.clone() }.encode();
+                let record = Record::new(name, Form::File, self.digest.size(), payload);
+                self.core.files.rename(path, &target)?;
+                self.core.sync_later(file.clone(), &folder);
+                match self.core.put_blob(&record, self.digest) {
+                    Ok(true) => self.core.settling.add(name),
+                    Ok(false) => self.core.files.remove(&target)?,
+                    Err(error) => {
+                        // The session can still be taken up, if that much works.
+                        self.core.files.rename(&target, path)?;
+                        return Err(error);
+                    }
+                }
+            }
+            Sent::Gone => {}
+        }
+        self.sent = Sent::Gone;
+        self.release();
+        Ok(())
+    }
+
+    /// Keeps what was sent for whoever takes it up.
+    fn park(&mut self) -> Result<(), StoreError> {
+        let Some(key) = self.key.take().filter(|_| self.bytes > 0) else { return self.forget() };
+        if let Sent::Memory(bytes) = &self.sent {
+            let bytes = bytes.clone();
+            self.begin_file()?;
+            let Sent::File(_, file) = &self.sent else { return Ok(()) };
+            file.write_at(0, [&bytes, &[]])?;
+        }
+        let Sent::File(path, file) = &self.sent else { return Ok(()) };
+        // A piece that came only in part is not a part of what was acknowledged to the session.
+        file.resize(self.bytes)?;
+        let parked = Parked { bytes: self.bytes, since: self.core.settings.clock.now() };
+        self.core.files.rename(path, &Path::new(FOLDER).join(&key))?;
+        self.core.uploads.bytes.fetch_add(self.bytes, Ordering::Relaxed);
+        self.release();
+        self.sent = Sent::Gone;
+        let bytes_max = self.core.settings.budget_bytes / PARKED_SHARE;
+        self.core.uploads.park(&self.core.files, key, parked, bytes_max)
+    }
+}
+
+impl Upload for SegmentUpload {
+    fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    fn restart(&mut self) -> Result<(), StoreError> {
+        self.forget()?;
+        self.hasher = Hasher::new(self.digest.function());
+        self.crcs.clear();
+        self.bytes = 0;
+        self.sent = Sent::Memory(BytesMut::new());
+        if self.digest.size() > RECORD_BLOB_BYTES_MAX { self.begin_file() } else { Ok(()) }
+    }
+
+    fn write(&mut self, piece: Bytes) -> Result<(), StoreError> {
+        let end = self.bytes + piece.len() as u64;
+        if end > self.digest.size() {
+            let mut hasher = self.hasher.clone();
+            hasher.update(&piece);
+            self.restart()?;
+            return Err(StoreError::Mismatch { expected: self.digest, found: hasher.finish() });
+        }
+        match &mut self.sent {
+            Sent::Memory(bytes) => bytes.extend_from_slice(&piece),
+            Sent::File(..) => {
+                self.reserve(end)?;
+                let Sent::File(_, file) = &self.sent else { return Ok(()) };
+                file.write_at(self.bytes, [&piece, &[]])?;
+            }
+            Sent::Gone => {}
+        }
+        self.note(&piece);
+        Ok(())
+    }
+
+    fn finish(mut self: Box<Self>) -> Result<(), StoreError> {
+        let (expected, found) = (self.digest, self.hasher.clone().finish());
+        if found != expected {
+            self.forget()?;
+            return Err(StoreError::Mismatch { expected, found });
+        }
+        if !expected.is_empty() {
+            self.keep()?;
+            let is_there = self.core.present(&[expected], self.holder.as_ref())?[0];
+            if self.holder.is_some() && !is_there {
+                // In the moment between, it was dropped to make room.
+                return Err(StoreError::Missing { digest: expected });
+            }
+        }
+        self.core.acknowledge_here()
+    }
+}
+
+impl Drop for SegmentUpload {
+    fn drop(&mut self) {
+        if matches!(self.sent, Sent::Gone) {
+            return;
+        }
+        if let Err(error) = self.park() {
+            tracing::warn!(%error, "cannot keep what was uploaded before it was interrupted");
+            self.release();
+        }
+    }
+}

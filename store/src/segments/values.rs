@@ -1,0 +1,161 @@
+//! Values: what somebody said a key stands for, with who said it and when.
+
+use std::collections::BTreeSet;
+use std::io;
+
+use bytes::Bytes;
+
+use super::core::Core;
+use super::journal::{from_nanos, to_nanos};
+use super::leases::Holder;
+use super::log::{Put, Rank, Wish};
+use super::record::{Entry, FIRST_VALUE, Form, Name, Record, read_u64};
+use crate::{StoreError, VALUE_BYTES_MAX, Value, ValueKey};
+
+/// The longest of the texts that belong to a value, in bytes: they come from requests, which are bounded, but not by us.
+const TEXT_BYTES_MAX: usize = 64 << 10;
+
+/// How many names are looked through at once.
+const BATCH: usize = 4096;
+
+/// A value, or a text that belongs to it, is longer than values are.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "a value has at most {VALUE_BYTES_MAX} bytes, and its key and writer {TEXT_BYTES_MAX} each"
+)]
+struct TooLong;
+
+impl Core {
+    pub(super) fn lookup_value(
+        &self,
+        key: &ValueKey,
+        holder: Option<&Holder>,
+    ) -> Result<Option<Value>, StoreError> {
+        let name = Name::of_value(key);
+        let Some(entry) = self.see(&[name], holder)?[0] else { return Ok(None) };
+        let Some(payload) = self.payload(name, entry)? else { return Ok(None) };
+        Ok(decode(&payload).filter(|(found, _)| found == key).map(|(_, value)| value))
+    }
+
+    pub(super) fn record_value(
+        &self,
+        key: &ValueKey,
+        value: &Value,
+        holder: Option<&Holder>,
+    ) -> Result<(), StoreError> {
+        let name = Name::of_value(key);
+        let texts = [&key.space, &key.key, &value.writer];
+        if value.bytes.len() > VALUE_BYTES_MAX || texts.iter().any(|it| it.len() > TEXT_BYTES_MAX) {
+            let source = io::Error::new(io::ErrorKind::InvalidInput, TooLong);
+            return Err(StoreError::Input { source });
+        }
+        let payload = encode(key, value);
+        let record = Record::new(name, Form::Bytes, payload.len() as u64, payload);
+        loop {
+            self.put(&record, Wish::Any, Rank::Writer)?;
+            if holder.is_none() || self.see(&[name], holder)?[0].is_some() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Forgets whatever has that name. Returns whether something had.
+    pub(super) fn forget(&self, name: Name, wish: Wish) -> Result<bool, StoreError> {
+        let Put::Done(old) = self.put(&Record::tombstone(name), wish, Rank::Keeper)? else {
+            return Ok(false);
+        };
+        self.leases.note_release();
+        if let Some(entry) = old.filter(|it| it.form == Form::File) {
+            let file = self.file_of(name, entry)?;
+            self.head().doomed.extend(file);
+        }
+        Ok(true)
+    }
+
+    /// Forgets every value of that writer that was recorded before this was called. Returns how many.
+    pub(super) fn forget_writer(&self, writer: &str) -> Result<u64, StoreError> {
+        let mut count = 0;
+        // What leaves memory meanwhile has been seen here; what left before is in the index.
+        let recent: BTreeSet<Name> = self.recent().range(&FIRST_VALUE).into_keys().collect();
+        for name in recent {
+            count += u64::from(self.forget_if_by(name, writer)?);
+        }
+        let mut first = FIRST_VALUE;
+        loop {
+            let names = self.index.range(&first, BATCH)?;
+            for (name, _) in &names {
+                count += u64::from(self.forget_if_by(*name, writer)?);
+            }
+            match names.last() {
+                Some((last, _)) if names.len() == BATCH => first = *last,
+                _ => return Ok(count),
+            }
+        }
+    }
+
+    fn forget_if_by(&self, name: Name, writer: &str) -> Result<bool, StoreError> {
+        // Whoever records the key anew meanwhile says so after the call.
+        let Some(entry) = self.find(&[name])?[0] else { return Ok(false) };
+        let value = self.payload(name, entry)?.and_then(|it| decode(&it));
+        if value.is_none_or(|(_, value)| value.writer != writer) {
+            return Ok(false);
+        }
+        self.forget(name, Wish::At(entry.place))
+    }
+
+    /// Returns whether the record of a value is one.
+    pub(super) fn is_value(&self, name: Name, entry: Entry) -> Result<bool, StoreError> {
+        let decoded = self.payload(name, entry)?.and_then(|it| decode(&it));
+        Ok(decoded.is_some_and(|(key, _)| Name::of_value(&key) == name))
+    }
+}
+
+/// Namespace, space, key and writer, each with its length before it, the time, and the bytes.
+fn encode(key: &ValueKey, value: &Value) -> Bytes {
+    let mut bytes = Vec::with_capacity(value.bytes.len() + 256);
+    for text in [&key.namespace.to_string(), &key.space, &key.key, &value.writer] {
+        bytes.extend_from_slice(&(text.len() as u64).to_le_bytes());
+        bytes.extend_from_slice(text.as_bytes());
+    }
+    bytes.extend_from_slice(&to_nanos(value.written).to_le_bytes());
+    bytes.extend_from_slice(&value.bytes);
+    bytes.into()
+}
+
+fn decode(payload: &Bytes) -> Option<(ValueKey, Value)> {
+    let mut at = 0;
+    let mut text = || {
+        let length = payload.get(at..at + 8).map(|it| read_u64(it, 0))?;
+        let end = (at + 8).checked_add(usize::try_from(length).ok()?)?;
+        let text = std::str::from_utf8(payload.get(at + 8..end)?).ok()?;
+        at = end;
+        Some(text.to_owned())
+    };
+    let (namespace, space, key, writer) = (text()?, text()?, text()?, text()?);
+    let written = from_nanos(payload.get(at..at + 8).map(|it| read_u64(it, 0))?);
+    let key = ValueKey { namespace: namespace.parse().ok()?, space, key };
+    Some((key, Value { bytes: payload.slice(at + 8..), writer, written }))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use super::*;
+    use crate::Namespace;
+
+    #[test]
+    fn a_value_is_read_back_and_no_part_of_it_is_one() {
+        let namespace = Namespace::PullRequest("17".to_owned());
+        let key = ValueKey { namespace, space: "ac".to_owned(), key: "k".to_owned() };
+        let written = SystemTime::UNIX_EPOCH + Duration::new(9, 7);
+        let bytes = Bytes::from_static(b"what it stands for");
+        let value = Value { bytes, writer: "somebody".to_owned(), written };
+        let payload = encode(&key, &value);
+        assert_eq!(decode(&payload), Some((key, value.clone())));
+        for length in 0..payload.len() - value.bytes.len() {
+            assert_eq!(decode(&payload.slice(..length)), None, "{length} bytes");
+        }
+        assert_eq!(decode(&Bytes::from(vec![0xff; 64])), None);
+    }
+}
