@@ -21,6 +21,7 @@ pub(crate) fn of_store(error: &StoreError) -> Status {
         | StoreError::Input { .. }
         | StoreError::Decode { .. }
         | StoreError::Outside { .. }
+        | StoreError::Remote(_)
         | StoreError::Vanished { .. }
         | StoreError::Format { .. } => {
             tracing::error!(error = %with_sources(error), "the store failed");

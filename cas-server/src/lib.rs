@@ -3,6 +3,7 @@
 pub mod admin;
 mod asked;
 mod assets;
+mod authority;
 mod blobs;
 mod caller;
 mod capabilities;
@@ -25,26 +26,29 @@ mod results;
 mod rights;
 mod services;
 mod stream;
+mod tls;
 pub mod trace;
 
 pub use assets::Origins;
+pub use authority::{Authority, AuthorityError, Issued, IssuedCertificate, IssuedRole, Role};
 pub use caller::{Caller, Denied};
 pub use config::{
     Acknowledge, CONFIG_FILE, Config, ConfigError, DEFAULT_PORT, Exposed, IdentityConfig, Limits,
     Listen, LogFormat, LogLevel, NotAPeriod, Period, StoreConfig, TelemetryConfig, TlsConfig,
-    TomlError,
+    TomlError, default_root,
 };
 pub use door::Door;
 pub use drain::{Drain, Drained, Held, Phase};
 pub use front::Front;
 pub use identity::{
     CertificateError, CredentialError, Elsewhere, GrantedError, Identified, Identities,
-    IdentityError, IdentityLayer, InvalidToken, IssuerConfig, IssuerError, JwtError, KeysError,
-    NoRandomness, Peer, PeerAddress, PeerCertificate, RevocationsError, Rule, RuleError, Secret,
-    Token, TokenError, TokenFile, TokenId, Unauthenticated,
+    IdentityError, IdentityLayer, InvalidName, InvalidToken, IssuerConfig, IssuerError, JwtError,
+    KeysError, NoRandomness, Peer, PeerAddress, PeerCertificate, RevocationsError, Rule, RuleError,
+    Secret, Token, TokenError, TokenFile, TokenId, Unauthenticated,
 };
 pub use operation::Operation;
 pub use reload::{LOOK_INTERVAL, Refresh, Unreadable, keep_fresh};
 pub use replace::ReplaceError;
 pub use rights::{Grant, NotAbove, Right, Rights, UnknownRight};
 pub use services::router;
+pub use tls::{HandshakeError, Tls, TlsError};

@@ -25,6 +25,15 @@ pub struct Unreadable {
     pub source: io::Error,
 }
 
+impl Unreadable {
+    /// Returns whether the file, and not the machine, is to blame: it is not there, or no text.
+    pub fn is_mistake(&self) -> bool {
+        use io::ErrorKind::{FileTooLarge, InvalidData, IsADirectory, NotADirectory, NotFound};
+        let kind = self.source.kind();
+        matches!(kind, NotFound | NotADirectory | IsADirectory | InvalidData | FileTooLarge)
+    }
+}
+
 /// Reads a file of ours, which must not be larger than such files are.
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Unreadable> {
     let unreadable = |source| Unreadable { path: path.to_owned(), source };

@@ -10,6 +10,9 @@ use rustix::fs::{FlockOperation, flock};
 /// Who may read a secret: its owner.
 pub(crate) const SECRET_MODE: u32 = 0o600;
 
+/// Who may read what is public.
+pub(crate) const PUBLIC_MODE: u32 = 0o644;
+
 /// A file of ours cannot be written.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {verb} {}", path.display())]
@@ -27,54 +30,49 @@ fn cannot(verb: &'static str, path: &Path) -> impl FnOnce(io::Error) -> ReplaceE
     move |source| ReplaceError { verb, path, source }
 }
 
-/// The right to be the only one who changes a file, and those that go with it in the same folder, until it is dropped.
+/// The right to be the only one who changes a file, and those that go with it, until it is dropped.
+#[must_use]
 pub(crate) struct Exclusive {
-    folder: PathBuf,
     _lock: File,
 }
 
 impl Exclusive {
     /// Waits for the right to change `path`, whose folder is made if there is none.
     pub(crate) fn wait(path: &Path) -> Result<Self, ReplaceError> {
-        let folder =
-            path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        fs::create_dir_all(folder).map_err(cannot("make", folder))?;
+        make_folder(path)?;
         let path = beside(path, "lock");
         let mut options = OpenOptions::new();
         options.create(true).truncate(false).write(true).mode(SECRET_MODE);
         let lock = options.open(&path).map_err(cannot("open", &path))?;
         flock(&lock, FlockOperation::LockExclusive)
             .map_err(|source| cannot("lock", &path)(source.into()))?;
-        Ok(Self { folder: folder.to_owned(), _lock: lock })
+        Ok(Self { _lock: lock })
     }
+}
 
-    /// Makes the file of that name hold `bytes`: whoever reads it sees all that was there before or all that is there now.
-    pub(crate) fn replace(
-        &self,
-        name: impl AsRef<Path>,
-        bytes: &[u8],
-        mode: u32,
-    ) -> Result<(), ReplaceError> {
-        let path = &self.folder.join(name);
-        let new = beside(path, "new");
-        // Left by whoever was interrupted here: its mode may be another.
-        match fs::remove_file(&new) {
-            Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                return Err(cannot("remove", &new)(source));
-            }
-            Ok(()) | Err(_) => {}
+/// Makes `path` hold `bytes`: whoever reads it sees all that was there before or all that is there now.
+pub(crate) fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<(), ReplaceError> {
+    let folder = make_folder(path)?;
+    let new = beside(path, "new");
+    // Left by whoever was interrupted here: its mode may be another.
+    match fs::remove_file(&new) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            return Err(cannot("remove", &new)(source));
         }
-        let mut file = OpenOptions::new()
-            .create_new(true)
-            .write(true)
-            .mode(mode)
-            .open(&new)
-            .map_err(cannot("make", &new))?;
-        file.write_all(bytes).and_then(|()| file.sync_all()).map_err(cannot("write", &new))?;
-        fs::rename(&new, path).map_err(cannot("rename", &new))?;
-        let synced = File::open(&self.folder).and_then(|it| it.sync_all());
-        synced.map_err(cannot("sync", &self.folder))
+        Ok(()) | Err(_) => {}
     }
+    let mut options = OpenOptions::new();
+    options.create_new(true).write(true).mode(mode);
+    let mut file = options.open(&new).map_err(cannot("make", &new))?;
+    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(cannot("write", &new))?;
+    fs::rename(&new, path).map_err(cannot("rename", &new))?;
+    File::open(folder).and_then(|it| it.sync_all()).map_err(cannot("sync", folder))
+}
+
+fn make_folder(path: &Path) -> Result<&Path, ReplaceError> {
+    let folder = path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::create_dir_all(folder).map_err(cannot("make", folder))?;
+    Ok(folder)
 }
 
 fn beside(path: &Path, ending: &str) -> PathBuf {

@@ -6,7 +6,7 @@ use clap::{Parser, Subcommand};
 
 use crate::command::{
     affected, bench, build, builds, cache, clean, completions, config, diff, failures, init, lock,
-    log, man, plan, query, run, shell, test, verify, why,
+    log, man, plan, query, run, server, shell, test, verify, why,
 };
 use crate::size::ByteSize;
 
@@ -72,6 +72,8 @@ pub(crate) enum Command {
     /// Measure servers
     #[command(subcommand)]
     Bench(bench::BenchCommand),
+    /// Share what is built with others: say who they are and what they may do
+    Server(server::ServerArgs),
     /// Say what this machine can do, what is degraded, and how to mend it
     Doctor,
     /// Say what is chosen where, and who chose it

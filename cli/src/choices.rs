@@ -186,7 +186,7 @@ fn default(key: &Key) -> Option<String> {
 }
 
 /// Returns the folder that a variable names. One that is empty or relative counts as not set.
-fn folder(variable: &str) -> Option<PathBuf> {
+pub(crate) fn folder(variable: &str) -> Option<PathBuf> {
     std::env::var_os(variable).map(PathBuf::from).filter(|it| it.is_absolute())
 }
 

@@ -109,6 +109,20 @@ pub(crate) enum CliError {
     Run { path: PathBuf, source: std::io::Error },
     #[error(transparent)]
     Bench(#[from] crate::command::bench::BenchError),
+    #[error(transparent)]
+    ServerConfig(#[from] cas_server::ConfigError),
+    #[error(transparent)]
+    Token(#[from] cas_server::TokenError),
+    #[error(transparent)]
+    Authority(#[from] cas_server::AuthorityError),
+    #[error(transparent)]
+    NotAbove(#[from] cas_server::NotAbove),
+    #[error("--dns and --ip are for the certificates of servers, and this is a client's")]
+    ClientAddress,
+    #[error(
+        "--namespace, --reads and --rights are for the certificates of clients, and this is a server's"
+    )]
+    ServerRights,
     #[error("interrupted")]
     Interrupted,
 }
@@ -168,7 +182,13 @@ impl CliError {
             | Self::NoRole { .. }
             | Self::NoProgram { .. }
             | Self::Programs { .. }
-            | Self::NoSuchProgram { .. } => exit::USER_ERROR,
+            | Self::NoSuchProgram { .. }
+            | Self::NotAbove(_)
+            | Self::ClientAddress
+            | Self::ServerRights => exit::USER_ERROR,
+            Self::ServerConfig(error) if error.is_mistake() => exit::USER_ERROR,
+            Self::Token(error) if error.is_mistake() => exit::USER_ERROR,
+            Self::Authority(error) if error.is_mistake() => exit::USER_ERROR,
             Self::Fetch(error) if !error.is_transient() => exit::USER_ERROR,
             Self::Build(error) if is_mistake(error) => exit::USER_ERROR,
             Self::Git(error) if error.is_mistake() => exit::USER_ERROR,
@@ -183,6 +203,9 @@ impl CliError {
             | Self::Run { .. }
             | Self::Store(_)
             | Self::Damaged { .. }
+            | Self::ServerConfig(_)
+            | Self::Token(_)
+            | Self::Authority(_)
             | Self::Execute(_) => exit::INFRASTRUCTURE,
             Self::Interrupted => exit::INTERRUPTED,
         }

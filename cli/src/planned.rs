@@ -211,6 +211,7 @@ impl Planned {
         Build::new(
             Arc::clone(&self.store),
             Arc::new(executor),
+            None,
             Arc::clone(&self.trees) as Arc<dyn store::TreeSource>,
             self.workspace.files.clone(),
             Arc::clone(&self.plan),
@@ -227,6 +228,7 @@ impl Planned {
         let build = Build::new(
             Arc::clone(&self.store),
             Arc::new(Nobody),
+            None,
             Arc::clone(&self.trees) as Arc<dyn store::TreeSource>,
             self.workspace.files.clone(),
             Arc::clone(&self.plan),

@@ -43,8 +43,8 @@ pub use analyze::{LockRequest, LockedMember};
 pub use build::{
     ActionFate, Asked, Attempt, Build, BuildError, BuildOptions, Counts, Events, Failure,
     FailureKind, GoalFate, GoalOutcome, GoalStatus, OutputDifference, Prepared, Ran, Report,
-    Reproduction, Span, Survey, SurveyedAction, TestOptions, Tested, Unprepared, Verdict, Verified,
-    survey,
+    Reproduction, Span, Survey, SurveyedAction, TestOptions, Tested, Transfer, Unprepared, Verdict,
+    Verified, survey,
 };
 pub use cell::{Cell, CellPattern, ChoiceError, PatternError, ValuePattern};
 pub use config::{CONFIG_FILE, Config, ConfigError, Mirror};

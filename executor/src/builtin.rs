@@ -43,9 +43,10 @@ pub(crate) async fn run(
     if composed.as_ref().is_err_and(formats::ComposeError::is_transient) {
         // Listings are missing: somebody must bring the trees first.
         for tree in &inputs {
-            let path = RelativePath::root();
-            let missing = ExecuteError::MissingInput { digest: tree.0, path };
-            trees.ensure(*tree).await?.ok_or(missing)?;
+            if !trees.ensure_listings(*tree).await? {
+                let path = RelativePath::root();
+                return Err(ExecuteError::MissingInput { digest: tree.0, path });
+            }
         }
         composed = tokio::task::block_in_place(|| formats::compose(store, &inputs, &operations));
     }

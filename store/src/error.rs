@@ -71,6 +71,9 @@ pub enum StoreError {
         /// What running builds hold.
         pinned_bytes: u64,
     },
+    /// A store elsewhere failed, or refused.
+    #[error(transparent)]
+    Remote(#[from] Box<crate::RemoteError>),
     /// The store was made by another version of `bld`.
     #[error("the store at {} has format `{found}`, this bld needs `{expected}`; choose another with --store or BLD_STORE", path.display())]
     Format {
@@ -101,12 +104,23 @@ impl StoreError {
                 std::io::ErrorKind::Interrupted | std::io::ErrorKind::WouldBlock
             ),
             Self::Missing { .. } | Self::Outside { .. } | Self::Full { .. } => true,
+            Self::Remote(error) => error.is_transient(),
             Self::Vanished { .. }
             | Self::Input { .. }
             | Self::Mismatch { .. }
             | Self::Decode { .. }
             | Self::Format { .. } => false,
         }
+    }
+
+    /// Returns whether whoever was asked cannot be reached at all.
+    pub fn is_unreachable(&self) -> bool {
+        matches!(self, Self::Remote(error) if error.is_unreachable())
+    }
+
+    /// Returns whether it was understood, and may not be done by whoever asked.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Self::Remote(error) if error.is_refusal())
     }
 
     /// Returns whether the disk is full.
@@ -119,6 +133,7 @@ impl StoreError {
             Self::Full { .. } => true,
             Self::Missing { .. }
             | Self::Outside { .. }
+            | Self::Remote(_)
             | Self::Vanished { .. }
             | Self::Input { .. }
             | Self::Mismatch { .. }

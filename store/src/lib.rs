@@ -6,11 +6,17 @@
 
 mod blob;
 mod cellar;
+mod degrading;
 mod draft;
 mod error;
 mod local;
 mod namespace;
+mod provenance;
+mod read_only;
+mod remote;
 mod segments;
+mod tiered;
+mod turns;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -23,6 +29,7 @@ pub use cellar::{
     Cellar, CellarStat, ChunkStore, LeaseId, Scrubbed, Spool, Upload, UploadStore, VALUE_BYTES_MAX,
     Value, ValueKey, ValueStore,
 };
+pub use degrading::DegradingStore;
 pub use draft::{Draft, DraftError, Entry};
 pub use error::StoreError;
 pub use local::{
@@ -31,9 +38,13 @@ pub use local::{
 };
 
 pub use namespace::{InvalidNamespace, Namespace};
+pub use provenance::Provenance;
+pub use read_only::ReadOnlyStore;
+pub use remote::{Purpose, Remote, RemoteError};
 pub use segments::{
     Acknowledge, COMMIT_INTERVAL, Clock, Disk, DiskFile, Housekeeping, Lock, SegmentStore, Settings,
 };
+pub use tiered::TieredStore;
 
 /// A place that keeps blobs under their digests.
 ///
@@ -65,4 +76,10 @@ pub trait TreeSource: Send + Sync {
     /// Makes the whole tree present and returns the read-only directory that holds it,
     /// or `None` if it cannot be had from here.
     async fn ensure(&self, tree: TreeDigest) -> Result<Option<PathBuf>, StoreError>;
+
+    /// Makes the listings of all directories of the tree present, though perhaps not its files. Returns whether they
+    /// can be had from here.
+    async fn ensure_listings(&self, tree: TreeDigest) -> Result<bool, StoreError> {
+        Ok(self.ensure(tree).await?.is_some())
+    }
 }

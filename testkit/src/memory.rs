@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use model::{ActionDigest, ActionResult, Digest, DigestFunction, HASH_BYTES, Hasher};
 use store::{
-    ActionCache, Blob, BlobStore, Cellar, CellarStat, ChunkStore, LeaseId, Scrubbed, Spool,
-    StoreError, Upload, UploadStore, Value, ValueKey, ValueStore,
+    ActionCache, Blob, BlobStore, Cellar, CellarStat, ChunkStore, LeaseId, Provenance, Purpose,
+    Remote, Scrubbed, Spool, StoreError, Upload, UploadStore, Value, ValueKey, ValueStore,
 };
 
 /// How many bytes a chunk of a blob that was not spliced has.
@@ -92,6 +92,21 @@ impl ActionCache for MemoryStore {
     async fn record(&self, action: ActionDigest, result: &ActionResult) -> Result<(), StoreError> {
         self.kept().results.insert(action, result.clone());
         Ok(())
+    }
+}
+
+/// A remote that everybody may write to, and that has no order of trust.
+impl Remote for MemoryStore {
+    fn is_writable(&self) -> bool {
+        true
+    }
+
+    fn provenance(&self) -> Provenance {
+        Provenance::Remote
+    }
+
+    fn for_action(&self, _purpose: &Purpose) -> Arc<dyn Remote> {
+        Arc::new(self.clone())
     }
 }
 

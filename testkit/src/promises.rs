@@ -234,6 +234,10 @@ pub async fn upload_store_promises(store: &(impl UploadStore + BlobStore)) {
         let empty = Digest::of(function, b"");
         upload(store, empty, "of nothing").await.finish().expect("the empty blob is kept");
     }
+    for size in [1_000, LARGE_BLOB_BYTES] {
+        an_upload_may_have_several_names(store, size).await;
+        a_spool_is_kept_under_the_name_that_it_turns_out_to_have(store, size).await;
+    }
 }
 
 async fn what_is_wrong_is_refused(
@@ -299,12 +303,58 @@ async fn what_was_interrupted_is_taken_up(
     assert_eq!(read(store, digest).await.as_ref(), Some(bytes));
 }
 
+/// A client that does not say which function it uses has sent the blob of one of them.
+async fn an_upload_may_have_several_names(store: &(impl UploadStore + BlobStore), size: usize) {
+    let bytes = Bytes::from((0..=240).cycle().take(size).collect::<Vec<u8>>());
+    let names = |bytes: &[u8]| {
+        [DigestFunction::Sha256, DigestFunction::Blake3].map(|it| Digest::of(it, bytes))
+    };
+    let [unlike, digest] = names(&bytes);
+    let guessed = Digest::from_parts(unlike.function(), *digest.hash(), digest.size());
+    let either = [guessed, digest];
+    let mut upload = store.upload(&either, "of no function").await.expect("an upload begins");
+    upload.write(bytes.slice(..size / 2)).expect("a piece is taken");
+    drop(upload);
+    let uploaded = store.uploaded(&either, "of no function").await.expect("asking works");
+    assert_eq!(uploaded, Some(size as u64 / 2));
+    let mut upload = store.upload(&either, "of no function").await.expect("it is taken up");
+    upload.write(bytes.slice(size / 2..)).expect("a piece is taken");
+    upload.finish().expect("it is one of the two");
+    assert_eq!(read(store, digest).await, Some(bytes));
+    assert_eq!(read(store, guessed).await, None, "it is not the other");
+}
+
+/// Bytes may come before anybody knows their name.
+async fn a_spool_is_kept_under_the_name_that_it_turns_out_to_have(
+    store: &(impl UploadStore + BlobStore),
+    size: usize,
+) {
+    let bytes = Bytes::from((0..=230).cycle().take(size).collect::<Vec<u8>>());
+    let digests = FUNCTIONS.map(|it| Digest::of(it, &bytes));
+    for digest in digests {
+        let mut spool = store.spool(&FUNCTIONS).await.expect("a spool begins");
+        for piece in bytes.chunks(size / 3 + 1) {
+            spool.write(bytes.slice_ref(piece)).expect("a piece is taken");
+        }
+        assert_eq!(spool.digests(), digests, "its names are known");
+        assert_eq!(read(store, digest).await, None, "it is not there before it is finished");
+        spool.finish(digest).expect("it is kept under its name");
+        assert_eq!(read(store, digest).await.as_ref(), Some(&bytes));
+    }
+    let other = Digest::of(FUNCTIONS[0], b"something else");
+    let mut spool = store.spool(&FUNCTIONS).await.expect("a spool begins");
+    spool.write(bytes).expect("a piece is taken");
+    let refused = spool.finish(other).expect_err("that is not its name");
+    assert!(matches!(refused, StoreError::Mismatch { .. }), "{refused}");
+    assert_eq!(read(store, other).await, None);
+}
+
 async fn upload(store: &impl UploadStore, digest: Digest, session: &str) -> Box<dyn Upload> {
-    store.upload(digest, session).await.expect("an upload begins")
+    store.upload(&[digest], session).await.expect("an upload begins")
 }
 
 async fn uploaded(store: &impl UploadStore, digest: Digest, session: &str) -> Option<u64> {
-    store.uploaded(digest, session).await.expect("asking works")
+    store.uploaded(&[digest], session).await.expect("asking works")
 }
 
 /// Asks a store for everything that [`ChunkStore`] promises.
@@ -419,4 +469,22 @@ pub async fn cellar_promises(store: &impl Cellar) {
     let scrubbed = store.scrub(u64::MAX).await.expect("reading everything works");
     assert_eq!(scrubbed.corrupt, 0, "and is right");
     assert_eq!(scrubbed.records, stat.values + stat.blobs, "all of it was read");
+    a_blob_is_found_by_its_hash(store).await;
+}
+
+async fn a_blob_is_found_by_its_hash(store: &impl Cellar) {
+    for (function, bytes) in
+        FUNCTIONS.into_iter().flat_map(|it| [(it, &b"by its hash"[..]), (it, b"")])
+    {
+        let digest = Digest::of(function, bytes);
+        let find =
+            || async { store.find_by_hash(function, digest.hash()).await.expect("looking works") };
+        assert_eq!(
+            find().await.is_some(),
+            digest.is_empty(),
+            "only the empty blob is always there"
+        );
+        store.write(digest, Bytes::copy_from_slice(bytes).into()).await.expect("a blob is kept");
+        assert_eq!(find().await, Some(digest));
+    }
 }

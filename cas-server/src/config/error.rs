@@ -18,12 +18,18 @@ pub enum ConfigError {
     /// The file is not of this form.
     #[error(transparent)]
     Toml(#[from] TomlError),
+    /// Nobody says where it keeps what it keeps.
+    #[error(
+        "cannot tell where the server keeps what it keeps: neither HOME nor XDG_DATA_HOME is set; `root` in bld-server.toml says where"
+    )]
+    NoRoot,
     /// It listens nowhere.
     #[error("the server would listen nowhere: `listen.tcp` or `listen.unix` says where")]
     NoListener,
-    /// There are rules for certificates that nobody would check.
+    /// Something is said of certificates that nobody would check.
     #[error(
-        "`identity.certificate` grants rights to certificates, and none is asked for: `tls.client_authority` names who issues them"
+        "`identity.certificate` and `tls.client_revocations` are about certificates of clients, and none is asked for: \
+         `tls.client_authority` names who issues them"
     )]
     NoClientAuthority,
     /// Other machines could do something without saying who they are.
@@ -71,6 +77,24 @@ pub enum ConfigError {
         /// The name of one.
         name: String,
     },
+}
+
+impl ConfigError {
+    /// Returns whether somebody can mend it in a file.
+    pub fn is_mistake(&self) -> bool {
+        match self {
+            Self::Unreadable(error) => error.is_mistake(),
+            Self::Toml(_)
+            | Self::NoRoot
+            | Self::NoListener
+            | Self::NoClientAuthority
+            | Self::Unauthenticated { .. }
+            | Self::NoAnonymousRights
+            | Self::Nobody { .. }
+            | Self::ManyIssuers { .. }
+            | Self::SameIssuer { .. } => true,
+        }
+    }
 }
 
 /// A file is not TOML, or not of the form that it should have.

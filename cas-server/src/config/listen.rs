@@ -78,7 +78,8 @@ impl Config {
         if self.listen.tcp.is_empty() && self.listen.unix.is_none() {
             return Err(ConfigError::NoListener);
         }
-        if !self.identity.certificates.is_empty() && !self.knows_certificates() {
+        let revokes = self.tls.as_ref().is_some_and(|tls| tls.client_revocations.is_some());
+        if (revokes || !self.identity.certificates.is_empty()) && !self.knows_certificates() {
             return Err(ConfigError::NoClientAuthority);
         }
         Ok(())

@@ -284,27 +284,36 @@ struct AnonymousFile {
     namespace: store::Namespace,
 }
 
+/// Returns the folder of all that a server keeps, if nobody says otherwise: in that of the user's data, which, unlike a cache,
+/// nobody clears away.
+pub fn default_root(data_home: Option<PathBuf>, home: Option<PathBuf>) -> Option<PathBuf> {
+    let data = data_home.or_else(|| Some(home?.join(".local/share")))?;
+    Some(data.join("bld-server"))
+}
+
 impl Config {
     /// Returns how a server behaves of which nobody says anything: it keeps everything below `root`.
     pub fn zero(root: &Path) -> Self {
-        Self::of_file(File::default(), Path::new(""), root).expect("the defaults fit together")
+        let file = File::default();
+        Self::of_file(file, Path::new(""), Some(root)).expect("the defaults fit together")
     }
 
     /// Reads a file. What it does not say is as in [`Config::zero`]; its relative paths begin where it lies.
-    pub fn read(file: &Path, root: &Path) -> Result<Self, ConfigError> {
+    pub fn read(file: &Path, root: Option<&Path>) -> Result<Self, ConfigError> {
         Self::parse(&reload::read_text(file)?, file, root)
     }
 
     /// Reads the text of a file.
-    pub fn parse(text: &str, file: &Path, root: &Path) -> Result<Self, ConfigError> {
+    pub fn parse(text: &str, file: &Path, root: Option<&Path>) -> Result<Self, ConfigError> {
         let parsed = toml::from_str(text).map_err(|error| TomlError::new(file, text, &error))?;
         let folder = file.parent().unwrap_or(Path::new(""));
         Self::of_file(parsed, folder, root)
     }
 
-    fn of_file(file: File, folder: &Path, root: &Path) -> Result<Self, ConfigError> {
+    fn of_file(file: File, folder: &Path, root: Option<&Path>) -> Result<Self, ConfigError> {
         let from_here = |path: PathBuf| folder.join(path);
-        let root = file.root.map_or_else(|| root.to_owned(), from_here);
+        let root = file.root.map(from_here).or_else(|| root.map(Path::to_owned));
+        let root = root.ok_or(ConfigError::NoRoot)?;
         let mut tls = file.tls;
         for path in tls.iter_mut().flat_map(TlsConfig::paths) {
             *path = folder.join(&*path);

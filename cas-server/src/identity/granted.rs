@@ -3,13 +3,17 @@
 //!
 //! `bld:client?namespace=pr/17&reads=branch/main&rights=read,write-blobs`
 
-use percent_encoding::percent_decode_str;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use store::{InvalidNamespace, Namespace};
 
 use crate::rights::{Grant, NotAbove, Rights, UnknownRight};
 
 /// What every such URI begins with.
 const SCHEME: &str = "bld:client?";
+
+/// What is written as it is, besides letters and digits.
+const PLAIN: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'/').remove(b',');
 
 /// Why a certificate does not say what it grants.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -34,6 +38,19 @@ pub enum GrantedError {
     /// Its namespaces do not fit together.
     #[error(transparent)]
     NotAbove(#[from] NotAbove),
+}
+
+/// Returns the URI that says this.
+pub(crate) fn uri(grant: &Grant) -> String {
+    let encode = |text: String| utf8_percent_encode(&text, PLAIN).to_string();
+    let mut uri = format!("{SCHEME}namespace={}", encode(grant.namespace.to_string()));
+    for namespace in grant.above() {
+        uri.push_str("&reads=");
+        uri.push_str(&encode(namespace.to_string()));
+    }
+    uri.push_str("&rights=");
+    uri.push_str(&encode(grant.rights.to_string()));
+    uri
 }
 
 /// Returns what the one of these URIs that is ours says.

@@ -6,12 +6,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 use store::{InvalidNamespace, Namespace};
 
+use super::name::{self, InvalidName};
 use super::secret::{Secret, TokenHash, TokenId};
 use crate::caller::Caller;
 use crate::rights::{Grant, NotAbove, Rights};
-
-/// The longest name of a token, in bytes.
-const NAME_BYTES_MAX: usize = 128;
 
 /// What is kept of a token.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -46,10 +44,8 @@ struct Line {
 #[derive(Debug, thiserror::Error)]
 pub enum InvalidToken {
     /// A name cannot be one.
-    #[error(
-        "`{0}` cannot name a token: a name is 1 to {NAME_BYTES_MAX} letters, digits, `-`, `_`, `.`, `@`, `/` or `+`"
-    )]
-    Name(String),
+    #[error(transparent)]
+    Name(#[from] InvalidName),
     /// A namespace is none.
     #[error(transparent)]
     Namespace(#[from] InvalidNamespace),
@@ -67,7 +63,7 @@ impl Token {
         lifetime: Option<Duration>,
         (id, secret): (TokenId, &Secret),
     ) -> Result<Self, InvalidToken> {
-        check_name(name)?;
+        name::check(name)?;
         let created = seconds(now);
         Ok(Self {
             caller: caller(name, &grant),
@@ -120,7 +116,7 @@ impl TryFrom<Line> for Token {
     type Error = InvalidToken;
 
     fn try_from(line: Line) -> Result<Self, InvalidToken> {
-        check_name(&line.name)?;
+        name::check(&line.name)?;
         let parse = |text: &String| text.parse::<Namespace>();
         let above = line.reads.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
         let grant = Grant::new(line.rights, parse(&line.namespace)?, &above)?;
@@ -153,15 +149,6 @@ impl From<Token> for Line {
 
 fn caller(name: &str, grant: &Grant) -> Arc<Caller> {
     Arc::new(Caller::new(&format!("token:{name}"), grant))
-}
-
-fn check_name(name: &str) -> Result<(), InvalidToken> {
-    let plain = |it: u8| it.is_ascii_alphanumeric() || b"-_.@/+".contains(&it);
-    if (1..=NAME_BYTES_MAX).contains(&name.len()) && name.bytes().all(plain) {
-        Ok(())
-    } else {
-        Err(InvalidToken::Name(name.to_owned()))
-    }
 }
 
 /// Returns a moment in seconds since 1970.

@@ -13,7 +13,7 @@ use super::token::{InvalidToken, Token};
 use crate::caller::Caller;
 use crate::config::TomlError;
 use crate::reload::{self, Reloaded, Unreadable};
-use crate::replace::{Exclusive, ReplaceError, SECRET_MODE};
+use crate::replace::{Exclusive, ReplaceError, SECRET_MODE, replace};
 use crate::rights::Grant;
 
 /// How many tokens a server has at most: those of a large company's machines and people, with room.
@@ -77,6 +77,23 @@ pub enum TokenError {
     /// None can be made.
     #[error(transparent)]
     NoRandomness(#[from] NoRandomness),
+}
+
+impl TokenError {
+    /// Returns whether somebody can mend it by asking otherwise, or in a file.
+    pub fn is_mistake(&self) -> bool {
+        match self {
+            Self::Unreadable(error) => error.is_mistake(),
+            Self::Replace(_) | Self::Unwritable(_) | Self::NoRandomness(_) => false,
+            Self::NotText { .. }
+            | Self::Toml(_)
+            | Self::Many(_)
+            | Self::SameId { .. }
+            | Self::Taken(_)
+            | Self::NoSuchToken { .. }
+            | Self::Invalid(_) => true,
+        }
+    }
 }
 
 /// The file as it is written.
@@ -177,7 +194,7 @@ impl TokenFile {
         now: SystemTime,
         lifetime: Option<Duration>,
     ) -> Result<(Token, Secret), TokenError> {
-        let exclusive = Exclusive::wait(&self.path)?;
+        let _exclusive = Exclusive::wait(&self.path)?;
         let mut all = self.list()?;
         all.retain(|token| !token.is_expired(now));
         if all.iter().any(|token| token.name() == name) {
@@ -189,13 +206,13 @@ impl TokenFile {
         let (id, secret) = new_token()?;
         let token = Token::new(name, grant, now, lifetime, (id, &secret))?;
         all.push(token.clone());
-        self.write(&exclusive, all)?;
+        self.write(all)?;
         Ok((token, secret))
     }
 
     /// Takes a token away from whoever holds it. A running server knows within a second or two.
     pub fn revoke(&self, name: &str) -> Result<(), TokenError> {
-        let exclusive = Exclusive::wait(&self.path)?;
+        let _exclusive = Exclusive::wait(&self.path)?;
         let mut all = self.list()?;
         let before = all.len();
         all.retain(|token| token.name() != name);
@@ -203,12 +220,11 @@ impl TokenFile {
             let (name, path) = (name.to_owned(), self.path.clone());
             return Err(TokenError::NoSuchToken { name, path });
         }
-        self.write(&exclusive, all)
+        self.write(all)
     }
 
-    fn write(&self, exclusive: &Exclusive, token: Vec<Token>) -> Result<(), TokenError> {
-        let name = self.path.file_name().unwrap_or_default();
+    fn write(&self, token: Vec<Token>) -> Result<(), TokenError> {
         let text = format!("{HEADER}{}", toml::to_string(&File { token })?);
-        Ok(exclusive.replace(name, text.as_bytes(), SECRET_MODE)?)
+        Ok(replace(&self.path, text.as_bytes(), SECRET_MODE)?)
     }
 }

@@ -37,7 +37,7 @@ impl House {
             std::fs::write(folder.path().join(name), text).unwrap();
         }
         let file = folder.path().join("bld-server.toml");
-        let config = Config::parse(config, &file, folder.path()).unwrap();
+        let config = Config::parse(config, &file, Some(folder.path())).unwrap();
         let identities = Arc::new(Identities::open(&config).unwrap());
         Self { folder, identities }
     }
@@ -125,7 +125,7 @@ pub(crate) fn grant(rights: &str, namespace: &str, above: &[&str]) -> Grant {
 
 /// Returns why no server is configured so.
 pub(crate) fn fault(config: &str) -> String {
-    match Config::parse(config, Path::new("bld-server.toml"), Path::new("/nowhere")) {
+    match Config::parse(config, Path::new("bld-server.toml"), Some(Path::new("/nowhere"))) {
         Err(error) => error.to_string(),
         Ok(config) => Identities::open(&config).err().unwrap().to_string(),
     }

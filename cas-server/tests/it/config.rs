@@ -13,7 +13,7 @@ use expect_test::{Expect, expect};
 use crate::asking::fault;
 
 fn parse(text: &str) -> Config {
-    Config::parse(text, Path::new("/etc/bld/bld-server.toml"), Path::new("/data")).unwrap()
+    Config::parse(text, Path::new("/etc/bld/bld-server.toml"), Some(Path::new("/data"))).unwrap()
 }
 
 /// Compares what is said of configurations that cannot be, a line for each.
@@ -176,12 +176,14 @@ fn what_contradicts_itself_is_refused() {
         &[
             "[listen]\ntcp = []\n",
             rule,
+            "[tls]\ncertificate = \"c\"\nkey = \"k\"\nclient_revocations = \"r\"\n",
             &format!("{issuer}{issuer}"),
             &issuer.replace("\"a\"", "\"a:b\""),
         ],
         &expect![[r#"
             the server would listen nowhere: `listen.tcp` or `listen.unix` says where
-            `identity.certificate` grants rights to certificates, and none is asked for: `tls.client_authority` names who issues them
+            `identity.certificate` and `tls.client_revocations` are about certificates of clients, and none is asked for: `tls.client_authority` names who issues them
+            `identity.certificate` and `tls.client_revocations` are about certificates of clients, and none is asked for: `tls.client_authority` names who issues them
             `identity.jwt` has another issuer with the name or the `issuer` of `a`
             bld-server.toml:2: `identity.jwt.name`: `a:b` is no name: it is 1 to 64 lower-case letters, digits and `-`
         "#]],
@@ -255,6 +257,6 @@ fn what_is_wrong_in_a_file_is_told_without_repeating_its_lines() {
 #[test]
 fn a_file_that_is_not_there_is_named() {
     let error =
-        Config::read(Path::new("/nowhere/bld-server.toml"), Path::new("/data")).unwrap_err();
+        Config::read(Path::new("/nowhere/bld-server.toml"), Some(Path::new("/data"))).unwrap_err();
     assert_eq!(error.to_string(), "cannot read /nowhere/bld-server.toml");
 }

@@ -81,7 +81,7 @@ async fn whoever_looks_whether_the_server_lives_need_not_say_who_he_is() {
 fn a_server_that_others_reach_starts_once_somebody_can_say_who_he_is() {
     let house = House::new("");
     let exposed =
-        Config::parse("[listen]\ntcp = [\"[::]:0\"]\n", &house.path("c"), &house.path(""));
+        Config::parse("[listen]\ntcp = [\"[::]:0\"]\n", &house.path("c"), Some(&house.path("")));
     let exposed = exposed.unwrap();
     assert!(matches!(Identities::open(&exposed), Err(IdentityError::Exposed(_))));
     house.token("ci", grant("read", "trusted", &[]));

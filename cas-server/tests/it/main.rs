@@ -1,5 +1,9 @@
 //! The server as its clients meet it.
-#![expect(clippy::unwrap_used, reason = "a helper that cannot go on has failed the test")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a helper that cannot go on has failed the test"
+)]
 
 mod admin;
 mod altered;
@@ -7,9 +11,11 @@ mod asking;
 mod assets;
 mod blobs;
 mod capabilities;
+mod certificates;
 mod config;
 mod drain;
 mod http;
+mod jwt;
 mod layer;
 mod load;
 mod metrics;

@@ -18,6 +18,7 @@ pub(crate) mod man;
 pub(crate) mod plan;
 pub(crate) mod query;
 pub(crate) mod run;
+pub(crate) mod server;
 pub(crate) mod shell;
 pub(crate) mod test;
 pub(crate) mod verify;

@@ -31,6 +31,30 @@ pub(super) struct Keyed {
     pub(super) digest: ActionDigest,
 }
 
+/// Where a result was found.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Found {
+    /// In the store of this machine.
+    Near,
+    /// In the remote.
+    Afar,
+}
+
+/// How a result came about.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum How {
+    /// It was found.
+    Found(Found),
+    /// The action ran.
+    Ran(Span),
+}
+
+impl How {
+    fn span(self) -> Option<Span> {
+        if let Self::Ran(span) = self { Some(span) } else { None }
+    }
+}
+
 impl Build {
     pub(super) async fn run_node(&self, id: NodeId, run: &RunNode) -> Outcome {
         if run.test {
@@ -80,6 +104,11 @@ impl Build {
         if let Some(outcome) = self.find(id, owner, keyed)? {
             return outcome;
         }
+        // Takes no slot, either.
+        if let Some(result) = self.find_afar(owner, keyed).await.map_err(broken)? {
+            let made = self.found(id, owner, keyed, &result, Found::Afar);
+            return Ok(made.expect("it has all outputs"));
+        }
         if self.is_stopping() {
             return Err(Stop::Skipped);
         }
@@ -127,13 +156,10 @@ impl Build {
     /// Looks the action up among successes and remembered failures.
     fn find(&self, id: NodeId, owner: &Owner, keyed: &Keyed) -> Result<Option<Outcome>, Stop> {
         tokio::task::block_in_place(|| {
-            if let Some(result) = self.store.lookup_result(keyed.digest).map_err(broken)?
-                && let Ok(outputs) = outputs_of(&keyed.command, &result)
+            if let Some(result) = self.find_near(keyed.digest).map_err(broken)?
+                && let Some(made) = self.found(id, owner, keyed, &result, Found::Near)
             {
-                let ran = self.count(id, owner, keyed.digest, &result, None, None);
-                self.events.hit(&ran);
-                self.note_outputs(id, &outputs);
-                return Ok(Some(Ok(Arc::new(Made { outputs, ran: false }))));
+                return Ok(Some(Ok(made)));
             }
             if self.options.retry_failed {
                 return Ok(None);
@@ -142,11 +168,28 @@ impl Build {
             Ok(failed.map(|result| {
                 let kind = failure_of(&keyed.command, &result, Fate::Exited);
                 let kind = kind.unwrap_or(FailureKind::Exit(result.exit_code));
-                let ran = self.count(id, owner, keyed.digest, &result, None, Some(kind.clone()));
+                let how = How::Found(Found::Near);
+                let ran = self.count(id, owner, keyed.digest, &result, how, Some(kind.clone()));
                 self.events.hit(&ran);
                 Err(self.failed(id, owner, keyed.digest, kind, &result, true))
             }))
         })
+    }
+
+    /// Takes a result that was found, if it has all outputs.
+    pub(super) fn found(
+        &self,
+        id: NodeId,
+        owner: &Owner,
+        keyed: &Keyed,
+        result: &ActionResult,
+        found: Found,
+    ) -> Option<Arc<Made>> {
+        let outputs = outputs_of(&keyed.command, result).ok()?;
+        let ran = self.count(id, owner, keyed.digest, result, How::Found(found), None);
+        self.events.hit(&ran);
+        self.note_outputs(id, &outputs);
+        Some(Arc::new(Made { outputs, ran: false }))
     }
 
     async fn execute(&self, id: NodeId, owner: &Owner, keyed: &Keyed) -> Outcome {
@@ -164,7 +207,8 @@ impl Build {
     /// Records what came of running an action.
     fn settle(&self, id: NodeId, owner: &Owner, keyed: &Keyed, attempted: &Attempted) -> Outcome {
         let Attempted { span, result, failure, .. } = attempted;
-        let ran = self.count(id, owner, keyed.digest, result, Some(*span), failure.clone());
+        let how = How::Ran(*span);
+        let ran = self.count(id, owner, keyed.digest, result, how, failure.clone());
         self.events.finished(&ran);
         if let Some(kind) = failure.clone() {
             // 128 and above is how shells tell of a signal that ended their child: perhaps the machine's fault.
@@ -175,6 +219,7 @@ impl Build {
         }
         if attempted.is_isolated() {
             self.store.record_result(keyed.digest, result).map_err(broken)?;
+            self.upload(id, owner, keyed, result);
         }
         let outputs = outputs_of(&keyed.command, result).unwrap_or_default();
         self.note_outputs(id, &outputs);
@@ -209,31 +254,29 @@ impl Build {
         owner: &Owner,
         action: ActionDigest,
         result: &ActionResult,
-        executed: Option<Span>,
+        how: How,
         failure: Option<FailureKind>,
     ) -> Ran {
-        let mut counts = self.counts.lock().expect("no holder panics");
         let cpu = result.metadata.cpu;
-        if executed.is_none() {
-            counts.hits += 1;
-            counts.cpu_saved += cpu;
-        } else {
-            counts.misses += 1;
-            counts.cpu_spent += cpu;
-        }
-        counts.failures += u64::from(failure.is_some());
         let ran = Ran {
             node,
             owner: owner.clone(),
             action,
-            executed,
+            executed: how.span(),
+            from_remote: how == How::Found(Found::Afar),
             failure,
             wall: result.metadata.wall,
             cpu,
             stdout: result.stdout,
             stderr: result.stderr,
         };
-        self.ran.lock().expect("no holder panics").push(ran.clone());
+        // In a second pass, what ran in the first is found, which is no news.
+        let is_news = ran.executed.is_some()
+            || !self.ran_before.lock().expect("no holder panics").contains(&action);
+        if is_news {
+            self.counts.lock().expect("no holder panics").add(&ran);
+            self.ran.lock().expect("no holder panics").push(ran.clone());
+        }
         ran
     }
 
@@ -272,6 +315,9 @@ impl Build {
             }
             Node::Source(_) | Node::Locked(_) | Node::Write { .. } | Node::Tree(_) => return Ok(()),
         };
+        if let Some(far) = &self.far {
+            far.distrust(keyed.digest);
+        }
         self.store.forget_result(keyed.digest).map_err(broken)?;
         self.run_once(id, owner, &keyed).await.map(|_| ())
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures::future::try_join_all;
-use model::{Directory, Node as TreeNode, PathSegment, RelativePath, TreeDigest};
+use model::{Digest, Directory, Node as TreeNode, PathSegment, RelativePath, TreeDigest};
 use store::{Draft, DraftError, Entry, LocalStore, StoreError};
 
 use super::{Build, BuildError, Stop, broken};
@@ -23,7 +23,13 @@ impl Build {
         let ran = found.iter().any(|(_, ran)| *ran);
         let nodes: Vec<_> = found.into_iter().map(|(node, _)| node).collect();
         let mut drafted = self.draft(entries, &nodes, owner).await;
-        if let Err(Unplaced::Missing) = drafted {
+        // Each time one listing more comes, so this ends.
+        while let Err(Unplaced::Missing(digest)) = drafted
+            && self.bring_listing(TreeDigest(digest)).await.map_err(broken)?
+        {
+            drafted = self.draft(entries, &nodes, owner).await;
+        }
+        if let Err(Unplaced::Missing(_)) = drafted {
             // A listing that must be looked into was made by an earlier build and has vanished since.
             for (_, artifact) in entries {
                 self.restore(artifact.node).await?;
@@ -31,7 +37,7 @@ impl Build {
             drafted = self.draft(entries, &nodes, owner).await;
         }
         let draft = drafted.map_err(|unplaced| match unplaced {
-            Unplaced::Missing => broken(BuildError::Gone { owner: owner() }),
+            Unplaced::Missing(_) => broken(BuildError::Gone { owner: owner() }),
             Unplaced::Stop(stop) => stop,
         })?;
         let tree = draft.finish(&self.store).map_err(broken)?;
@@ -94,7 +100,9 @@ impl Build {
             return Ok(directory);
         }
         self.note_maker(tree.0, maker);
-        self.ensure_tree(tree).await.map_err(broken)?;
+        if !self.bring_listing(tree).await.map_err(broken)? {
+            self.ensure_tree(tree).await.map_err(broken)?;
+        }
         if let Some(directory) = self.store.directory(tree).map_err(broken)? {
             return Ok(directory);
         }
@@ -164,14 +172,14 @@ fn check_links(
 /// Why inputs are not in their places.
 pub(super) enum Unplaced {
     /// A listing is not in the store.
-    Missing,
+    Missing(Digest),
     /// The build cannot go on.
     Stop(Stop),
 }
 
 fn unplaced(error: DraftError, owner: &(dyn Fn() -> String + Sync)) -> Unplaced {
-    if let DraftError::Store(StoreError::Missing { .. }) = error {
-        return Unplaced::Missing;
+    if let DraftError::Store(StoreError::Missing { digest }) = error {
+        return Unplaced::Missing(digest);
     }
     Unplaced::Stop(broken(BuildError::Inputs { owner: owner(), source: error }))
 }

@@ -2,6 +2,7 @@
 
 mod action;
 mod attempt;
+mod far;
 mod fate;
 mod inputs;
 mod prepare;
@@ -9,6 +10,7 @@ mod report;
 mod survey;
 mod testing;
 mod trees;
+mod upload;
 mod verify;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,14 +20,16 @@ use std::time::{Duration, Instant};
 
 use executor::{ExecuteError, Executor, Limits};
 use futures::future::{BoxFuture, FutureExt as _, join_all};
-use model::{Digest, Node as TreeNode, RelativePath};
-use store::{DraftError, LocalStore, StoreError, TreeSource};
+use model::{ActionDigest, Digest, Node as TreeNode, RelativePath};
+use store::{DraftError, LocalStore, Remote, StoreError, TreeSource};
 use tokio::sync::{OnceCell, Semaphore};
 use tokio::task::JoinSet;
 
 pub use fate::{ActionFate, Asked, GoalFate, Survey, SurveyedAction};
 pub use prepare::{Prepared, Unprepared};
-pub use report::{Counts, Failure, FailureKind, GoalOutcome, GoalStatus, Ran, Report, Span};
+pub use report::{
+    Counts, Failure, FailureKind, GoalOutcome, GoalStatus, Ran, Report, Span, Transfer,
+};
 pub use survey::survey;
 pub use testing::{Attempt, TestOptions, Tested, Verdict};
 pub use verify::{OutputDifference, Reproduction, Verified};
@@ -34,6 +38,7 @@ use crate::disk::DiskFiles;
 use crate::graph::{Artifact, Node, NodeId, Owner};
 use crate::plan::Plan;
 use crate::source::{SourceError, ingest};
+use far::Far;
 
 /// How a build is to go about it.
 #[derive(Clone, Copy, Debug)]
@@ -62,6 +67,10 @@ pub trait Events: Send + Sync {
     fn hit(&self, ran: &Ran);
     /// This is what came of a goal, by its place in the plan.
     fn goal(&self, _index: usize, _outcome: &GoalOutcome) {}
+    /// The remote fails: what it does not give is made here.
+    fn degraded(&self, _error: &StoreError) {}
+    /// All is built, and so many results are still to be uploaded.
+    fn uploading(&self, _left: usize) {}
 }
 
 /// What stops a whole build; the failure of an action does not.
@@ -152,6 +161,9 @@ pub(crate) enum Stop {
 
 type Outcome = Result<Arc<Made>, Stop>;
 
+/// What each node came to, as far as it was worked on.
+type Nodes = Arc<[OnceCell<Outcome>]>;
+
 /// The one time in a build that a node is run again, which all who miss its outputs wait for.
 type Remaking = Arc<OnceCell<Result<(), Stop>>>;
 
@@ -162,33 +174,45 @@ const GOALS_WAITING_MAX: usize = 256;
 /// How many wait at once for other processes: each takes a thread.
 const WAITERS_MAX: usize = 64;
 
+/// How often a build goes through its plan if what it was promised from afar turns out to be gone and something else is
+/// made here: each time what is gone is made, so more than a few times is not to be waited for.
+const PASSES_MAX: u32 = 4;
+
 /// One build.
 pub struct Build {
     store: Arc<LocalStore>,
     executor: Arc<dyn Executor>,
     outside: Arc<dyn TreeSource>,
+    far: Option<Far>,
     files: DiskFiles,
     plan: Arc<Plan>,
     options: BuildOptions,
     events: Arc<dyn Events>,
     slots: Semaphore,
     waiters: Semaphore,
-    nodes: Vec<OnceCell<Outcome>>,
+    nodes: Mutex<Nodes>,
     makers: Mutex<BTreeMap<Digest, BTreeSet<NodeId>>>,
     remade: Mutex<BTreeMap<NodeId, Remaking>>,
     ran: Mutex<Vec<Ran>>,
     tested: Mutex<BTreeMap<NodeId, Tested>>,
     counts: Mutex<Counts>,
+    /// What ran in earlier passes through the plan.
+    ran_before: Mutex<BTreeSet<ActionDigest>>,
     failed: AtomicBool,
     tolerated: BTreeSet<NodeId>,
     began: Instant,
 }
 
 impl Build {
-    /// Returns a build of `plan`. Trees from outside are had from `outside`.
+    /// Returns a build of `plan`. What others made is had from `remote`, trees from outside from `outside`.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the parts of a build, which only its caller stacks"
+    )]
     pub fn new(
         store: Arc<LocalStore>,
         executor: Arc<dyn Executor>,
+        remote: Option<Arc<dyn Remote>>,
         outside: Arc<dyn TreeSource>,
         files: DiskFiles,
         plan: Arc<Plan>,
@@ -196,24 +220,26 @@ impl Build {
         events: Arc<dyn Events>,
     ) -> Arc<Self> {
         let tolerated = if options.fail_fast { tolerated(&plan) } else { BTreeSet::new() };
-        let nodes = (0..plan.graph.len()).map(|_| OnceCell::new()).collect();
+        let far = remote.map(|remote| Far::new(&store, remote, &events));
         Arc::new(Self {
             store,
             executor,
             outside,
+            far,
             files,
             slots: Semaphore::new(options.jobs.clamp(1, Semaphore::MAX_PERMITS)),
             waiters: Semaphore::new(WAITERS_MAX),
+            nodes: Mutex::new(fresh_nodes(&plan)),
             plan,
             options,
             events,
-            nodes,
             makers: Mutex::default(),
             remade: Mutex::default(),
             ran: Mutex::default(),
             tested: Mutex::default(),
             counts: Mutex::default(),
             failed: AtomicBool::new(false),
+            ran_before: Mutex::default(),
             tolerated,
             began: Instant::now(),
         })
@@ -221,6 +247,25 @@ impl Build {
 
     /// Builds every goal and returns what came of each; dropping the future ends everything that runs.
     pub async fn run(self: Arc<Self>) -> Result<Report, Arc<BuildError>> {
+        let mut passes_left = PASSES_MAX;
+        let goals = loop {
+            passes_left -= 1;
+            match Arc::clone(&self).pass().await {
+                // What was promised from afar is gone, and was made otherwise here: what follows from it, too, now.
+                Err(error) if passes_left > 0 && error.is_gone() && self.may_begin_again() => {
+                    self.begin_again(passes_left == 1);
+                }
+                ended => break ended?,
+            }
+        };
+        if let Some(far) = &self.far {
+            far.finish_uploads(&*self.events).await;
+        }
+        Ok(Report { goals, interrupted: false, ..self.broken_off() })
+    }
+
+    /// Works on every goal, and returns what came of each.
+    async fn pass(self: Arc<Self>) -> Result<Vec<GoalOutcome>, Arc<BuildError>> {
         let mut tasks = JoinSet::new();
         let goals = self.plan.goals.iter().enumerate();
         let mut wanted = goals.filter(|(_, goal)| goal.is_wanted()).map(|(index, _)| index);
@@ -237,8 +282,14 @@ impl Build {
         while let Some(joined) = tasks.join_next().await {
             next(&mut tasks);
             let (index, outcome) = joined.expect("a goal does not panic");
-            // Dropping the others with the set ends what they run.
-            let outcome = outcome?;
+            let outcome = match outcome {
+                Ok(outcome) => outcome,
+                Err(error) => {
+                    // Ends what they run.
+                    tasks.shutdown().await;
+                    return Err(error);
+                }
+            };
             self.events.goal(index, &outcome);
             outcomes[index] = Some(outcome);
         }
@@ -249,8 +300,27 @@ impl Build {
                 outcome
             })
         };
-        let goals = outcomes.into_iter().enumerate().map(unwanted).collect();
-        Ok(Report { goals, interrupted: false, ..self.broken_off() })
+        Ok(outcomes.into_iter().enumerate().map(unwanted).collect())
+    }
+
+    /// Returns whether something was promised from afar, and something was made in its place.
+    fn may_begin_again(&self) -> bool {
+        self.far.is_some() && !self.remade.lock().expect("no holder panics").is_empty()
+    }
+
+    /// Forgets what nodes came to, but not what ran: its results are recorded. The `last` time nobody else is believed.
+    fn begin_again(&self, last: bool) {
+        if last && let Some(far) = &self.far {
+            far.ignore();
+        }
+        *self.nodes.lock().expect("no holder panics") = fresh_nodes(&self.plan);
+        self.makers.lock().expect("no holder panics").clear();
+        self.remade.lock().expect("no holder panics").clear();
+        let mut ran = self.ran.lock().expect("no holder panics");
+        ran.retain(|ran| ran.executed.is_some());
+        let ran_before = ran.iter().map(|ran| ran.action).collect();
+        *self.ran_before.lock().expect("no holder panics") = ran_before;
+        self.counts.lock().expect("no holder panics").forget_hits();
     }
 
     /// Returns what was done by now, for who breaks off.
@@ -259,7 +329,8 @@ impl Build {
         let mut ran = std::mem::take(&mut *self.ran.lock().expect("no holder panics"));
         ran.sort_by(|left, right| left.owner.cmp(&right.owner));
         let tested = std::mem::take(&mut *self.tested.lock().expect("no holder panics"));
-        Report { goals: Vec::new(), counts, ran, tested, interrupted: true }
+        let transfer = self.far.as_ref().map(Far::transfer);
+        Report { goals: Vec::new(), counts, ran, tested, transfer, interrupted: true }
     }
 
     async fn goal(&self, index: usize) -> Result<GoalOutcome, Arc<BuildError>> {
@@ -310,7 +381,7 @@ impl Build {
     /// Makes what a goal came to present, if it can be had, and returns whether it is.
     async fn bring(&self, node: &TreeNode) -> Result<bool, Stop> {
         match node {
-            TreeNode::File { digest, .. } => self.store.contains(*digest).map_err(broken),
+            TreeNode::File { digest, .. } => self.bring_blob(*digest).await.map_err(broken),
             TreeNode::Directory(tree) => {
                 Ok(self.ensure_tree(*tree).await.map_err(broken)?.is_some())
             }
@@ -340,7 +411,8 @@ impl Build {
 
     /// Returns what a node came to; it is worked on once, whoever asks first.
     fn node(&self, id: NodeId) -> BoxFuture<'_, Outcome> {
-        async move { self.nodes[id].get_or_init(|| self.make(id)).await.clone() }.boxed()
+        let nodes = Arc::clone(&self.nodes.lock().expect("no holder panics"));
+        async move { nodes[id].get_or_init(|| self.make(id)).await.clone() }.boxed()
     }
 
     async fn make(&self, id: NodeId) -> Outcome {
@@ -406,7 +478,32 @@ fn tolerated(plan: &Plan) -> BTreeSet<NodeId> {
     if expected.is_empty() { expected } else { &expected - &reached(false) }
 }
 
+fn fresh_nodes(plan: &Plan) -> Nodes {
+    (0..plan.graph.len()).map(|_| OnceCell::new()).collect()
+}
+
 impl BuildError {
+    /// Returns whether something is missing that was promised, and that what makes it did not make again.
+    fn is_gone(&self) -> bool {
+        match self {
+            Self::Gone { .. } => true,
+            Self::Store(error) | Self::Inputs { source: DraftError::Store(error), .. } => {
+                matches!(error, StoreError::Missing { .. })
+            }
+            Self::Execute { source, .. } => matches!(
+                source,
+                ExecuteError::MissingInput { .. }
+                    | ExecuteError::Store(StoreError::Missing { .. })
+                    | ExecuteError::Draft(DraftError::Store(StoreError::Missing { .. }))
+            ),
+            Self::Source(_)
+            | Self::Inputs { .. }
+            | Self::NoSuchPath { .. }
+            | Self::NotATree { .. }
+            | Self::UnknownBuiltin { .. } => false,
+        }
+    }
+
     /// Returns why something is nowhere any more, if that is what is behind this: then the machinery is well.
     fn vanished(&self) -> Option<&Arc<str>> {
         let (Self::Store(error)

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::{ActionDigest, Digest, Node, RelativePath};
+use store::StoreError;
 
 use super::Tested;
 use crate::graph::{NodeId, Owner};
@@ -21,6 +22,8 @@ pub struct Report {
     pub ran: Vec<Ran>,
     /// What came of each test, by its node.
     pub tested: BTreeMap<NodeId, Tested>,
+    /// What went to and from the remote, if there is one.
+    pub transfer: Option<Transfer>,
     /// Whether it was broken off; then it says nothing of goals.
     pub interrupted: bool,
 }
@@ -45,6 +48,8 @@ impl Report {
 pub struct Counts {
     /// Actions whose results were found.
     pub hits: u64,
+    /// Those of them that were found in the remote.
+    pub remote_hits: u64,
     /// Actions that ran.
     pub misses: u64,
     /// Actions that failed, now or as remembered.
@@ -53,6 +58,46 @@ pub struct Counts {
     pub cpu_spent: Duration,
     /// Processor time that the results found had cost when they were made.
     pub cpu_saved: Duration,
+}
+
+impl Counts {
+    /// Counts an action.
+    pub(super) fn add(&mut self, ran: &Ran) {
+        if ran.executed.is_none() {
+            self.hits += 1;
+            self.remote_hits += u64::from(ran.from_remote);
+            self.cpu_saved += ran.cpu;
+        } else {
+            self.misses += 1;
+            self.cpu_spent += ran.cpu;
+        }
+        self.failures += u64::from(ran.failure.is_some());
+    }
+
+    /// Leaves only what ran.
+    pub(super) fn forget_hits(&mut self) {
+        let Self { misses, cpu_spent, .. } = *self;
+        *self = Self { misses, cpu_spent, ..Self::default() };
+    }
+}
+
+/// What went to and from a remote.
+#[derive(Clone, Debug, Default)]
+pub struct Transfer {
+    /// How many blobs came.
+    pub downloaded_blobs: u64,
+    /// How many bytes they have.
+    pub downloaded_bytes: u64,
+    /// How many results went.
+    pub uploaded_results: u64,
+    /// How many blobs went for them: those that were not there.
+    pub uploaded_blobs: u64,
+    /// How many bytes those have.
+    pub uploaded_bytes: u64,
+    /// How many results did not get there.
+    pub not_uploaded: u64,
+    /// Why the first of them did not.
+    pub because: Option<Arc<StoreError>>,
 }
 
 /// What came of one goal.
@@ -214,6 +259,8 @@ pub struct Ran {
     pub action: ActionDigest,
     /// When it ran; `None` if its result was found.
     pub executed: Option<Span>,
+    /// Whether its result was found in the remote, and not here.
+    pub from_remote: bool,
     /// How it failed, if it did.
     pub failure: Option<FailureKind>,
     /// How long the command ran, by the clock; when it was made, for a result that was found.

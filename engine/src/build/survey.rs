@@ -224,7 +224,7 @@ impl Surveyor<'_> {
         let placed = put_together(self.store, &self.plan.graph, entries, &nodes, &roots, owner);
         placed.map_err(|unplaced| match unplaced {
             // Something lies below a tree whose listing is not here.
-            Unplaced::Missing => {
+            Unplaced::Missing(_) => {
                 for (_, artifact) in entries {
                     self.needed[artifact.node] = true;
                 }

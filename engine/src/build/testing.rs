@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use model::{ActionDigest, ActionResult, Command, Digest, Node as TreeNode, RelativePath};
 
-use super::action::{Keyed, outputs_of};
+use super::action::{Found, How, Keyed, outputs_of};
 use super::attempt::Attempted;
 use super::{Build, FailureKind, Made, Outcome, Stop, broken};
 use crate::graph::{NodeId, Owner, RunNode};
@@ -112,6 +112,12 @@ impl Build {
         if may_find && let Some(outcome) = self.find_passed(id, &run.owner, &keyed)? {
             return outcome;
         }
+        if may_find
+            && let Some(result) = self.find_afar(&run.owner, &keyed).await.map_err(broken)?
+        {
+            let made = self.passed_before(id, &run.owner, &keyed, &result, Found::Afar);
+            return Ok(made.expect("it has all outputs"));
+        }
         if self.is_stopping() {
             return Err(Stop::Skipped);
         }
@@ -132,15 +138,23 @@ impl Build {
         owner: &Owner,
         keyed: &Keyed,
     ) -> Result<Option<Outcome>, Stop> {
-        let found = tokio::task::block_in_place(|| self.store.lookup_result(keyed.digest));
+        let found = tokio::task::block_in_place(|| self.find_near(keyed.digest));
         let Some(result) = found.map_err(broken)? else { return Ok(None) };
-        let Ok(outputs) = outputs_of(&keyed.command, &result) else { return Ok(None) };
-        let ran = self.count(id, owner, keyed.digest, &result, None, None);
-        self.events.hit(&ran);
-        self.note_outputs(id, &outputs);
-        let attempts = vec![Attempt::of(1, &result, None)];
-        self.note_test(id, owner, keyed, true, attempts, outputs.clone());
-        Ok(Some(Ok(Arc::new(Made { outputs, ran: false }))))
+        Ok(self.passed_before(id, owner, keyed, &result, Found::Near).map(Ok))
+    }
+
+    fn passed_before(
+        &self,
+        id: NodeId,
+        owner: &Owner,
+        keyed: &Keyed,
+        result: &ActionResult,
+        found: Found,
+    ) -> Option<Arc<Made>> {
+        let made = self.found(id, owner, keyed, result, found)?;
+        let attempts = vec![Attempt::of(1, result, None)];
+        self.note_test(id, owner, keyed, true, attempts, made.outputs.clone());
+        Some(made)
     }
 
     /// Runs a test as often as it takes, whatever the cache says.
@@ -152,7 +166,8 @@ impl Build {
             for _ in 0..options.attempts {
                 let attempted = self.attempt(&*self.executor, owner, keyed).await?;
                 let Attempted { span, result, failure, .. } = &attempted;
-                let ran = self.count(id, owner, keyed.digest, result, Some(*span), failure.clone());
+                let how = How::Ran(*span);
+                let ran = self.count(id, owner, keyed.digest, result, how, failure.clone());
                 self.events.finished(&ran);
                 attempts.push(Attempt::of(run, result, failure.as_ref()));
                 if failure.is_none() {
@@ -162,7 +177,7 @@ impl Build {
                 failed = Some(attempted);
             }
         }
-        self.remember_test(keyed, passed.as_ref(), failed.as_ref())?;
+        self.remember_test(id, owner, keyed, passed.as_ref(), failed.as_ref())?;
         let made = |it: &Attempted| present_outputs(&keyed.command, &it.result);
         // What a failure left is what people look for.
         let outputs = failed.as_ref().or(passed.as_ref()).map(made).unwrap_or_default();
@@ -184,6 +199,8 @@ impl Build {
     /// Records a test that passed each time. One that failed once is forgotten, so that it is looked at again.
     fn remember_test(
         &self,
+        id: NodeId,
+        owner: &Owner,
         keyed: &Keyed,
         passed: Option<&Attempted>,
         failed: Option<&Attempted>,
@@ -193,7 +210,9 @@ impl Build {
         }
         match passed {
             Some(attempted) if attempted.is_isolated() => {
-                self.store.record_result(keyed.digest, &attempted.result).map_err(broken)
+                self.store.record_result(keyed.digest, &attempted.result).map_err(broken)?;
+                self.upload(id, owner, keyed, &attempted.result);
+                Ok(())
             }
             Some(_) | None => Ok(()),
         }

@@ -1,13 +1,13 @@
-//! Where executors get trees from: this store, the outside, or the action that makes them.
+//! Where executors get trees from: this store, the remote, the outside, or the action that makes them.
 
 use std::path::PathBuf;
 
 use async_trait::async_trait;
 use futures::future::{BoxFuture, FutureExt as _};
-use model::{Digest, Node as TreeNode, TreeDigest};
+use model::{Digest, TreeDigest};
 use store::{StoreError, TreeSource};
 
-use super::{Build, Made, Stop, broken};
+use super::{Build, Stop, broken};
 use crate::graph::{Node, NodeId};
 
 impl Build {
@@ -16,7 +16,7 @@ impl Build {
         self.makers.lock().expect("no holder panics").entry(tree).or_default().insert(node);
     }
 
-    /// Makes a tree present: from this store, from outside, or by running again what makes it.
+    /// Makes a tree present: from this store, from the remote, from outside, or by running again what makes it.
     pub(super) fn ensure_tree(
         &self,
         tree: TreeDigest,
@@ -26,7 +26,7 @@ impl Build {
             if here.is_some() {
                 return Ok(here);
             }
-            if let Some(path) = self.outside.ensure(tree).await? {
+            if let Some(path) = self.bring_tree(tree).await? {
                 return Ok(Some(path));
             }
             let makers = self.makers.lock().expect("no holder panics").get(&tree.0).cloned();
@@ -54,7 +54,7 @@ impl Build {
                 Node::Locked(tree) => {
                     let here = tokio::task::block_in_place(|| self.store.contains_tree(*tree));
                     if !here.map_err(broken)? {
-                        self.outside.ensure(*tree).await.map_err(broken)?;
+                        self.bring_tree(*tree).await.map_err(broken)?;
                     }
                     Ok(())
                 }
@@ -66,27 +66,12 @@ impl Build {
                 }
                 Node::Run(_) | Node::Builtin(_) => {
                     let made = self.node(id).await?;
-                    let whole = tokio::task::block_in_place(|| self.is_whole(&made));
-                    if whole.map_err(broken)? { Ok(()) } else { self.remake(id).await }
+                    let is_whole = self.bring_made(&made).await.map_err(broken)?;
+                    if is_whole { Ok(()) } else { self.remake(id).await }
                 }
             }
         }
         .boxed()
-    }
-
-    /// Returns whether all bytes of what a node came to are here.
-    fn is_whole(&self, made: &Made) -> Result<bool, StoreError> {
-        for node in made.outputs.values() {
-            let here = match node {
-                TreeNode::File { digest, .. } => self.store.contains(*digest)?,
-                TreeNode::Directory(tree) => self.store.contains_tree(*tree)?,
-                TreeNode::Symlink(_) => true,
-            };
-            if !here {
-                return Ok(false);
-            }
-        }
-        Ok(true)
     }
 }
 
@@ -94,5 +79,9 @@ impl Build {
 impl TreeSource for Build {
     async fn ensure(&self, tree: TreeDigest) -> Result<Option<PathBuf>, StoreError> {
         self.ensure_tree(tree).await
+    }
+
+    async fn ensure_listings(&self, tree: TreeDigest) -> Result<bool, StoreError> {
+        Ok(self.bring_listings(tree).await? || self.ensure_tree(tree).await?.is_some())
     }
 }

@@ -21,6 +21,7 @@ mod origins;
 mod providers;
 mod queries;
 mod receipts;
+mod remote;
 mod rules;
 mod scale;
 mod selects;

@@ -15,7 +15,7 @@ use model::{
     ActionResult, Digest, DigestFunction, Node, OutputDirectory, OutputFile, RelativePath,
     TreeDigest,
 };
-use store::{Draft, Durability, LocalStore, StoreError, TreeSource};
+use store::{Draft, Durability, LocalStore, Remote, StoreError, TreeSource};
 use tempfile::TempDir;
 
 /// The rules of these tests: a command is a verb that [`Pretender`] knows, and words.
@@ -266,6 +266,8 @@ pub(crate) struct Workshop {
     pub(crate) store: Arc<LocalStore>,
     pub(crate) log: Arc<Mutex<Vec<String>>>,
     pub(crate) options: BuildOptions,
+    /// What others made is had from there.
+    pub(crate) remote: Option<Arc<dyn Remote>>,
 }
 
 impl Workshop {
@@ -280,7 +282,7 @@ impl Workshop {
             limits: Limits::default(),
             tests: engine::TestOptions::default(),
         };
-        let workshop = Self { folder, store, log: Arc::default(), options };
+        let workshop = Self { folder, store, log: Arc::default(), options, remote: None };
         workshop.write("rules.bzl", RULES);
         for part in format!("\n{text}").split("\n//- /").skip(1) {
             let (path, text) = part.split_once('\n').unwrap_or((part, ""));
@@ -340,6 +342,12 @@ impl Workshop {
         self.prepare_plan(store, pretender, self.plan(&["//..."]).unwrap())
     }
 
+    /// Returns a build of everything by a machine that asks no remote.
+    pub(crate) fn prepare_alone(&self, store: &Arc<LocalStore>) -> Arc<Build> {
+        let pretender = self.pretender(store);
+        self.prepare_parts(store, pretender, self.plan(&["//..."]).unwrap(), None)
+    }
+
     /// Runs every test, and builds nothing but what they need.
     pub(crate) async fn test(&self) -> Report {
         let plan = self.plan(&["//..."]).unwrap().tests();
@@ -353,9 +361,20 @@ impl Workshop {
         pretender: Pretender,
         plan: Plan,
     ) -> Arc<Build> {
+        self.prepare_parts(store, pretender, plan, self.remote.clone())
+    }
+
+    fn prepare_parts(
+        &self,
+        store: &Arc<LocalStore>,
+        pretender: Pretender,
+        plan: Plan,
+        remote: Option<Arc<dyn Remote>>,
+    ) -> Arc<Build> {
         Build::new(
             Arc::clone(store),
             Arc::new(pretender),
+            remote,
             Arc::new(Nowhere),
             DiskFiles::new(self.path("")),
             Arc::new(plan),

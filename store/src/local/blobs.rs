@@ -60,6 +60,18 @@ impl LocalStore {
         self.name_blob(expected, &beside, false)
     }
 
+    /// Keeps bytes in memory, and refuses what is not `expected`.
+    pub(super) fn keep_as(&self, expected: Digest, bytes: &[u8]) -> Result<(), StoreError> {
+        let found = Digest::of(expected.function(), bytes);
+        if found != expected {
+            return Err(StoreError::Mismatch { expected, found });
+        }
+        if self.contains(expected)? {
+            return Ok(());
+        }
+        self.keep_bytes(expected, bytes, false)
+    }
+
     /// Takes a finished file of this file system into the store, by renaming it, and returns its digest.
     /// Nobody may have it open for writing.
     pub fn adopt(&self, path: &Path, executable: bool) -> Result<Digest, StoreError> {
@@ -137,18 +149,22 @@ impl LocalStore {
     }
 
     /// Like [`LocalStore::directory`], without pinning it or marking it as used: for walks over whole trees,
-    /// whose root is pinned, and for the collector, whose own pins would wait for it. The digest's size does not count.
+    /// whose root is pinned, and for the collector, whose own pins would wait for it, and who knows no sizes: one of
+    /// nothing does not count.
     pub(super) fn directory_unpinned(&self, tree: TreeDigest) -> Option<Directory> {
         // A file may hash to the name that a tree is asked under; then it is no directory.
         decode::directory(tree.0.function(), &self.message_unpinned(tree.0)?).ok()
     }
 
-    /// Returns the bytes of a blob, without pinning it or marking it as used. The digest's size does not count.
+    /// Returns the bytes of a blob, without pinning it or marking it as used. A size of nothing does not count.
     pub(super) fn message_unpinned(&self, digest: Digest) -> Option<Vec<u8>> {
         [false, true]
             .into_iter()
             .filter_map(|executable| read_quietly(&self.blob_path(digest, executable)).ok())
-            .find(|bytes| Digest::of(digest.function(), bytes).hash() == digest.hash())
+            .find(|bytes| {
+                let found = Digest::of(digest.function(), bytes);
+                found == digest || digest.is_empty() && found.hash() == digest.hash()
+            })
     }
 
     /// Keeps a directory and returns its digest.

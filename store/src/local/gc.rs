@@ -378,7 +378,7 @@ impl Keep {
                     self.tree(survey, &name);
                 }
                 (_, Some(table)) => {
-                    if let Some(result) = store.entry_unpinned(table, action(&name)) {
+                    if let Some(result) = store.anybodys_entry(table, action(&name)) {
                         self.result(store, survey, &(table, name), &result, u64::MAX);
                     }
                 }
@@ -556,7 +556,8 @@ fn survey_result(survey: &mut Survey, table: Remembered, function: DigestFunctio
         return;
     }
     let key = (table, (function, name.to_owned()));
-    let result = read_quietly(&path).ok().and_then(|bytes| parse_entry(function, &bytes));
+    let result =
+        read_quietly(&path).ok().and_then(|bytes| parse_entry(function, &bytes)).map(|it| it.1);
     let (physical, used) = (metadata.blocks() * 512, used_at(&metadata));
     survey.results.insert(key, FoundResult { path, physical, used, result });
 }

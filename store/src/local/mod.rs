@@ -27,8 +27,8 @@ mod verify;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock};
 
 use async_trait::async_trait;
 use model::{ActionDigest, ActionResult, Digest, DigestFunction, TreeDigest};
@@ -41,7 +41,7 @@ pub use stat::StoreStat;
 pub use trees::TreeFault;
 pub use verify::Verified;
 
-use crate::{ActionCache, Blob, BlobStore, StoreError, TreeSource};
+use crate::{ActionCache, Blob, BlobStore, Provenance, StoreError, TreeSource};
 use lease::Lease;
 
 /// What the file `format` holds.
@@ -76,6 +76,8 @@ pub struct LocalStore {
     written: AtomicU64,
     boot: trees::Boot,
     trusted: Mutex<BTreeSet<TreeDigest>>,
+    /// Whose word counts beside that of all.
+    believed: OnceLock<Provenance>,
 }
 
 impl LocalStore {
@@ -107,6 +109,7 @@ impl LocalStore {
             written: AtomicU64::new(0),
             boot,
             trusted: Mutex::default(),
+            believed: OnceLock::new(),
         })
     }
 
@@ -273,6 +276,9 @@ impl BlobStore for LocalStore {
 
     async fn write(&self, digest: Digest, blob: Blob) -> Result<(), StoreError> {
         tokio::task::block_in_place(|| {
+            if let Blob::Bytes(bytes) = &blob {
+                return self.keep_as(digest, bytes);
+            }
             let mut reader = blob.into_reader().map_err(|source| StoreError::Input { source })?;
             self.ingest_as(digest, &mut reader)
         })

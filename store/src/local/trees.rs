@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use model::{Digest, Directory, Node, TreeDigest};
 use rayon::prelude::*;
+use rustix::fs::{AtFlags, CWD, Statx, StatxFlags, statx};
 
 use super::blobs::{hash_file, rename_new, set_file_time};
 use super::{Durability, LocalStore, remove_tree};
@@ -65,6 +66,9 @@ impl LocalStore {
     /// Makes the whole tree present and returns its directory,
     /// or `None` if a blob that it needs is not in the store.
     pub fn materialise(&self, tree: TreeDigest) -> Result<Option<PathBuf>, StoreError> {
+        if !self.is_listed(tree)? {
+            return Ok(None);
+        }
         if let Some(path) = self.trusted_tree(tree)? {
             return Ok(Some(path));
         }
@@ -83,6 +87,9 @@ impl LocalStore {
 
     /// Returns the directory of a tree that is here already, whole and checked.
     pub fn present_tree(&self, tree: TreeDigest) -> Result<Option<PathBuf>, StoreError> {
+        if !self.is_listed(tree)? {
+            return Ok(None);
+        }
         if let Some(path) = self.trusted_tree(tree)? {
             return Ok(Some(path));
         }
@@ -100,6 +107,9 @@ impl LocalStore {
 
     /// Returns whether the whole closure of `tree` is here, as a directory or as blobs.
     pub fn contains_tree(&self, tree: TreeDigest) -> Result<bool, StoreError> {
+        if !self.is_listed(tree)? {
+            return Ok(false);
+        }
         if self.present_tree(tree)?.is_some() {
             return Ok(true);
         }
@@ -121,6 +131,13 @@ impl LocalStore {
             }
         }
         Ok(true)
+    }
+
+    /// Returns whether the listing of the root is here. Names on the disk have no sizes, but a digest with another one
+    /// is the name of nothing.
+    fn is_listed(&self, tree: TreeDigest) -> Result<bool, StoreError> {
+        self.pin_tree(tree)?;
+        Ok(tree.0.is_empty() || self.look_for_blob(tree.0).is_some())
     }
 
     /// Returns the directory of a tree that is known to be whole since this boot.
@@ -352,7 +369,12 @@ impl LocalStore {
             }
             Err(error) => return Err(StoreError::disk("link", to)(error)),
         }
-        if self.is_older_than_boot(to) && !file_is(to, digest, executable) {
+        let found = look(to);
+        // A digest with another size is the name of something else, which is not here.
+        if found.as_ref().is_some_and(|found| found.stx_size != digest.size()) {
+            return Ok(false);
+        }
+        if self.was_before_boot(found.as_ref()) && !file_is(to, digest, executable) {
             self.quarantine(digest)?;
             return Ok(false);
         }
@@ -360,14 +382,20 @@ impl LocalStore {
     }
 
     pub(super) fn is_older_than_boot(&self, path: &Path) -> bool {
-        use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
-        let Ok(found) = statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::BTIME) else {
-            return true;
-        };
+        self.was_before_boot(look(path).as_ref())
+    }
+
+    fn was_before_boot(&self, found: Option<&Statx>) -> bool {
+        let Some(found) = found else { return true };
         let born = u64::try_from(found.stx_btime.tv_sec).unwrap_or(0);
         let knows = found.stx_mask & StatxFlags::BTIME.bits() != 0;
         !knows || born <= self.boot.began
     }
+}
+
+fn look(path: &Path) -> Option<Statx> {
+    let wanted = StatxFlags::BTIME | StatxFlags::SIZE;
+    statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, wanted).ok()
 }
 
 fn file_is(path: &Path, digest: Digest, executable: bool) -> bool {

@@ -221,7 +221,7 @@ impl Core {
         blob: Blob,
         holder: Option<&Holder>,
     ) -> Result<(), StoreError> {
-        let mut upload = Box::new(self.upload(digest, None, holder.cloned())?);
+        let mut upload = Box::new(self.upload(&[digest], None, holder.cloned())?);
         let mut reader = blob.into_reader().map_err(|source| StoreError::Input { source })?;
         let mut buffer = vec![0; PIECE_BYTES];
         loop {

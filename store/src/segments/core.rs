@@ -20,7 +20,7 @@ use super::settings::Settings;
 use super::settle::Settling;
 use super::touched::Touched;
 use super::uploads::Uploads;
-use crate::StoreError;
+use crate::{Scrubbed, StoreError};
 
 /// Everything that the store's faces and its threads share. Locks are taken in the order in which they stand here.
 #[derive(Debug)]
@@ -36,6 +36,7 @@ pub(super) struct Core {
     pub(super) head: Mutex<Head>,
     pub(super) recent: Mutex<Recent>,
     pub(super) evicted: Mutex<Evicted>,
+    pub(super) scrubbed: Mutex<Scrubbed>,
     pub(super) commits: Commits,
     pub(super) leases: Leases,
     pub(super) touched: Touched,
@@ -60,6 +61,10 @@ impl Core {
 
     pub(super) fn evicted(&self) -> MutexGuard<'_, Evicted> {
         self.evicted.lock().expect("no holder panics")
+    }
+
+    pub(super) fn scrubbed(&self) -> MutexGuard<'_, Scrubbed> {
+        self.scrubbed.lock().expect("no holder panics")
     }
 
     /// Returns how many bytes the store takes on the disk.

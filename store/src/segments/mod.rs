@@ -28,6 +28,7 @@ mod segment;
 mod settings;
 mod settle;
 mod similarity;
+mod spool;
 mod touched;
 mod uploads;
 mod values;
@@ -37,7 +38,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use model::Digest;
+use model::{Digest, DigestFunction, HASH_BYTES};
 
 use self::core::Core;
 use self::disk::{RealDisk, blocking};
@@ -47,7 +48,7 @@ use self::leases::Holder;
 use self::log::Wish;
 use self::record::Name;
 use crate::{
-    Blob, BlobStore, Cellar, CellarStat, ChunkStore, LeaseId, Scrubbed, StoreError, Upload,
+    Blob, BlobStore, Cellar, CellarStat, ChunkStore, LeaseId, Scrubbed, Spool, StoreError, Upload,
     UploadStore, Value, ValueKey, ValueStore,
 };
 
@@ -167,12 +168,16 @@ impl ValueStore for SegmentStore {
 
 #[async_trait]
 impl UploadStore for SegmentStore {
-    async fn upload(&self, digest: Digest, session: &str) -> Result<Box<dyn Upload>, StoreError> {
-        Ok(Box::new(self.core.upload(digest, Some(session), self.holder.clone())?))
+    async fn upload(&self, names: &[Digest], session: &str) -> Result<Box<dyn Upload>, StoreError> {
+        Ok(Box::new(self.core.upload(names, Some(session), self.holder.clone())?))
     }
 
-    async fn uploaded(&self, digest: Digest, session: &str) -> Result<Option<u64>, StoreError> {
-        Ok(self.core.uploaded(digest, session))
+    async fn uploaded(&self, names: &[Digest], session: &str) -> Result<Option<u64>, StoreError> {
+        Ok(self.core.uploaded(names, session))
+    }
+
+    async fn spool(&self, functions: &[DigestFunction]) -> Result<Box<dyn Spool>, StoreError> {
+        Ok(Box::new(self.core.spool(functions, self.holder.clone())))
     }
 }
 
@@ -211,7 +216,23 @@ impl Cellar for SegmentStore {
             retention_seconds: evicted.retention.map(|it| it.as_secs()),
             evicted_bytes: evicted.bytes,
             corrupt: core.quarantine.records(),
+            scrubbed: *core.scrubbed(),
         }
+    }
+
+    async fn find_by_hash(
+        &self,
+        function: DigestFunction,
+        hash: &[u8; HASH_BYTES],
+    ) -> Result<Option<Digest>, StoreError> {
+        let of_size = |size| Digest::from_parts(function, *hash, size);
+        let empty = Digest::of(function, b"");
+        if hash == empty.hash() {
+            return Ok(Some(empty));
+        }
+        let entry = self.core.find(&[Name::of_blob(&of_size(0))])?[0];
+        let Some(digest) = entry.map(|it| of_size(it.size)) else { return Ok(None) };
+        Ok(self.core.present(&[digest], self.holder())?[0].then_some(digest))
     }
 
     async fn forget_blob(&self, digest: Digest) -> Result<bool, StoreError> {

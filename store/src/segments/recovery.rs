@@ -69,6 +69,7 @@ pub(super) fn open(files: Files, settings: Settings) -> Result<Core, StoreError>
         head: std::sync::Mutex::new(Head::new(known.next_segment)),
         recent: std::sync::Mutex::default(),
         evicted: std::sync::Mutex::default(),
+        scrubbed: std::sync::Mutex::default(),
         commits: Commits::new(),
         leases: super::leases::Leases::default(),
         touched: Touched::open(&files)?,

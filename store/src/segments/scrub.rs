@@ -19,6 +19,7 @@ impl Core {
     ) -> Result<Scrubbed, StoreError> {
         let (begun, before) = (Instant::now(), self.quarantine.records());
         let mut scrubbed = Scrubbed::default();
+        *self.scrubbed() = scrubbed;
         for id in self.segments.ids() {
             let mut from = 0;
             while let Some(live) = blocking(|| self.live(id, from))? {
@@ -26,12 +27,13 @@ impl Core {
                     blocking(|| self.examine(&header, entry))?;
                     scrubbed.records += 1;
                     scrubbed.bytes += entry.size;
+                    scrubbed.corrupt = self.quarantine.records() - before;
+                    *self.scrubbed() = scrubbed;
                     pace(begun, scrubbed.bytes, bytes_per_second).await;
                 }
                 from = live.next;
             }
         }
-        scrubbed.corrupt = self.quarantine.records() - before;
         Ok(scrubbed)
     }
 

@@ -198,7 +198,7 @@ impl Core {
     ) -> Result<(), StoreError> {
         let is_list = chunks.iter().all(|it| it.size() <= RECORD_BLOB_BYTES_MAX);
         if digest.size() <= RECORD_BLOB_BYTES_MAX || chunks.len() > CHUNKS_MAX || !is_list {
-            let mut upload = Box::new(self.upload(digest, None, holder.cloned())?);
+            let mut upload = Box::new(self.upload(&[digest], None, holder.cloned())?);
             for chunk in chunks {
                 self.each_piece(*chunk, |piece| upload.write(piece))?;
             }

@@ -141,31 +141,24 @@ fn key(session: &str, digest: Digest) -> String {
 
 impl Core {
     /// Returns how many bytes the session has sent, if it can be taken up.
-    pub(super) fn uploaded(&self, digest: Digest, session: &str) -> Option<u64> {
-        self.uploads.parked().get(&key(session, digest)).map(|it| it.bytes)
+    pub(super) fn uploaded(&self, names: &[Digest], session: &str) -> Option<u64> {
+        self.uploads.parked().get(&key(session, names[0])).map(|it| it.bytes)
     }
 
-    /// Begins an upload, or takes it up again; without a session it cannot be taken up later.
+    /// Begins an upload of a blob that has one of those names, or takes it up again; without a session it cannot be taken
+    /// up later.
     pub(super) fn upload(
         self: &Arc<Self>,
-        digest: Digest,
+        names: &[Digest],
         session: Option<&str>,
         holder: Option<Holder>,
     ) -> Result<SegmentUpload, StoreError> {
+        let digest = names[0];
         if digest.size() > self.settings.hard_bytes() {
             return Err(self.full());
         }
-        let mut upload = SegmentUpload {
-            core: Arc::clone(self),
-            digest,
-            holder,
-            key: None,
-            hasher: Hasher::new(digest.function()),
-            crcs: Vec::new(),
-            bytes: 0,
-            reserved: 0,
-            sent: Sent::Memory(BytesMut::new()),
-        };
+        let mut upload = SegmentUpload::new(self, digest, holder);
+        upload.others = names[1..].to_vec();
         let Some(session) = session else {
             if digest.size() > RECORD_BLOB_BYTES_MAX {
                 upload.begin_file()?;
@@ -188,6 +181,8 @@ impl Core {
 pub(super) struct SegmentUpload {
     core: Arc<Core>,
     digest: Digest,
+    /// What it may be named by besides.
+    others: Vec<Digest>,
     holder: Option<Holder>,
     /// What the session's file is called when it is interrupted, if it can be taken up again.
     key: Option<String>,
@@ -208,6 +203,22 @@ enum Sent {
 }
 
 impl SegmentUpload {
+    /// Begins an upload into memory.
+    pub(super) fn new(core: &Arc<Core>, digest: Digest, holder: Option<Holder>) -> Self {
+        Self {
+            core: Arc::clone(core),
+            digest,
+            others: Vec::new(),
+            holder,
+            key: None,
+            hasher: Hasher::new(digest.function()),
+            crcs: Vec::new(),
+            bytes: 0,
+            reserved: 0,
+            sent: Sent::Memory(BytesMut::new()),
+        }
+    }
+
     // While it is under way its file has a name that no session has: another one of the same name begins anew.
     fn begin_file(&mut self) -> Result<(), StoreError> {
         let path = self.fresh_path();
@@ -293,6 +304,65 @@ impl SegmentUpload {
         }
     }
 
+    /// Returns the digest of what was sent by another function than the one it is hashed with while it comes.
+    fn hash(&self, function: DigestFunction) -> Result<Digest, StoreError> {
+        let mut hasher = Hasher::new(function);
+        match &self.sent {
+            Sent::Memory(bytes) => hasher.update(bytes),
+            Sent::File(_, file) => {
+                let mut piece = vec![0; PIECE_BYTES];
+                let mut at = 0;
+                while at < self.bytes {
+                    let rest = usize::try_from(self.bytes - at).unwrap_or(usize::MAX);
+                    let piece = &mut piece[..rest.min(PIECE_BYTES)];
+                    file.read_at(at, piece)?;
+                    hasher.update(piece);
+                    at += piece.len() as u64;
+                }
+            }
+            Sent::Gone => {}
+        }
+        Ok(hasher.finish())
+    }
+
+    /// Returns the digest of what has come.
+    pub(super) fn found(&self) -> Digest {
+        self.hasher.clone().finish()
+    }
+
+    /// Returns how many bytes may come.
+    pub(super) fn bytes_max(&self) -> u64 {
+        self.digest.size()
+    }
+
+    /// Returns that there is no room.
+    pub(super) fn full(&self) -> StoreError {
+        self.core.full()
+    }
+
+    /// Goes on in a file, if what has come is in memory.
+    pub(super) fn leave_memory(&mut self) -> Result<(), StoreError> {
+        let Sent::Memory(bytes) = &self.sent else { return Ok(()) };
+        let bytes = bytes.clone();
+        self.begin_file()?;
+        let Sent::File(_, file) = &self.sent else { return Ok(()) };
+        file.write_at(0, [&bytes, &[]])
+    }
+
+    /// Keeps what was sent under the name that it has.
+    pub(super) fn keep_as(&mut self, digest: Digest) -> Result<(), StoreError> {
+        self.digest = digest;
+        if !digest.is_empty() {
+            self.keep()?;
+            let is_there = self.core.present(&[digest], self.holder.as_ref())?[0];
+            if self.holder.is_some() && !is_there {
+                // In the moment between, it was dropped to make room.
+                return Err(StoreError::Missing { digest });
+            }
+        }
+        self.core.acknowledge_here()
+    }
+
     fn keep(&mut self) -> Result<(), StoreError> {
         let name = Name::of_blob(&self.digest);
         match &self.sent {
@@ -330,12 +400,7 @@ impl SegmentUpload {
     /// Keeps what was sent for whoever takes it up.
     fn park(&mut self) -> Result<(), StoreError> {
         let Some(key) = self.key.take().filter(|_| self.bytes > 0) else { return self.forget() };
-        if let Sent::Memory(bytes) = &self.sent {
-            let bytes = bytes.clone();
-            self.begin_file()?;
-            let Sent::File(_, file) = &self.sent else { return Ok(()) };
-            file.write_at(0, [&bytes, &[]])?;
-        }
+        self.leave_memory()?;
         let Sent::File(path, file) = &self.sent else { return Ok(()) };
         // A piece that came only in part is not a part of what was acknowledged to the session.
         file.resize(self.bytes)?;
@@ -385,20 +450,17 @@ impl Upload for SegmentUpload {
     }
 
     fn finish(mut self: Box<Self>) -> Result<(), StoreError> {
-        let (expected, found) = (self.digest, self.hasher.clone().finish());
-        if found != expected {
-            self.forget()?;
-            return Err(StoreError::Mismatch { expected, found });
+        let (expected, found) = (self.digest, self.found());
+        if found == expected {
+            return self.keep_as(expected);
         }
-        if !expected.is_empty() {
-            self.keep()?;
-            let is_there = self.core.present(&[expected], self.holder.as_ref())?[0];
-            if self.holder.is_some() && !is_there {
-                // In the moment between, it was dropped to make room.
-                return Err(StoreError::Missing { digest: expected });
+        for other in std::mem::take(&mut self.others) {
+            if self.hash(other.function())? == other {
+                return self.keep_as(other);
             }
         }
-        self.core.acknowledge_here()
+        self.forget()?;
+        Err(StoreError::Mismatch { expected, found })
     }
 }
 

@@ -59,7 +59,7 @@ pub(crate) enum BenchCommand {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct CacheArgs {
-    /// The server: [NAME=]grpc://HOST:PORT[/INSTANCE] or [NAME=]unix:/PATH; several are measured in turns, and compared
+    /// The server: `[NAME=]grpc://HOST:PORT[/INSTANCE]` or `[NAME=]unix:/PATH`; several are measured in turns, and compared
     /// with the first
     #[arg(long = "remote", value_name = "URL", required_unless_present = "ceiling")]
     pub(crate) remotes: Vec<Remote>,

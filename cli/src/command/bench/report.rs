@@ -9,7 +9,12 @@ use super::drive::Measured;
 use super::row::Row;
 use crate::settings::Settings;
 use crate::size::ByteSize;
-use crate::terminal::{say, say_json};
+use crate::terminal::{count, say, say_json};
+
+/// What stands above the columns: how much processor time the server needed for a blob, digest or result, or for a MiB; how
+/// much of one processor the clients took; and how much more the first server did than this one.
+const HEADING: &str = "row           many  server                      rate half within 99 % within server CPU     memory \
+                       client  ratio";
 
 /// What was measured of one server, once.
 pub(super) struct Sample {
@@ -36,10 +41,10 @@ impl Sample {
     }
 
     fn shown_rate(&self) -> String {
-        match self.row.is_large() {
-            true => format!("{:.0} MiB/s", self.rate() / f64::from(1 << 20)),
-            false => format!("{:.0} {}/s", self.rate(), self.row.unit()),
+        if self.row.is_large() {
+            return format!("{:.0} MiB/s", self.rate() / f64::from(1 << 20));
         }
+        format!("{:.0} {}/s", self.rate(), self.row.unit())
     }
 
     /// Returns the processor time that the server needs for a unit, or for a MiB, in microseconds.
@@ -49,26 +54,21 @@ impl Sample {
         Some(cpu * 1e6 / ratio(self.measured.units.max(1), unit))
     }
 
-    /// Returns what is shown of it.
+    /// Returns what is shown of it, under [`HEADING`].
     pub(super) fn line(&self, name: &str) -> String {
         let measured = &self.measured;
         let milliseconds = |time: Duration| format!("{:.2} ms", time.as_secs_f64() * 1e3);
+        let cpu = self.server_microseconds().map_or_else(String::new, |it| format!("{it:.1} µs"));
+        let memory = measured.server.map(|usage| ByteSize(usage.resident_bytes).to_string());
         let share = measured.client_cpu.as_secs_f64() / measured.elapsed.as_secs_f64().max(1e-9);
-        let per_unit =
-            self.server_microseconds().map_or_else(String::new, |it| format!("{it:.1} µs"));
-        let memory = measured
-            .server
-            .map_or_else(String::new, |usage| ByteSize(usage.resident_bytes).to_string());
-        let failure = measured.failure.as_ref().map_or_else(String::new, |failure| {
-            format!("  {} failed: {failure}", measured.failures)
-        });
         format!(
-            "{:<13} {:>4}  {name:<16} {:>19}  {:>11} {:>11}  {per_unit:>9} {memory:>10}  {:>4.0} %{failure}",
+            "{:<13} {:>4}  {name:<12} {:>19} {:>11} {:>11} {cpu:>10} {:>10} {:>5.0} %",
             self.row.name(),
             self.clients,
             self.shown_rate(),
             milliseconds(measured.p50),
             milliseconds(measured.p99),
+            memory.unwrap_or_default(),
             share * 100.0,
         )
     }
@@ -109,33 +109,22 @@ impl Report {
             say_json(&json!({ "digest": self.function.name(), "rows": rows }));
             return;
         }
-        say(&format!(
-            "{:<13} {:>4}  {:<16} {:>19}  {:>11} {:>11}  {:>9} {:>10}  {:>6}",
-            "row",
-            "many",
-            "server",
-            "rate",
-            "half within",
-            "99 % within",
-            "server",
-            "memory",
-            "client"
-        ));
+        say(HEADING);
         for sample in &medians {
-            let versus = self.first(&medians, sample);
-            let versus = versus.map_or_else(String::new, |first| {
-                format!("  first/this {:.2}", first.rate() / sample.rate().max(f64::MIN_POSITIVE))
+            let line = sample.line(&self.servers[sample.server]);
+            let first = first(&medians, sample);
+            let versus = first.map_or_else(String::new, |first| {
+                format!(" {:>6.2}", first.rate() / sample.rate().max(f64::MIN_POSITIVE))
             });
-            say(&format!("{}{versus}", sample.line(&self.servers[sample.server])));
+            say(&format!("{line}{versus}"));
         }
-    }
-
-    /// Returns the first server's sample of the same row, for one of another server.
-    fn first<'a>(&self, medians: &[&'a Sample], sample: &Sample) -> Option<&'a Sample> {
-        let is_first = |other: &&&Sample| {
-            other.server == 0 && (other.row, other.clients) == (sample.row, sample.clients)
-        };
-        (sample.server != 0).then(|| medians.iter().find(is_first).copied()).flatten()
+        for sample in self.samples.iter().filter(|sample| sample.measured.failures > 0) {
+            let (name, measured) = (&self.servers[sample.server], &sample.measured);
+            let why = measured.failure.as_deref().unwrap_or_default();
+            let failures = count(measured.failures, "failure");
+            let (row, clients) = (sample.row.name(), count(sample.clients.into(), "client"));
+            say(&format!("{row} with {clients} on {name}: {failures}, the first: {why}"));
+        }
     }
 
     /// Returns of each row and server the sample with the middle rate, in the order in which they were first measured.
@@ -153,6 +142,14 @@ impl Report {
         }
         medians
     }
+}
+
+/// Returns the first server's sample of the same row, for one of another server.
+fn first<'a>(medians: &[&'a Sample], sample: &Sample) -> Option<&'a Sample> {
+    let is_first = |other: &&&Sample| {
+        other.server == 0 && (other.row, other.clients) == (sample.row, sample.clients)
+    };
+    (sample.server != 0).then(|| medians.iter().find(is_first).copied()).flatten()
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
@@ -181,7 +178,7 @@ mod tests {
         let medians = report.medians();
         let units: Vec<_> = medians.iter().map(|it| it.measured.units).collect();
         assert_eq!(units, [3, 30]);
-        assert_eq!(report.first(&medians, medians[1]).map(|it| it.measured.units), Some(3));
-        assert!(report.first(&medians, medians[0]).is_none());
+        assert_eq!(first(&medians, medians[1]).map(|it| it.measured.units), Some(3));
+        assert!(first(&medians, medians[0]).is_none());
     }
 }

@@ -50,23 +50,23 @@ const LARGE: Duration = Duration::from_secs(300);
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Row {
-    /// A blob of 4 KiB with each ByteStream.Write
+    /// A stream up with each call: a blob of 4 KiB
     Write,
-    /// A blob of 4 KiB with each ByteStream.Read
+    /// A stream down with each call: a blob of 4 KiB
     Read,
-    /// 100 blobs of 4 KiB with each BatchUpdateBlobs
+    /// A batch up with each call: 100 blobs of 4 KiB
     BatchUpdate,
-    /// 100 blobs of 4 KiB with each BatchReadBlobs
+    /// A batch down with each call: 100 blobs of 4 KiB
     BatchRead,
-    /// 1,000 digests with each FindMissingBlobs, half of them there
+    /// Which of 1,000 digests are missing: half of them
     FindMissing,
-    /// GetActionResult of results with four outputs
+    /// What an action made: four outputs
     GetResult,
-    /// UpdateActionResult with four outputs
+    /// What a new action made is told: four outputs
     UpdateResult,
-    /// A blob of 1 GiB, or one for each client of so much together, with ByteStream.Write
+    /// A stream up of 1 GiB, divided among the clients
     LargeUp,
-    /// The same with ByteStream.Read
+    /// The same down
     LargeDown,
 }
 

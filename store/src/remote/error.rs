@@ -1,0 +1,209 @@
+//! What can go wrong with a store elsewhere.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use model::DigestFunction;
+use tonic::{Code, Status};
+
+/// A failure of a remote, or of getting there.
+#[derive(Debug, thiserror::Error)]
+pub enum RemoteError {
+    /// The text says no place.
+    #[error("`{address}` is no address of a remote: {why}")]
+    Address {
+        /// The text.
+        address: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// A file with a secret or a certificate cannot be read.
+    #[error("cannot read the {what} {} for the remote", path.display())]
+    File {
+        /// What it holds.
+        what: &'static str,
+        /// Where it is.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A secret would have been sent for everybody to read.
+    #[error(
+        "a token is not sent to {address} without TLS: use grpcs:// or https://, or an address of this machine"
+    )]
+    Unprotected {
+        /// Where to.
+        address: Arc<str>,
+    },
+    /// A secret has a form that no header can carry.
+    #[error("the {what} for the remote cannot be sent: it has bytes that no header may have")]
+    Secret {
+        /// What kind of secret it is.
+        what: &'static str,
+    },
+    /// The program that knows secrets did not tell.
+    #[error("the credential helper {program} {why}")]
+    Helper {
+        /// Which program.
+        program: String,
+        /// What it did.
+        why: String,
+    },
+    /// TLS cannot be set up, or the address cannot be connected to at all.
+    #[error("cannot set up the connection to {address}")]
+    Setup {
+        /// Where to.
+        address: Arc<str>,
+        /// What is wrong.
+        source: tonic::transport::Error,
+    },
+    /// The remote lacks the function that names everything here.
+    #[error(
+        "the remote {address} does not know {wanted} digests, which this workspace has (it knows {offered}); \
+         set `digest = \"{instead}\"` in bld.toml, or use another remote"
+    )]
+    Function {
+        /// Which remote.
+        address: Arc<str>,
+        /// What it would have to know.
+        wanted: DigestFunction,
+        /// What it knows, for people.
+        offered: String,
+        /// What the workspace could use instead.
+        instead: DigestFunction,
+    },
+    /// The remote knows no function that `bld` knows.
+    #[error("the remote {address} knows no digests that bld knows (it knows {offered})")]
+    NoFunction {
+        /// Which remote.
+        address: Arc<str>,
+        /// What it knows, for people.
+        offered: String,
+    },
+    /// The remote speaks other versions.
+    #[error("the remote {address} speaks version {low} to {high} of the protocol, bld speaks 2.x")]
+    Version {
+        /// Which remote.
+        address: Arc<str>,
+        /// Its lowest version.
+        low: String,
+        /// Its highest version.
+        high: String,
+    },
+    /// The remote keeps nothing.
+    #[error("the remote {address} is no cache")]
+    NoCache {
+        /// Which remote.
+        address: Arc<str>,
+    },
+    /// A call failed.
+    #[error("cannot {verb} {address}: {}", words(source))]
+    Call {
+        /// What was tried.
+        verb: &'static str,
+        /// With which remote.
+        address: Arc<str>,
+        /// What came of it.
+        source: Status,
+    },
+    /// An answer makes no sense.
+    #[error("{address} gave an answer that makes no sense: {why}")]
+    Answer {
+        /// Which remote.
+        address: Arc<str>,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// It is only to be read.
+    #[error("the remote is only read")]
+    ReadOnly,
+    /// It failed so often that it is not asked any more.
+    #[error("the remote failed before, and is not asked any more")]
+    GivenUp,
+}
+
+/// Returns what a status says, in words; many have only a code.
+fn words(status: &Status) -> String {
+    let code = match status.code() {
+        Code::Unavailable => "it is not available",
+        Code::DeadlineExceeded => "it did not answer in time",
+        Code::Unauthenticated => "it does not know who asks (token or certificate)",
+        Code::PermissionDenied => "it does not permit that",
+        Code::ResourceExhausted => "it has no room or time",
+        Code::Unimplemented => "it cannot do that",
+        Code::NotFound => "it does not have that",
+        Code::InvalidArgument => "it does not accept that",
+        Code::DataLoss => "it has lost data",
+        Code::Ok
+        | Code::Cancelled
+        | Code::Unknown
+        | Code::AlreadyExists
+        | Code::FailedPrecondition
+        | Code::Aborted
+        | Code::OutOfRange
+        | Code::Internal => "it failed",
+    };
+    // A message from outside is shown, but cannot draw on a terminal or fill the screen.
+    let shown = status.message().chars().map(|it| if it.is_control() { ' ' } else { it });
+    let shown: String = shown.take(MESSAGE_CHARS_MAX).collect();
+    if shown.is_empty() { code.to_owned() } else { format!("{code} ({shown})") }
+}
+
+/// How much of a message from outside is shown, in characters: a few lines.
+const MESSAGE_CHARS_MAX: usize = 300;
+
+impl RemoteError {
+    /// Returns whether the same call may succeed later.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Call { source, .. } => super::retry::is_transient(source.code()),
+            Self::Helper { .. } => true,
+            Self::Address { .. }
+            | Self::File { .. }
+            | Self::Unprotected { .. }
+            | Self::Secret { .. }
+            | Self::Setup { .. }
+            | Self::Function { .. }
+            | Self::NoFunction { .. }
+            | Self::Version { .. }
+            | Self::NoCache { .. }
+            | Self::Answer { .. }
+            | Self::ReadOnly
+            | Self::GivenUp => false,
+        }
+    }
+
+    /// Returns whether nothing can be had from there for now, whatever is asked.
+    pub fn is_unreachable(&self) -> bool {
+        self.code().is_some_and(|it| matches!(it, Code::Unavailable | Code::Unauthenticated))
+    }
+
+    /// Returns whether it was understood, and is not permitted.
+    pub fn is_refusal(&self) -> bool {
+        self.code() == Some(Code::PermissionDenied) || matches!(self, Self::ReadOnly)
+    }
+
+    fn code(&self) -> Option<Code> {
+        if let Self::Call { source, .. } = self { Some(source.code()) } else { None }
+    }
+
+    /// Returns whether somebody has set something up wrongly: that is to be mended, and not to be put up with.
+    pub fn is_mistake(&self) -> bool {
+        match self {
+            Self::Address { .. }
+            | Self::File { .. }
+            | Self::Unprotected { .. }
+            | Self::Secret { .. }
+            | Self::Setup { .. }
+            | Self::Function { .. }
+            | Self::NoFunction { .. }
+            | Self::Version { .. }
+            | Self::NoCache { .. } => true,
+            Self::Helper { .. }
+            | Self::Call { .. }
+            | Self::Answer { .. }
+            | Self::ReadOnly
+            | Self::GivenUp => false,
+        }
+    }
+}

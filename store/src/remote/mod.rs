@@ -1,0 +1,33 @@
+//! A store elsewhere, which many machines share.
+
+mod error;
+mod retry;
+
+use std::sync::Arc;
+
+use model::ActionDigest;
+
+pub use error::RemoteError;
+
+use crate::{ActionCache, BlobStore, Provenance};
+
+/// A store elsewhere. It may be slow, gone or wrong, so nothing that it gives is used before it was hashed here.
+pub trait Remote: BlobStore + ActionCache {
+    /// Returns whether what is made here may be written there.
+    fn is_writable(&self) -> bool;
+    /// Returns whose word its results are.
+    fn provenance(&self) -> Provenance;
+    /// Returns the same store, asked on behalf of an action: whoever runs it can tell who asks for what.
+    fn for_action(&self, purpose: &Purpose) -> Arc<dyn Remote>;
+}
+
+/// On whose behalf something is asked. It decides nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Purpose {
+    /// The action.
+    pub action: ActionDigest,
+    /// Whose it is: label and cell.
+    pub target: String,
+    /// Which of the target's actions.
+    pub mnemonic: String,
+}
