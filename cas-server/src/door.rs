@@ -8,12 +8,14 @@ use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower::ServiceExt as _;
 
 use crate::Drain;
+use crate::fault::with_sources;
 use crate::identity::{Peer, PeerAddress};
+use crate::tls::Tls;
 
 /// How many streams one connection may have at once: Go's clients send up to 500.
 const STREAMS_MAX: u32 = 1_024;
@@ -44,6 +46,7 @@ pub struct Door {
     router: Router,
     free: Arc<Semaphore>,
     drain: Drain,
+    tls: Option<Arc<Tls>>,
 }
 
 /// The room that one connection takes.
@@ -65,7 +68,13 @@ impl Door {
             .max_concurrent_streams(STREAMS_MAX)
             .keep_alive_interval(KEEP_ALIVE);
         let room = usize::try_from(connections_max).unwrap_or(Semaphore::MAX_PERMITS);
-        Self { builder, router, free: Arc::new(Semaphore::new(room)), drain }
+        Self { builder, router, free: Arc::new(Semaphore::new(room)), drain, tls: None }
+    }
+
+    /// Returns a door whose ports are encrypted. A socket of the file system is not: nothing lies between.
+    #[must_use]
+    pub fn encrypted(self, tls: Arc<Tls>) -> Self {
+        Self { tls: Some(tls), ..self }
     }
 
     /// Serves whoever comes to a port, until the server ends.
@@ -75,7 +84,7 @@ impl Door {
                 Ok((stream, address)) => {
                     // Small answers must not wait for one another.
                     drop(stream.set_nodelay(true));
-                    self.admit(stream, Peer::new(PeerAddress::Tcp(address)), room);
+                    tokio::spawn(self.clone().admit(stream, PeerAddress::Tcp(address), room));
                 }
                 Err(error) => pause(&error).await,
             }
@@ -86,7 +95,10 @@ impl Door {
     pub async fn serve_unix(&self, listener: UnixListener) {
         while let Some((accepted, room)) = self.next(|| listener.accept()).await {
             match accepted {
-                Ok((stream, _)) => self.admit(stream, Peer::new(PeerAddress::Unix), room),
+                Ok((stream, _)) => {
+                    let peer = Peer::new(PeerAddress::Unix);
+                    tokio::spawn(self.clone().serve(stream, peer, room));
+                }
                 Err(error) => pause(&error).await,
             }
         }
@@ -104,25 +116,30 @@ impl Door {
         }
     }
 
-    fn admit<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
-        &self,
-        stream: S,
-        peer: Peer,
-        room: Room,
-    ) {
-        let router = self.router.clone();
+    /// Serves a connection once it is encrypted, if it is to be.
+    async fn admit(self, stream: TcpStream, address: PeerAddress, room: Room) {
+        let Some(tls) = &self.tls else {
+            return self.serve(stream, Peer::new(address), room).await;
+        };
+        match tls.accept(stream, address).await {
+            Ok((stream, peer)) => self.serve(stream, peer, room).await,
+            Err(error) => tracing::debug!(error = %with_sources(&error), "no handshake"),
+        }
+    }
+
+    async fn serve<S>(self, stream: S, peer: Peer, _room: Room)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let router = self.router;
         let service = hyper::service::service_fn(move |mut request: http::Request<Incoming>| {
             request.extensions_mut().insert(peer.clone());
             router.clone().oneshot(request)
         });
-        let connection = self.builder.serve_connection(TokioIo::new(stream), service).into_owned();
-        let drain = self.drain.clone();
-        tokio::spawn(async move {
-            let _room = room;
-            if let Err(error) = drain.serve(connection).await {
-                tracing::debug!(%error, "a connection ended");
-            }
-        });
+        let connection = self.builder.serve_connection(TokioIo::new(stream), service);
+        if let Err(error) = self.drain.serve(connection).await {
+            tracing::debug!(%error, "a connection ended");
+        }
     }
 }
 

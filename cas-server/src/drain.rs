@@ -78,6 +78,11 @@ impl Drain {
         self.begun.cancelled().await;
     }
 
+    /// Has the time be up for what is under way.
+    pub fn cut_now(&self) {
+        self.cut.cancel();
+    }
+
     /// Completes when the time for what was under way is up.
     pub async fn cut(&self) {
         self.cut.cancelled().await;

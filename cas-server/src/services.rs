@@ -15,6 +15,7 @@ use crate::assets::{FetchService, Origins, PushService};
 use crate::blobs::BlobsService;
 use crate::capabilities::CapabilitiesService;
 use crate::front::Front;
+use crate::ledger::LedgerService;
 use crate::load::{self, Load};
 use crate::observe::Observe;
 use crate::results::ResultsService;
@@ -43,6 +44,7 @@ where
         .add_service(BlobsService::new(front.clone()).server())
         .add_service(ResultsService::new(front.clone()).server())
         .add_service(StreamService::new(front.clone()).server())
+        .add_service(LedgerService::new(front.clone()).server())
         .add_service(FetchService::new(front.clone(), origins).server())
         .add_service(PushService::new(front.clone()).server())
         .add_service(AdminService::new(operation.clone()).server())

@@ -13,7 +13,8 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::{Layer, SubscriberExt as _};
 use tracing_subscriber::registry::LookupSpan;
 
-use crate::observe::SPAN_TARGET;
+use crate::config::{LogFormat, LogLevel, TelemetryConfig};
+use crate::observe::{LOG_TARGET, SPAN_TARGET};
 
 /// How long whoever takes traces may take for those of the last moment, when a server ends.
 const LAST_TRACES: Duration = Duration::from_secs(5);
@@ -21,28 +22,18 @@ const LAST_TRACES: Duration = Duration::from_secs(5);
 /// What is called what in traces.
 const SERVICE: &str = "bld-server";
 
-/// How a line of the log looks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum LogForm {
-    /// For people.
-    #[default]
-    Text,
-    /// An object of JSON, for programs.
-    Json,
-}
-
 /// What is written into the log. Credentials are nowhere in it: nothing that writes into it is given any.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogSettings {
     /// How lines look.
-    pub form: LogForm,
+    pub form: LogFormat,
     /// What is written, in the words of `tracing`: `info`, or `info,bld::request=debug` for every request.
     pub filter: String,
 }
 
 impl Default for LogSettings {
     fn default() -> Self {
-        Self { form: LogForm::default(), filter: "info".to_owned() }
+        Self { form: LogFormat::Text, filter: "info".to_owned() }
     }
 }
 
@@ -53,6 +44,27 @@ pub struct TraceSettings {
     pub endpoint: String,
     /// Which share of the traces that begin here is kept. Those that a client has begun are as he says.
     pub share: f64,
+}
+
+impl From<&TelemetryConfig> for LogSettings {
+    /// Every call is logged where that is asked for; those of the libraries below it only where everything is.
+    fn from(config: &TelemetryConfig) -> Self {
+        let filter = match config.log {
+            LogLevel::Error => "error".to_owned(),
+            LogLevel::Warn => "warn".to_owned(),
+            LogLevel::Info => "info".to_owned(),
+            LogLevel::Debug => format!("info,{LOG_TARGET}=debug,cas_server=debug,store=debug"),
+            LogLevel::Trace => "trace".to_owned(),
+        };
+        Self { form: config.format, filter }
+    }
+}
+
+impl TraceSettings {
+    /// Returns where traces go, if they go anywhere: all of them.
+    pub fn of(config: &TelemetryConfig) -> Option<Self> {
+        config.otlp.clone().map(|endpoint| Self { endpoint, share: 1.0 })
+    }
 }
 
 /// Why nothing could be logged or traced.
@@ -130,15 +142,15 @@ where
     Ok((subscriber, Traces(provider)))
 }
 
-fn lines<S, W>(form: LogForm, writer: W) -> Box<dyn Layer<S> + Send + Sync>
+fn lines<S, W>(form: LogFormat, writer: W) -> Box<dyn Layer<S> + Send + Sync>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
     let lines = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(false);
     match form {
-        LogForm::Text => lines.boxed(),
-        LogForm::Json => lines.json().flatten_event(true).with_span_list(false).boxed(),
+        LogFormat::Text => lines.boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).with_span_list(false).boxed(),
     }
 }
 

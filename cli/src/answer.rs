@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use engine::{Goal, GoalStatus, Plan, Report};
+use engine::{Goal, GoalStatus, Plan, Report, Transfer};
 use model::RelativePath;
 use serde_json::{Value, json};
 use store::LocalStore;
@@ -12,7 +12,8 @@ use crate::grid::{self, Grid, Status};
 use crate::history::{Because, BuildRecord};
 use crate::output;
 use crate::settings::Settings;
-use crate::terminal::{Paint, count, say, say_json, tell, tell_service};
+use crate::size::ByteSize;
+use crate::terminal::{Paint, chain, count, say, say_json, tell, tell_service};
 use crate::workspace::OpenWorkspace;
 
 /// How many lines of a failed action's log are shown.
@@ -95,17 +96,29 @@ impl Answer<'_> {
             say(&format!("nothing to build: {only} makes no files itself; {where_used}"));
             return;
         }
+        let from_remote = match counts.remote_hits {
+            0 => String::new(),
+            hits => format!("{hits} from the remote, "),
+        };
+        let saved = seconds(counts.cpu_saved);
         if counts.misses == 0 && counts.failures == 0 {
-            say(&format!("nothing to do: {} cached", count(counts.hits, "action")));
+            let cached = count(counts.hits, "action");
+            let from_remote = match counts.remote_hits {
+                0 => String::new(),
+                _ => format!(" ({from_remote}saving {saved:.1} CPU seconds)"),
+            };
+            say(&format!("nothing to do: {cached} cached{from_remote}"));
         } else {
             say(&format!(
-                "{} ran ({:.1} CPU seconds), {} cached (saving {:.1}), {} failed",
+                "{} ran ({:.1} CPU seconds), {} cached ({from_remote}saving {saved:.1}), {} failed",
                 count(counts.misses, "action"),
                 seconds(counts.cpu_spent),
                 counts.hits,
-                seconds(counts.cpu_saved),
                 counts.failures
             ));
+        }
+        if let Some(line) = self.report.transfer.as_ref().and_then(transferred) {
+            say(&line);
         }
         let output = self.workspace.output();
         let shown = output.strip_prefix(&self.settings.directory).unwrap_or(&output);
@@ -154,6 +167,25 @@ impl Answer<'_> {
             tell(&format!("and {} more that pass", passed - FAILURES_SHOWN));
         }
     }
+}
+
+/// Returns what went to and from the remote, if anything did.
+fn transferred(transfer: &Transfer) -> Option<String> {
+    let mut parts = Vec::new();
+    if transfer.downloaded_bytes > 0 {
+        let bytes = ByteSize(transfer.downloaded_bytes);
+        parts.push(format!("downloaded {bytes} ({})", count(transfer.downloaded_blobs, "blob")));
+    }
+    if transfer.uploaded_results > 0 {
+        let results = count(transfer.uploaded_results, "result");
+        parts.push(format!("uploaded {results}, {}", ByteSize(transfer.uploaded_bytes)));
+    }
+    if transfer.not_uploaded > 0 {
+        let because = transfer.because.as_deref().map(|error| chain(error).join(": "));
+        let because = because.unwrap_or_else(|| "too many waited".to_owned());
+        parts.push(format!("{} could not be uploaded: {because}", transfer.not_uploaded));
+    }
+    (!parts.is_empty()).then(|| parts.join("; "))
 }
 
 /// Shows the first failures with the beginning of their logs.

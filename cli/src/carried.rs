@@ -131,7 +131,8 @@ impl Carried {
                 (goals, outcomes.into_iter().map(known).collect())
             }
         };
-        let report = Report { goals: outcomes, counts: report.counts, ..Report::default() };
+        let (counts, transfer) = (report.counts, report.transfer.clone());
+        let report = Report { goals: outcomes, counts, transfer, ..Report::default() };
         Some((Plan { goals, ..Plan::default() }, report))
     }
 
@@ -206,12 +207,18 @@ pub(crate) fn after(plan: &Plan, first: &Report, all: &Plan, second: Report) -> 
     let (ran, found) = (first.counts, second.counts);
     let counts = Counts {
         hits: found.hits.saturating_sub(ran.misses),
+        remote_hits: found.remote_hits + ran.remote_hits,
         misses: found.misses + ran.misses,
         cpu_spent: found.cpu_spent + ran.cpu_spent,
         cpu_saved: found.cpu_saved.saturating_sub(ran.cpu_spent),
         ..found
     };
-    Report { goals: all.goals.iter().zip(second.goals).map(merge).collect(), counts, ..second }
+    let transfer = match (&first.transfer, second.transfer) {
+        (Some(first), Some(second)) => Some(second.after(first)),
+        (first, second) => second.or_else(|| first.clone()),
+    };
+    let goals = all.goals.iter().zip(second.goals).map(merge).collect();
+    Report { goals, counts, transfer, ..second }
 }
 
 fn is_complete(plan: &Plan, outcomes: &[GoalOutcome]) -> bool {

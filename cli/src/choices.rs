@@ -39,7 +39,7 @@ pub(crate) struct Key {
 }
 
 /// Everything that can be chosen.
-pub(crate) const KEYS: [Key; 4] = [
+pub(crate) const KEYS: [Key; 5] = [
     Key {
         name: "colour",
         meaning: "whether texts are coloured: auto, always or never",
@@ -59,6 +59,13 @@ pub(crate) const KEYS: [Key; 4] = [
             let number = text.parse::<u16>().is_ok_and(|it| (1..=JOBS_MAX).contains(&it));
             (!number).then(|| format!("it is a number from 1 to {JOBS_MAX}"))
         },
+    },
+    Key {
+        name: "remote",
+        meaning: "where results are shared: an address, or none",
+        flag: Some("--remote"),
+        variable: "BLD_REMOTE",
+        wrong: |text| text.is_empty().then(|| "it is an address, or none".to_owned()),
     },
     Key {
         name: "store",
@@ -181,6 +188,8 @@ fn default(key: &Key) -> Option<String> {
             let root = store::default_root(folder("XDG_CACHE_HOME"), folder("HOME"));
             return root.map(|path| path.display().to_string());
         }
+        // The workspace says which.
+        "remote" => return None,
         _ => "40 GiB".to_owned(),
     })
 }

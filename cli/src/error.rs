@@ -33,6 +33,12 @@ pub(crate) enum CliError {
     RelativeStore { place: String, text: String },
     #[error("{place}: `{text}` begins with `~/`, and HOME is not set")]
     NoHome { place: String, text: String },
+    #[error(transparent)]
+    Remote(store::RemoteError),
+    #[error("{name} cannot be `{value}`: {why}")]
+    Variable { name: &'static str, value: String, why: &'static str },
+    #[error("the remote needs a certificate of this machine and its key, and only one is named")]
+    HalfIdentity,
     #[error("cannot go to {}", path.display())]
     Directory { path: PathBuf, source: std::io::Error },
     #[error(
@@ -110,6 +116,12 @@ pub(crate) enum CliError {
     #[error(transparent)]
     Bench(#[from] crate::command::bench::BenchError),
     #[error(transparent)]
+    Server(#[from] cas_server::admin::RemoteError),
+    #[error(transparent)]
+    Serve(#[from] cas_server::ServeError),
+    #[error(transparent)]
+    Trace(#[from] cas_server::trace::TraceError),
+    #[error(transparent)]
     ServerConfig(#[from] cas_server::ConfigError),
     #[error(transparent)]
     Token(#[from] cas_server::TokenError),
@@ -161,6 +173,9 @@ impl CliError {
             | Self::Nested { .. }
             | Self::Directory { .. }
             | Self::NoStore
+            | Self::Remote(_)
+            | Self::Variable { .. }
+            | Self::HalfIdentity
             | Self::Config(_)
             | Self::Setting(_)
             | Self::Pattern(_)
@@ -194,7 +209,9 @@ impl CliError {
             Self::Git(error) if error.is_mistake() => exit::USER_ERROR,
             Self::Files(error) if is_content(&error.source) => exit::USER_ERROR,
             Self::Bench(error) if error.is_mistake() => exit::USER_ERROR,
+            Self::Server(error) if error.is_mistake() => exit::USER_ERROR,
             Self::Git(_)
+            | Self::Server(_)
             | Self::Bench(_)
             | Self::Fetch(_)
             | Self::Build(_)
@@ -206,6 +223,8 @@ impl CliError {
             | Self::ServerConfig(_)
             | Self::Token(_)
             | Self::Authority(_)
+            | Self::Serve(_)
+            | Self::Trace(_)
             | Self::Execute(_) => exit::INFRASTRUCTURE,
             Self::Interrupted => exit::INTERRUPTED,
         }

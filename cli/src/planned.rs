@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use clap::ValueEnum;
@@ -11,9 +11,10 @@ use engine::{
     TestOptions,
 };
 use executor::{Limits, LocalExecutor, Rung};
-use fetch::Lock;
-use store::LocalStore;
+use fetch::{Lock, Progress as _};
+use store::{LocalStore, Remote};
 
+use crate::elsewhere::Elsewhere;
 use crate::error::CliError;
 use crate::history::{self, Asked, FanOut, Journal, Manner};
 use crate::interrupt::Interrupts;
@@ -22,7 +23,8 @@ use crate::nobody::Nobody;
 use crate::outside::{LockedTrees, Outside};
 use crate::progress::Display;
 use crate::settings::Settings;
-use crate::terminal::tell;
+use crate::sharing::{Reached, RemoteArgs, Sharing};
+use crate::terminal::{chain, tell};
 use crate::workspace::{OpenWorkspace, requests};
 
 /// How long what still runs in a thread may take to find its sandbox gone; a download that has not ended by then is
@@ -71,6 +73,9 @@ pub(crate) struct ExecuteArgs {
     /// Stop an action that runs longer, in seconds
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) timeout: Option<u64>,
+
+    #[command(flatten)]
+    pub(crate) remote: RemoteArgs,
 }
 
 /// How actions are isolated.
@@ -99,6 +104,9 @@ pub(crate) struct Planned {
     trees: Arc<LockedTrees>,
     interrupts: Arc<Interrupts>,
     jobs: usize,
+    offline: bool,
+    /// Where what others made is had from, once a build has begun.
+    reached: OnceLock<Reached>,
 }
 
 impl Planned {
@@ -135,7 +143,9 @@ impl Planned {
         };
         let plan = workspace.engine().plan_locking(patterns, &chosen, lock)?;
         let trees = trees.expect("planning locks");
-        begun.planned(workspace, plan, asked, trees, Asked::new(patterns, &args.settings))
+        let wish = Asked::new(patterns, &args.settings);
+        let planned = begun.planned(workspace, plan, asked, trees, wish)?;
+        Ok(Self { offline: args.offline, ..planned })
     }
 
     /// Takes up a part of an earlier plan, where nothing changed that the plan depends on.
@@ -150,7 +160,9 @@ impl Planned {
         let outside = begun.outside(&workspace, part.requests.clone(), args)?;
         let lock = lockfile::ensure(&workspace, &outside, args.locked)?;
         let asked = Asked::new(patterns, &args.settings);
-        begun.planned(workspace, part.plan, part.requests, LockedTrees { outside, lock }, asked)
+        let trees = LockedTrees { outside, lock };
+        let planned = begun.planned(workspace, part.plan, part.requests, trees, asked)?;
+        Ok(Self { offline: args.offline, ..planned })
     }
 
     /// Lets go of everything but the workspace.
@@ -177,24 +189,80 @@ impl Planned {
     }
 
     /// Builds every goal of the plan. Ends in an orderly way when a signal comes; the report says so then.
-    pub(crate) fn build(&self, args: &ExecuteArgs) -> Result<Report, CliError> {
-        self.test(args, TestOptions::default())
+    pub(crate) fn build(
+        &self,
+        settings: &Settings,
+        args: &ExecuteArgs,
+    ) -> Result<Report, CliError> {
+        self.test(settings, args, TestOptions::default())
     }
 
     /// Like [`Planned::build`]; `tests` says how tests among what is built are run.
-    pub(crate) fn test(&self, args: &ExecuteArgs, tests: TestOptions) -> Result<Report, CliError> {
+    pub(crate) fn test(
+        &self,
+        settings: &Settings,
+        args: &ExecuteArgs,
+        tests: TestOptions,
+    ) -> Result<Report, CliError> {
         if args.sandbox == SandboxArg::None {
             tell("warning: without a sandbox nothing is isolated; results are not recorded");
         }
-        let build = self.start(args, tests);
-        match self.drive(Arc::clone(&build).run()) {
-            Err(CliError::Interrupted) => Ok(build.broken_off()),
-            ended => ended?.map_err(CliError::Build),
+        let begun = OnceLock::new();
+        let work = async {
+            let build = self.start(settings, args, tests).await?;
+            begun.get_or_init(|| Arc::clone(&build));
+            let report = build.run().await.map_err(CliError::Build)?;
+            if args.sandbox == SandboxArg::Strict {
+                self.share_keys(&report).await;
+            }
+            Ok(report)
+        };
+        match (self.drive(work), begun.get()) {
+            (Err(CliError::Interrupted), Some(build)) => Ok(build.broken_off()),
+            (ended, _) => ended?,
         }
     }
 
+    /// Tells the remote which keys ran: whoever builds next from a clean checkout is told why.
+    async fn share_keys(&self, report: &Report) {
+        let Some(reached) = self.reached.get().filter(|reached| reached.uploads) else { return };
+        let keys = self.journal.ran_keys(report);
+        if !keys.is_empty()
+            && let Err(error) = reached.store.record_keys(&keys).await
+        {
+            let text = chain(&error).join(": ");
+            self.display.warn(&format!("{text}; other checkouts cannot tell why they build"));
+        }
+    }
+
+    /// Returns whether everybody believes the results that a build took over.
+    pub(crate) fn is_believed_by_all(&self) -> bool {
+        self.reached.get().is_none_or(|it| it.store.provenance().is_believed_by_all())
+    }
+
+    /// Reaches the remote, if there is one.
+    async fn reach(
+        &self,
+        settings: &Settings,
+        args: &RemoteArgs,
+    ) -> Result<Option<Arc<dyn Remote>>, CliError> {
+        if self.offline {
+            return Ok(None);
+        }
+        let Some(sharing) = Sharing::of(settings, &self.workspace, args)? else { return Ok(None) };
+        let Some(reached) = sharing.reach(&self.display).await? else { return Ok(None) };
+        self.journal.ask(Elsewhere::reached(reached.store.clone()));
+        Ok(Some(self.reached.get_or_init(|| reached).remote()))
+    }
+
     /// Returns a build of the plan, which has not begun.
-    pub(crate) fn start(&self, args: &ExecuteArgs, tests: TestOptions) -> Arc<Build> {
+    pub(crate) async fn start(
+        &self,
+        settings: &Settings,
+        args: &ExecuteArgs,
+        tests: TestOptions,
+    ) -> Result<Arc<Build>, CliError> {
+        let remote = self.reach(settings, &args.remote).await?;
         self.journal.begin(Manner {
             kept: args.sandbox == SandboxArg::Strict,
             retries_failed: args.retry_failed,
@@ -208,16 +276,16 @@ impl Planned {
             SandboxArg::Strict => LocalExecutor::strict(store),
             SandboxArg::None => LocalExecutor::new(store, Rung::Bare),
         };
-        Build::new(
+        Ok(Build::new(
             Arc::clone(&self.store),
             Arc::new(executor),
-            None,
+            remote,
             Arc::clone(&self.trees) as Arc<dyn store::TreeSource>,
             self.workspace.files.clone(),
             Arc::clone(&self.plan),
             options(args, tests, self.jobs),
             Arc::new(FanOut(hearers)),
-        )
+        ))
     }
 
     /// Returns what the cache knows of every goal, and runs nothing: what would have to run has failed, and is not
@@ -317,6 +385,8 @@ impl Begun {
             trees: Arc::new(trees),
             interrupts: self.interrupts,
             jobs: self.jobs,
+            offline: false,
+            reached: OnceLock::new(),
         })
     }
 }

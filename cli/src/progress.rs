@@ -6,11 +6,12 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use engine::{Events, Owner, Ran};
+use store::StoreError;
 
 use crate::ci::Ci;
 use crate::painter::Painter;
 use crate::size::ByteSize;
-use crate::terminal::{Paint, can_draw, tell, tell_service};
+use crate::terminal::{Paint, can_draw, chain, count, tell, tell_service};
 
 /// How often the picture is drawn anew: smooth to the eye, cheap for the terminal.
 const DRAW_INTERVAL: Duration = Duration::from_millis(100);
@@ -35,6 +36,8 @@ struct State {
     hits: AtomicU64,
     ran: AtomicU64,
     failed: AtomicU64,
+    /// What is shown of results that are still to be uploaded.
+    upload: Mutex<Option<u64>>,
 }
 
 struct Item {
@@ -57,6 +60,7 @@ impl Display {
             hits: AtomicU64::new(0),
             ran: AtomicU64::new(0),
             failed: AtomicU64::new(0),
+            upload: Mutex::default(),
         };
         Arc::new(Self {
             painter,
@@ -187,6 +191,23 @@ impl Events for Display {
 
     fn hit(&self, _ran: &Ran) {
         self.state.hits.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn degraded(&self, error: &StoreError) {
+        let text = chain(error).join(": ");
+        fetch::Progress::warn(self, &format!("{text}; what the remote does not give is made here"));
+    }
+
+    fn uploading(&self, left: usize) {
+        let mut upload = self.state.upload.lock().expect("no holder panics");
+        if let Some(id) = upload.take() {
+            self.state.running.lock().expect("no holder panics").remove(&id);
+        } else if left > 0 && self.painter.is_none() {
+            self.line(&format!("upload {}", count(left as u64, "result")));
+        }
+        if left > 0 {
+            *upload = Some(self.begin_item(count(left as u64, "result"), "upload", None));
+        }
     }
 }
 

@@ -21,6 +21,48 @@ pub struct Config {
     pub mirrors: Vec<Mirror>,
     /// A folder of the workspace that stands in for the embedded `@rules`.
     pub rules: Option<model::RelativePath>,
+    /// Where results are shared.
+    pub remote: Option<RemoteConfig>,
+}
+
+/// Where results are shared. Paths are meant from the workspace's root; no secret stands here.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RemoteConfig {
+    /// Where it is: `grpc://host:port`, `grpcs://…`, `unix:/path`.
+    pub url: String,
+    /// Which of its instances; for `bld server`, the project.
+    #[serde(default)]
+    pub instance: String,
+    /// Whether what is made is uploaded, by who may.
+    #[serde(default = "yes")]
+    pub upload: bool,
+    /// The file that holds the token.
+    pub token_file: Option<String>,
+    /// The program that knows the token: a name or an absolute path, so that no workspace brings its own.
+    pub credential_helper: Option<String>,
+    /// The certificates of who is believed; the system's if absent.
+    pub ca_file: Option<String>,
+    /// This machine's certificate.
+    pub certificate: Option<String>,
+    /// The key of that.
+    pub key: Option<String>,
+    /// Never: everybody reads this file.
+    #[serde(default)]
+    token: Forbidden,
+}
+
+/// A key that is there to be refused with words of its own.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Forbidden;
+
+impl<'de> Deserialize<'de> for Forbidden {
+    fn deserialize<D: serde::Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+        Err(serde::de::Error::custom(
+            "a token does not belong into bld.toml, which everybody reads: name a `token_file` or a \
+             `credential_helper`, or set BLD_REMOTE_TOKEN",
+        ))
+    }
 }
 
 /// A Debian mirror.
@@ -53,6 +95,11 @@ pub enum ConfigError {
     /// A path leads out of the workspace.
     #[error("`rules` in bld.toml is not a folder of the workspace")]
     Rules(#[from] model::InvalidPath),
+    /// A credential helper would come from the workspace.
+    #[error(
+        "`credential_helper` in bld.toml is `{0}`: it must be the name of a program of the machine, or an absolute path"
+    )]
+    Helper(String),
     /// A setting on the command line is not declared.
     #[error("there is no setting `{name}`{suggestion}; bld.toml declares them under [settings]")]
     UnknownSetting {
@@ -80,12 +127,17 @@ struct File {
     rules: Option<String>,
     settings: BTreeMap<String, Vec<String>>,
     debian: Debian,
+    remote: Option<RemoteConfig>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Debian {
     mirrors: Vec<Mirror>,
+}
+
+fn yes() -> bool {
+    true
 }
 
 fn main_component() -> Vec<String> {
@@ -99,7 +151,14 @@ impl Config {
         if let Some((name, _)) = file.settings.iter().find(|(_, values)| values.is_empty()) {
             return Err(ConfigError::NoValues(name.clone()));
         }
+        if let Some(RemoteConfig { credential_helper: Some(helper), .. }) = &file.remote
+            && helper.contains('/')
+            && !helper.starts_with('/')
+        {
+            return Err(ConfigError::Helper(helper.clone()));
+        }
         Ok(Self {
+            remote: file.remote,
             function: file.digest.as_deref().unwrap_or("blake3").parse()?,
             settings: file.settings,
             mirrors: file.debian.mirrors,

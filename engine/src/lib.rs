@@ -47,7 +47,7 @@ pub use build::{
     Verified, survey,
 };
 pub use cell::{Cell, CellPattern, ChoiceError, PatternError, ValuePattern};
-pub use config::{CONFIG_FILE, Config, ConfigError, Mirror};
+pub use config::{CONFIG_FILE, Config, ConfigError, Mirror, RemoteConfig};
 pub use diagnostic::{Diagnostic, Place, suggest};
 pub use disk::{DiskFiles, NOTES_FOLDER, OUTPUT_FOLDER};
 pub use estimate::{Estimate, estimate};

@@ -65,7 +65,7 @@ impl DegradingStore {
 
     fn asked(&self) -> Result<&dyn Remote, StoreError> {
         if self.has_given_up() {
-            return Err(Box::new(RemoteError::GivenUp).into());
+            return Err(Arc::new(RemoteError::GivenUp).into());
         }
         Ok(&*self.inner)
     }

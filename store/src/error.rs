@@ -73,7 +73,7 @@ pub enum StoreError {
     },
     /// A store elsewhere failed, or refused.
     #[error(transparent)]
-    Remote(#[from] Box<crate::RemoteError>),
+    Remote(#[from] std::sync::Arc<crate::RemoteError>),
     /// The store was made by another version of `bld`.
     #[error("the store at {} has format `{found}`, this bld needs `{expected}`; choose another with --store or BLD_STORE", path.display())]
     Format {

@@ -34,7 +34,7 @@ impl BlobStore for ReadOnlyStore {
     }
 
     async fn write(&self, _digest: Digest, _blob: Blob) -> Result<(), StoreError> {
-        Err(Box::new(RemoteError::ReadOnly).into())
+        Err(Arc::new(RemoteError::ReadOnly).into())
     }
 }
 
@@ -45,7 +45,7 @@ impl ActionCache for ReadOnlyStore {
     }
 
     async fn record(&self, _action: ActionDigest, _: &ActionResult) -> Result<(), StoreError> {
-        Err(Box::new(RemoteError::ReadOnly).into())
+        Err(Arc::new(RemoteError::ReadOnly).into())
     }
 }
 

@@ -58,6 +58,11 @@ impl MemoryStore {
         self.kept().blobs.remove(&digest);
     }
 
+    /// Keeps other bytes under a digest, as a broken or hostile store does.
+    pub fn spoil(&self, digest: Digest, bytes: Bytes) {
+        self.kept().blobs.insert(digest, bytes);
+    }
+
     fn kept(&self) -> MutexGuard<'_, Kept> {
         self.kept.lock().expect("no holder panics")
     }

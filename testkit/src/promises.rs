@@ -105,14 +105,31 @@ async fn missing<const N: usize>(store: &impl BlobStore, digests: [Digest; N]) -
     store.find_missing(digests.into()).await.expect("asking works")
 }
 
-/// Asks an empty cache for everything that [`ActionCache`] promises.
+/// Asks an empty cache for everything that [`ActionCache`] promises, whatever it knows of blobs.
 pub async fn action_cache_promises(cache: &impl ActionCache) {
+    cache_promises(cache).await;
+}
+
+/// Asks likewise a cache that gives only results of which it has all outputs.
+pub async fn complete_action_cache_promises(cache: &(impl ActionCache + BlobStore)) {
+    for function in FUNCTIONS {
+        for bytes in result_blobs() {
+            let digest = Digest::of(function, &bytes);
+            cache.write(digest, bytes.into()).await.expect("a right blob is kept");
+        }
+    }
+    cache_promises(cache).await;
+}
+
+async fn cache_promises(cache: &impl ActionCache) {
     for function in FUNCTIONS {
         let action = |name: &str| ActionDigest(Digest::of(function, name.as_bytes()));
         let (one, other) = (action("one action"), action("another action"));
         assert_eq!(lookup(cache, one).await, None, "what was never recorded is not there");
 
-        let (result, changed) = (full_result(function), ActionResult::default());
+        let mut changed = ActionResult::default();
+        "another machine".clone_into(&mut changed.metadata.worker);
+        let result = full_result(function);
         record(cache, one, &result).await;
         assert_eq!(lookup(cache, one).await, Some(result.clone()), "all of a result comes back");
         assert_eq!(lookup(cache, other).await, None, "other actions have no result by that");
@@ -132,9 +149,19 @@ async fn record(cache: &impl ActionCache, action: ActionDigest, result: &ActionR
     cache.record(action, result).await.expect("recording works");
 }
 
-/// A result with something in every field; its outputs are nowhere, which a cache does not mind.
+/// The bytes of a list of directories that has only an empty one.
+const EMPTY_TREE: &[u8] = b"\x0a\0";
+
+/// All that a full result refers to.
+fn result_blobs() -> [Bytes; 5] {
+    let texts: [&[u8]; 5] = [b"out/a", b"out/b", EMPTY_TREE, b"said", b"cried"];
+    texts.map(Bytes::from_static)
+}
+
+/// A result with something in every field; many caches do not mind whether its outputs are anywhere.
 fn full_result(function: DigestFunction) -> ActionResult {
     let digest = |text: &str| Digest::of(function, text.as_bytes());
+    let empty = Digest::of(function, b"");
     let path = |text: &str| RelativePath::new(text).expect("a constant");
     let file =
         |name: &str, executable| OutputFile { path: path(name), digest: digest(name), executable };
@@ -143,8 +170,8 @@ fn full_result(function: DigestFunction) -> ActionResult {
         files: vec![file("out/a", false), file("out/b", true)],
         directories: vec![OutputDirectory {
             path: path("out/tree"),
-            tree: digest("a list of directories"),
-            root: TreeDigest(digest("a directory")),
+            tree: Digest::of(function, EMPTY_TREE),
+            root: TreeDigest(empty),
         }],
         symlinks: vec![OutputSymlink {
             path: path("out/link"),

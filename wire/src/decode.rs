@@ -116,7 +116,14 @@ pub fn action(function: DigestFunction, bytes: &[u8]) -> Result<Action, DecodeEr
 
 /// Parses an `ActionResult` message whose digests are of `function`.
 pub fn action_result(function: DigestFunction, bytes: &[u8]) -> Result<ActionResult, DecodeError> {
-    let message = reapi::ActionResult::decode(bytes)?;
+    action_result_message(function, reapi::ActionResult::decode(bytes)?)
+}
+
+/// Converts an `ActionResult` message whose digests are of `function`.
+pub fn action_result_message(
+    function: DigestFunction,
+    message: reapi::ActionResult,
+) -> Result<ActionResult, DecodeError> {
     let optional = |it: Option<&reapi::Digest>, field| {
         it.map(|it| digest(function, Some(it), field)).transpose()
     };
@@ -176,7 +183,8 @@ pub fn cpu(message: &reapi::ExecutedActionMetadata) -> Result<Duration, DecodeEr
     duration(usage.cpu.unwrap_or_default(), "ResourceUsage.cpu")
 }
 
-pub(crate) fn digest(
+/// Parses a digest of `function`; `field` says where it stands.
+pub fn digest(
     function: DigestFunction,
     message: Option<&reapi::Digest>,
     field: &'static str,

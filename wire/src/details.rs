@@ -14,6 +14,15 @@ pub fn retry(code: i32, message: &str, delay: Duration) -> Bytes {
     status(code, message, "RetryInfo", &rpc::RetryInfo { retry_delay: Some(retry_delay) })
 }
 
+/// Returns after how long details say that it may be tried again, if they do.
+pub fn retry_delay(details: &[u8]) -> Option<Duration> {
+    let status = rpc::Status::decode(details).ok()?;
+    let is_meant = |it: &&prost_types::Any| it.type_url.ends_with("/google.rpc.RetryInfo");
+    let detail = status.details.iter().find(is_meant)?;
+    let delay = rpc::RetryInfo::decode(detail.value.as_slice()).ok()?.retry_delay?;
+    Duration::try_from(delay).ok()
+}
+
 /// Returns details that name the blobs that must be there first.
 pub fn missing(code: i32, message: &str, digests: &[Digest]) -> Bytes {
     let violations = digests.iter().map(|digest| rpc::precondition_failure::Violation {

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use model::{
-    Action, ActionResult, Command, Digest, Directory, Node, OutputDirectory, Platform, TreeDigest,
+    Action, ActionResult, Command, Digest, DigestFunction, Directory, Node, OutputDirectory,
+    Platform, TreeDigest,
 };
 use prost::Message;
 
@@ -99,7 +100,8 @@ pub fn action_result(result: &ActionResult) -> Bytes {
     action_result_message(result).encode_to_vec().into()
 }
 
-fn action_result_message(result: &ActionResult) -> reapi::ActionResult {
+/// Returns an `ActionResult` message.
+pub fn action_result_message(result: &ActionResult) -> reapi::ActionResult {
     reapi::ActionResult {
         exit_code: result.exit_code,
         output_files: result
@@ -162,7 +164,17 @@ fn platform(platform: &Platform) -> Option<reapi::Platform> {
     Some(reapi::Platform { properties: platform.0.iter().map(property).collect() })
 }
 
-fn digest_message(digest: Digest) -> reapi::Digest {
+/// Returns the number of a function in messages.
+pub fn function_number(function: DigestFunction) -> i32 {
+    use reapi::digest_function::Value;
+    match function {
+        DigestFunction::Sha256 => Value::Sha256.into(),
+        DigestFunction::Blake3 => Value::Blake3.into(),
+    }
+}
+
+/// Returns a digest as a message; its function is said beside it.
+pub fn digest_message(digest: Digest) -> reapi::Digest {
     let size_bytes = i64::try_from(digest.size()).expect("no blob has 2^63 bytes");
     reapi::Digest { hash: digest.hex(), size_bytes }
 }

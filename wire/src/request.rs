@@ -7,6 +7,10 @@ use crate::proto::reapi;
 /// The header that carries a [`RequestMetadata`], in base64.
 pub const METADATA_HEADER: &str = "build.bazel.remote.execution.v2.requestmetadata-bin";
 
+/// The header of an answer that says in which namespace whoever asks writes: `trusted`, `branch/…` or `pr/…`. Only a
+/// server that has namespaces sends it.
+pub const NAMESPACE_HEADER: &str = "bld-namespace-bin";
+
 /// Who asks and on behalf of what (REAPI `RequestMetadata`). All of it is the client's word.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RequestMetadata {

@@ -3,12 +3,13 @@
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use futures::stream::{Stream, StreamExt as _};
 use http_body::Body as HttpBody;
 use model::Digest;
 use store::{CellarStat, Scrubbed};
+use tonic::Code;
 use tonic::body::Body;
 use tonic::client::GrpcService;
+use tonic::transport::{Channel, Endpoint};
 use wire::proto::bld::cache_client::CacheClient;
 use wire::proto::bld::purge_request::{self, What};
 use wire::proto::{bld, reapi};
@@ -22,12 +23,40 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// Why a server did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum RemoteError {
-    /// The server said no, or could not be asked.
+    /// The address is none.
+    #[error("`{0}` is no address of a server: write grpc://HOST:PORT or http://HOST:PORT")]
+    Address(String),
+    /// Nobody is there.
+    #[error("cannot connect to {address}")]
+    Connect {
+        /// Where to.
+        address: String,
+        /// What the network said.
+        source: tonic::transport::Error,
+    },
+    /// The server said no, or went away.
     #[error("the server says: {}", .0.message())]
     Refused(#[from] tonic::Status),
     /// The server's answer makes no sense.
     #[error("the server's answer makes no sense")]
     Answer(#[from] InvalidAnswer),
+}
+
+impl RemoteError {
+    /// Returns whether what was asked for makes no sense, or is not for whoever asked.
+    pub fn is_mistake(&self) -> bool {
+        match self {
+            Self::Address(_) => true,
+            Self::Refused(status) => matches!(
+                status.code(),
+                Code::InvalidArgument
+                    | Code::PermissionDenied
+                    | Code::Unauthenticated
+                    | Code::Unimplemented
+            ),
+            Self::Connect { .. } | Self::Answer(_) => false,
+        }
+    }
 }
 
 /// What is wrong with an answer.
@@ -38,6 +67,21 @@ pub struct InvalidAnswer(&'static str);
 /// Asks a server what only `bld server` answers.
 #[derive(Clone, Debug)]
 pub struct Admin<C>(CacheClient<C>);
+
+impl Admin<Channel> {
+    /// Connects to the server at that address.
+    pub async fn connect(address: &str) -> Result<Self, RemoteError> {
+        let refused = || RemoteError::Address(address.to_owned());
+        let (scheme, rest) = address.split_once("://").ok_or_else(refused)?;
+        if !matches!(scheme, "grpc" | "http") {
+            return Err(refused());
+        }
+        let endpoint = Endpoint::from_shared(format!("http://{rest}"));
+        let endpoint = endpoint.map_err(|_invalid| refused())?;
+        let connect = |source| RemoteError::Connect { address: address.to_owned(), source };
+        Ok(Self::new(endpoint.connect().await.map_err(connect)?))
+    }
+}
 
 impl<C> Admin<C>
 where
@@ -63,14 +107,20 @@ where
         Ok(self.0.purge(request).await?.into_inner().purged)
     }
 
-    /// Has the store verified at most at that speed, or at the server's choice. Returns how it goes, until it has ended.
+    /// Has the store verified at most at that speed, or at the server's choice. Tells how it goes, and returns how it went.
     pub async fn scrub(
         &mut self,
         bytes_per_second: Option<u64>,
-    ) -> Result<impl Stream<Item = Result<ScrubState, RemoteError>> + use<C>, RemoteError> {
+        mut heard: impl FnMut(&ScrubState),
+    ) -> Result<ScrubState, RemoteError> {
         let request = bld::ScrubRequest { bytes_per_second: bytes_per_second.unwrap_or(0) };
-        let states = self.0.scrub(request).await?.into_inner();
-        Ok(states.map(|state| Ok(scrub(state?)?)))
+        let mut states = self.0.scrub(request).await?.into_inner();
+        let mut last = ScrubState::default();
+        while let Some(state) = states.message().await? {
+            last = scrub(state)?;
+            heard(&last);
+        }
+        Ok(last)
     }
 }
 

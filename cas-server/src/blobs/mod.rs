@@ -4,5 +4,5 @@ mod compression;
 mod grpc;
 mod tree;
 
-pub(crate) use compression::compress;
+pub(crate) use compression::{compress, compress_if_smaller};
 pub(crate) use grpc::BlobsService;

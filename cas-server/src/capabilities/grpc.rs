@@ -1,5 +1,6 @@
 //! The service `Capabilities`.
 
+use tonic::metadata::MetadataValue;
 use tonic::{Request, Response, Status};
 use wire::proto::reapi::capabilities_server::{Capabilities, CapabilitiesServer};
 use wire::proto::reapi::{
@@ -8,6 +9,7 @@ use wire::proto::reapi::{
     symlink_absolute_path_strategy,
 };
 use wire::proto::semver::SemVer;
+use wire::request::NAMESPACE_HEADER;
 
 use crate::front::Front;
 use crate::limits::BATCH_BYTES_MAX;
@@ -38,15 +40,20 @@ impl Capabilities for CapabilitiesService {
         &self,
         request: Request<GetCapabilitiesRequest>,
     ) -> Result<Response<ServerCapabilities>, Status> {
-        let rights = Caller::of(request.extensions()).rights;
+        let caller = Caller::of(request.extensions());
+        let rights = caller.rights;
         let version = |minor| Some(SemVer { major: 2, minor, ..SemVer::default() });
-        Ok(Response::new(ServerCapabilities {
+        let mut response = Response::new(ServerCapabilities {
             cache_capabilities: Some(cache_capabilities(rights, self.front.limits().blob)),
             execution_capabilities: None,
             deprecated_api_version: None,
             low_api_version: version(0),
             high_api_version: version(12),
-        }))
+        });
+        // What is found here counts only for builds that may be told the same.
+        let namespace = MetadataValue::from_bytes(caller.namespace.to_string().as_bytes());
+        response.metadata_mut().insert_bin(NAMESPACE_HEADER, namespace);
+        Ok(response)
     }
 }
 

@@ -44,6 +44,8 @@ pub struct Config {
     pub identity: IdentityConfig,
     /// How much of anything it takes.
     pub limits: Limits,
+    /// From below which addresses it fetches what its clients ask for, by the Remote Asset API: from nowhere by default.
+    pub origins: Vec<String>,
     /// How long what is under way when it is told to end may take to finish.
     pub drain: Duration,
     /// How it tells what it does.
@@ -222,7 +224,15 @@ struct File {
     tls: Option<TlsConfig>,
     identity: IdentityFile,
     limits: Limits,
+    assets: AssetsFile,
     telemetry: TelemetryConfig,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct AssetsFile {
+    #[serde(deserialize_with = "text::origins")]
+    fetch: Vec<String>,
 }
 
 impl Default for File {
@@ -236,6 +246,7 @@ impl Default for File {
             tls: None,
             identity: IdentityFile::default(),
             limits: Limits::default(),
+            assets: AssetsFile::default(),
             telemetry: TelemetryConfig::default(),
         }
     }
@@ -344,6 +355,7 @@ impl Config {
                     .allow_unauthenticated_beyond_loopback,
             },
             limits: file.limits,
+            origins: file.assets.fetch,
             drain: file.drain,
             telemetry: file.telemetry,
             root,

@@ -170,3 +170,19 @@ fn within<E: Error, T: Display>(
         shown(max)
     )))
 }
+
+/// Reads addresses below which something may be fetched: each with a scheme, a host, and a path that ends with a slash,
+/// so that `https://example.org/` is not the beginning of `https://example.org.example.net/`.
+pub(super) fn origins<'de, D: Deserializer<'de>>(source: D) -> Result<Vec<String>, D::Error> {
+    let origins = Vec::<String>::deserialize(source)?;
+    for origin in &origins {
+        let rest = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
+        let host = rest.and_then(|it| it.split('/').next()).unwrap_or_default();
+        if host.is_empty() || host.contains('@') || !origin.ends_with('/') {
+            let expected =
+                "is no origin: write `https://<host>/`, or with a path that ends with `/`";
+            return Err(D::Error::custom(format!("`{origin}` {expected}")));
+        }
+    }
+    Ok(origins)
+}

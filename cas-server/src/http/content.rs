@@ -1,21 +1,21 @@
 //! What is sent: bytes in memory, or a blob that is read piece by piece.
 
-use std::fs::File;
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
 use axum::body::Body;
 use bytes::Bytes;
-use futures::stream;
+use futures::StreamExt as _;
 use store::{Blob, Ranged};
 
-use super::packing::{self, Packer};
+use super::blocking;
+use crate::blobs::compress_if_smaller;
+use crate::limits::PIECE_BYTES;
+use crate::pieces::{self, Wire};
 
-/// How many bytes of a blob are read at once: what a slow reader holds in memory, and enough that reading costs more
-/// than asking.
-const PIECE_BYTES: u64 = 256 << 10;
+/// How bodies begin that are packed already: zstd, gzip, xz, bzip2, zip.
+const PACKED: [&[u8]; 5] = [b"\x28\xb5\x2f\xfd", b"\x1f\x8b", b"\xfd7zXZ\0", b"BZh", b"PK\x03\x04"];
 
 /// What is sent.
 #[derive(Clone, Debug)]
@@ -26,36 +26,12 @@ pub(super) enum Content {
     Ranged(Arc<dyn Ranged>),
 }
 
-/// A file that somebody reads ranges of.
-#[derive(Debug)]
-struct RangedFile {
-    file: File,
-    size: u64,
-}
-
-impl Ranged for RangedFile {
-    fn size(&self) -> u64 {
-        self.size
-    }
-
-    fn read_at(&self, offset: u64, count: usize) -> io::Result<Bytes> {
-        let mut piece = vec![0; count];
-        let read = self.file.read_at(&mut piece, offset)?;
-        piece.truncate(read);
-        Ok(piece.into())
-    }
-}
-
 impl Content {
     /// Returns the bytes of a blob.
     pub(super) fn of(blob: Blob) -> io::Result<Self> {
         Ok(match blob {
             Blob::Bytes(bytes) => Self::Bytes(bytes),
-            Blob::Ranged(ranged) => Self::Ranged(ranged),
-            Blob::File(file) => {
-                let size = file.metadata()?.len();
-                Self::Ranged(Arc::new(RangedFile { file, size }))
-            }
+            Blob::File(_) | Blob::Ranged(_) => Self::Ranged(blob.into_ranged()?),
         })
     }
 
@@ -70,87 +46,43 @@ impl Content {
     /// Returns those bytes as a body.
     pub(super) fn into_body(self, range: Range<u64>) -> Body {
         match self {
-            Self::Bytes(bytes) => Body::from(slice(&bytes, &range)),
-            Self::Ranged(_) => Reading { content: self, rest: range, packer: None }.into_body(),
+            Self::Bytes(bytes) => {
+                let index = |at| usize::try_from(at).expect("they are in memory");
+                Body::from(bytes.slice(index(range.start)..index(range.end)))
+            }
+            Self::Ranged(ranged) => stream(ranged, range, Wire::Identity),
         }
     }
 
-    /// Returns all bytes as a packed body, unless that cannot make them fewer.
+    /// Returns all bytes as a packed body, or the content where that would not make them fewer.
     pub(super) async fn into_packed_body(self) -> io::Result<Result<Body, Self>> {
-        let (size, first) = (self.size(), self.clone());
-        let beginning = blocking(move || first.read(&(0..size.min(PIECE_BYTES)))).await?;
-        if !packing::is_worthwhile(size, &beginning) {
+        let (size, ranged) = (self.size(), self.ranged());
+        let beginning = match &self {
+            Self::Bytes(_) => ranged.read_at(0, PIECE_BYTES)?,
+            Self::Ranged(_) => blocking(move || ranged.read_at(0, PIECE_BYTES)).await?,
+        };
+        if PACKED.iter().any(|it| beginning.starts_with(it)) {
             return Ok(Err(self));
         }
-        if size > PIECE_BYTES {
-            let packer = Some(Packer::new()?);
-            return Ok(Ok(Reading { content: self, rest: 0..size, packer }.into_body()));
+        if size > beginning.len() as u64 {
+            return Ok(Ok(stream(self.ranged(), 0..size, Wire::Zstd)));
         }
-        let frame = blocking(move || {
-            let mut packer = Packer::new()?;
-            io::Result::Ok([packer.pack(&beginning)?, packer.finish()?].concat())
-        });
-        let frame = frame.await?;
-        Ok(if (frame.len() as u64) < size { Ok(Body::from(frame)) } else { Err(self) })
+        let frame = blocking(move || compress_if_smaller(&beginning)).await;
+        Ok(frame.map(Body::from).ok_or(self))
     }
 
-    /// Returns bytes from the beginning of that range, at least one unless it is empty.
-    fn read(&self, range: &Range<u64>) -> io::Result<Bytes> {
-        let count = (range.end - range.start).min(PIECE_BYTES);
-        let piece = match self {
-            Self::Bytes(bytes) => slice(bytes, &(range.start..range.start + count)),
-            Self::Ranged(ranged) => {
-                let count = usize::try_from(count).expect("a piece is small");
-                ranged.read_at(range.start, count)?
-            }
-        };
-        let is_end = piece.is_empty() && count > 0;
-        if is_end { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(piece) }
-    }
-}
-
-/// A body that is being sent.
-struct Reading {
-    content: Content,
-    rest: Range<u64>,
-    packer: Option<Packer>,
-}
-
-impl Reading {
-    fn into_body(self) -> Body {
-        Body::from_stream(stream::try_unfold(Some(self), |reading| async {
-            let Some(reading) = reading else { return Ok(None) };
-            let read = blocking(move || reading.step()).await;
-            read.inspect_err(|error| {
-                tracing::error!(error = error as &dyn std::error::Error, "a blob cannot be read");
-            })
-        }))
-    }
-
-    /// Returns the next piece and what comes after it, or `None` at the end.
-    fn step(mut self) -> io::Result<Option<(Bytes, Option<Self>)>> {
-        if self.rest.is_empty() {
-            return self.packer.map(|it| Ok((it.finish()?, None))).transpose();
+    fn ranged(&self) -> Arc<dyn Ranged> {
+        match self {
+            Self::Bytes(bytes) => Arc::new(bytes.clone()),
+            Self::Ranged(ranged) => Arc::clone(ranged),
         }
-        let piece = self.content.read(&self.rest)?;
-        self.rest.start += piece.len() as u64;
-        let piece = match &mut self.packer {
-            Some(packer) => packer.pack(&piece)?,
-            None => piece,
-        };
-        Ok(Some((piece, Some(self))))
     }
 }
 
-/// Does what waits for disks or computes long.
-pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done,
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
-    }
-}
-
-fn slice(bytes: &Bytes, range: &Range<u64>) -> Bytes {
-    let index = |at: u64| usize::try_from(at).expect("bytes in memory have such indices");
-    bytes.slice(index(range.start)..index(range.end))
+fn stream(ranged: Arc<dyn Ranged>, range: Range<u64>, wire: Wire) -> Body {
+    Body::from_stream(pieces::send(ranged, range, wire).inspect(|piece| {
+        if let Err(error) = piece {
+            tracing::error!(error = error as &dyn std::error::Error, "a blob cannot be read");
+        }
+    }))
 }

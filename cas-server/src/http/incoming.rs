@@ -14,13 +14,12 @@ use store::{Cellar, Spool, StoreError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::answer::text;
-use super::content::blocking;
-use super::packing::Unpacker;
+use super::blocking;
 use super::refusal::Refusal;
+use super::unpacking::Unpacker;
+use crate::Limits;
+use crate::front::View;
 use crate::limits::{MEMORY_BYTES_MAX, PIECE_BYTES};
-
-/// The largest body that is kept, in bytes: more than any layer, model or image that people have in caches.
-pub(super) const BODY_BYTES_MAX: u64 = 64 << 30;
 
 /// How many bytes of bodies are held in memory at once, all callers together. What finds no room goes to the disk.
 pub(super) const HELD_BYTES_MAX: usize = 256 << 20;
@@ -28,7 +27,8 @@ pub(super) const HELD_BYTES_MAX: usize = 256 << 20;
 /// For how long nothing of a body may come. A sender that is slower than that will not come to an end.
 const WAIT_MAX: Duration = Duration::from_secs(60);
 
-/// How many times larger than what was sent a body may become when it is unpacked. Zeros can be packed 30,000 times.
+/// How many times larger than what was sent a body may become when it is unpacked, if the operator allows that much.
+/// Unlike a blob that gRPC clients send, a body does not say how large it will be.
 const RATIO_MAX: u64 = 1000;
 
 /// How much a body may unpack to whatever was sent, in bytes: this costs nobody anything.
@@ -53,6 +53,8 @@ pub(super) struct Held {
 pub(super) struct Intake<'a> {
     /// Where large ones go.
     pub(super) cellar: &'a dyn Cellar,
+    /// How large they may be.
+    pub(super) limits: &'a Limits,
     /// By which functions they may be named.
     pub(super) functions: &'a [DigestFunction],
     /// How large a body may be that is handed out in memory, in bytes.
@@ -64,12 +66,13 @@ pub(super) struct Intake<'a> {
 impl Intake<'_> {
     /// Returns the intake of bodies that nobody needs to look into.
     pub(super) fn new<'a>(
-        cellar: &'a dyn Cellar,
+        view: &'a View,
         functions: &'a [DigestFunction],
         room: &'a Arc<Semaphore>,
     ) -> Intake<'a> {
         let memory_bytes_max = usize::try_from(MEMORY_BYTES_MAX).expect("it is small");
-        Intake { cellar, functions, memory_bytes_max, room }
+        let (cellar, limits) = (&*view.cellar, &*view.limits);
+        Intake { cellar, limits, functions, memory_bytes_max, room }
     }
 
     /// Receives a body, unpacked.
@@ -83,7 +86,7 @@ impl Intake<'_> {
             Some("zstd") => Some(unpacker()?),
             Some(other) => return Err(Refusal::Encoding(other.chars().take(32).collect())),
         };
-        let mut frames = Frames::new(headers, body)?;
+        let mut frames = Frames::new(headers, body, self.limits.blob)?;
         let mut sink =
             Sink { intake: self, held: BytesMut::new(), room: None, spool: None, size: 0 };
         while let Some(frame) = frames.next().await? {
@@ -113,16 +116,21 @@ async fn unpack(
         unpacker.unpack(&mut packed).map_err(|source| Refusal::Packed { source })?
     {
         sink.take(piece).await?;
-        if sink.size > FREE_BYTES.max(received.saturating_mul(RATIO_MAX)) {
-            return Err(Refusal::Bomb { times: RATIO_MAX });
+        let times = sink.intake.limits.decompression_ratio.min(RATIO_MAX);
+        if sink.size > FREE_BYTES.max(received.saturating_mul(times)) {
+            return Err(Refusal::Bomb { times });
         }
     }
     Ok(())
 }
 
 /// Receives a body that nobody needs.
-pub(super) async fn discard(headers: &HeaderMap, body: Body) -> Result<(), Refusal> {
-    let mut frames = Frames::new(headers, body)?;
+pub(super) async fn discard(
+    headers: &HeaderMap,
+    body: Body,
+    bytes_max: u64,
+) -> Result<(), Refusal> {
+    let mut frames = Frames::new(headers, body, bytes_max)?;
     while frames.next().await?.is_some() {}
     Ok(())
 }
@@ -131,14 +139,11 @@ pub(super) async fn discard(headers: &HeaderMap, body: Body) -> Result<(), Refus
 pub(super) async fn read_small(
     headers: &HeaderMap,
     body: Body,
-    bytes_max: usize,
+    bytes_max: u64,
 ) -> Result<Bytes, Refusal> {
-    let mut frames = Frames::new(headers, body)?;
+    let mut frames = Frames::new(headers, body, bytes_max)?;
     let mut bytes = BytesMut::new();
     while let Some(frame) = frames.next().await? {
-        if bytes.len() + frame.len() > bytes_max {
-            return Err(Refusal::TooLarge { bytes_max: bytes_max as u64 });
-        }
         bytes.extend_from_slice(&frame);
     }
     Ok(bytes.freeze())
@@ -148,18 +153,17 @@ pub(super) async fn read_small(
 struct Frames {
     body: Body,
     received: u64,
+    bytes_max: u64,
 }
 
 impl Frames {
     /// Returns the frames of a body. Nothing is asked of the sender yet, so what is refused here need not be sent.
-    fn new(headers: &HeaderMap, body: Body) -> Result<Self, Refusal> {
+    fn new(headers: &HeaderMap, body: Body, bytes_max: u64) -> Result<Self, Refusal> {
         let length = text(headers, &CONTENT_LENGTH).and_then(|it| it.parse::<u64>().ok());
         match length {
-            Some(length) if length > BODY_BYTES_MAX => {
-                Err(Refusal::TooLarge { bytes_max: BODY_BYTES_MAX })
-            }
+            Some(length) if length > bytes_max => Err(Refusal::TooLarge { bytes_max }),
             None if body.is_end_stream() => Err(Refusal::LengthUnknown),
-            _ => Ok(Self { body, received: 0 }),
+            _ => Ok(Self { body, received: 0, bytes_max }),
         }
     }
 
@@ -172,8 +176,8 @@ impl Frames {
             let frame = frame.map_err(|source| Refusal::Interrupted { source })?;
             let Ok(bytes) = frame.into_data() else { continue };
             self.received += bytes.len() as u64;
-            if self.received > BODY_BYTES_MAX {
-                return Err(Refusal::TooLarge { bytes_max: BODY_BYTES_MAX });
+            if self.received > self.bytes_max {
+                return Err(Refusal::TooLarge { bytes_max: self.bytes_max });
             }
             return Ok(Some(bytes));
         }
@@ -192,8 +196,9 @@ struct Sink<'a> {
 impl Sink<'_> {
     async fn take(&mut self, piece: Bytes) -> Result<(), Refusal> {
         self.size += piece.len() as u64;
-        if self.size > BODY_BYTES_MAX {
-            return Err(Refusal::TooLarge { bytes_max: BODY_BYTES_MAX });
+        let bytes_max = self.intake.limits.blob;
+        if self.size > bytes_max {
+            return Err(Refusal::TooLarge { bytes_max });
         }
         if self.hold(&piece) {
             return Ok(());
@@ -245,5 +250,46 @@ impl Sink<'_> {
         self.flush().await?;
         let spool = self.spool.expect("it was there, and writing keeps it");
         Ok(Received::Spooled(spool))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use testkit::MemoryStore;
+
+    use super::*;
+
+    async fn receive(room: &Arc<Semaphore>, body: &[u8]) -> Received {
+        let intake = Intake {
+            cellar: &MemoryStore::new(),
+            limits: &Limits::default(),
+            functions: &[DigestFunction::Blake3],
+            memory_bytes_max: usize::try_from(MEMORY_BYTES_MAX).unwrap(),
+            room,
+        };
+        let body = Body::from(body.to_vec());
+        intake.receive(&HeaderMap::new(), body).await.expect("it is a good body")
+    }
+
+    #[tokio::test]
+    async fn what_finds_no_room_in_memory_goes_to_the_store() {
+        let room = Arc::new(Semaphore::new(10));
+        let first = receive(&room, b"12345678").await;
+        assert!(matches!(&first, Received::Memory(held) if held.bytes == "12345678"));
+        let second = receive(&room, b"12345678").await;
+        let digest = model::Digest::of(DigestFunction::Blake3, b"12345678");
+        assert!(matches!(&second, Received::Spooled(spool) if spool.digests() == [digest]));
+        assert_eq!(room.available_permits(), 2);
+        drop(first);
+        assert_eq!(room.available_permits(), 10);
+    }
+
+    #[tokio::test]
+    async fn large_bodies_hold_no_more_memory_than_small_ones() {
+        let room = Arc::new(Semaphore::new(HELD_BYTES_MAX));
+        let large = vec![7; usize::try_from(MEMORY_BYTES_MAX).unwrap() + 1];
+        let received = receive(&room, &large).await;
+        assert!(matches!(received, Received::Spooled(_)));
+        assert_eq!(room.available_permits(), HELD_BYTES_MAX);
     }
 }

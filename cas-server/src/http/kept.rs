@@ -9,11 +9,11 @@ use model::{Digest, DigestFunction};
 use store::{Blob, Namespace, StoreError};
 use wire::kept::{KeptBody, KeptContent};
 
-use super::Caches;
 use super::answer::{OCTETS, answer};
-use super::content::{Content, blocking};
+use super::content::Content;
 use super::incoming::{Intake, Received};
 use super::refusal::Refusal;
+use super::{Caches, blocking};
 use crate::front::View;
 
 /// The largest body that is kept inside its value, in bytes: finding such a one twice would cost more than keeping it
@@ -41,7 +41,7 @@ pub(super) async fn serve(
         Method::GET | Method::HEAD => get(caches, space, key, &parts).await,
         Method::PUT => {
             let view = caches.keeping(&parts.extensions)?;
-            let intake = Intake::new(&*view.cellar, &FUNCTIONS, &caches.room);
+            let intake = Intake::new(&view, &FUNCTIONS, &caches.room);
             let received = intake.receive(&parts.headers, body).await?;
             let content = keep(&view, received).await?;
             view.record(space, key, KeptBody::from(content).encode()).await?;

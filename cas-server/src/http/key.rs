@@ -74,7 +74,23 @@ fn percent_decode(text: &str) -> Result<String, InvalidKey> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn no_key_leads_out_of_where_it_is_kept(path in "([a.%2eEfF/\\\\0-9]|.){0,40}") {
+            if let Ok(key) = parse(&path) {
+                prop_assert_eq!(key, &path);
+                let said = percent_decode(key).unwrap();
+                let inside = std::path::Path::new("/kept").join(said.trim_start_matches('/'));
+                let is_plain = |it| !matches!(it, std::path::Component::ParentDir);
+                prop_assert!(inside.components().all(is_plain));
+                prop_assert!(!said.contains('\0'));
+            }
+        }
+    }
 
     #[test]
     fn a_key_is_kept_as_it_was_sent() {

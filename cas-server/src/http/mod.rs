@@ -17,22 +17,23 @@ mod draining;
 mod incoming;
 mod kept;
 mod key;
+mod lookups;
 mod nx;
-mod packing;
 mod range;
 mod refusal;
 mod turbo;
+mod unpacking;
 mod webdav;
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::middleware;
+use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
-use http::Extensions;
 use http::header::CONTENT_TYPE;
+use http::{Extensions, Method, StatusCode};
 use tokio::sync::{Mutex, Semaphore};
 use tonic::Status;
 use wire::json::JsonResults;
@@ -40,6 +41,8 @@ use wire::json::JsonResults;
 use self::refusal::Refusal;
 use crate::Right;
 use crate::front::{Front, View};
+use crate::metrics::Kind;
+use crate::observe::Observed;
 
 /// What the handlers of all plain caches work with.
 #[derive(Clone)]
@@ -82,17 +85,19 @@ pub(crate) fn router(front: Front) -> Router {
         json: JsonResults::new(),
         deciding: Arc::new(Mutex::new(())),
     };
+    let counting = |kind| middleware::from_fn_with_state(kind, count);
     Router::new()
-        .route("/ccache/{*key}", any(ccache))
-        .route("/gradle/{*key}", any(gradle))
+        .route("/ccache/{*key}", any(ccache).layer(counting(Kind::Ccache)))
+        .route("/gradle/{*key}", any(gradle).layer(counting(Kind::Gradle)))
         .route("/sccache", any(webdav::serve))
         .route("/sccache/", any(webdav::serve))
-        .route("/sccache/{*key}", any(webdav::serve))
-        .route("/v1/cache/{hash}", any(nx::serve))
+        .route("/sccache/{*key}", any(webdav::serve).layer(counting(Kind::Sccache)))
+        .route("/v1/cache/{hash}", any(nx::serve).layer(counting(Kind::Nx)))
         .merge(turbo::routes())
         .route("/{*path}", any(elsewhere))
         .with_state(caches)
         .layer(middleware::from_fn(draining::drain_refused))
+        .layer(middleware::from_fn(lookups::count))
 }
 
 async fn ccache(State(caches): State<Caches>, request: Request) -> Result<Response, Refusal> {
@@ -109,7 +114,43 @@ async fn elsewhere(State(caches): State<Caches>, request: Request) -> Response {
     if said.starts_with("application/grpc") {
         return Status::unimplemented("there is no such service here").into_http();
     }
-    bazel::serve(&caches, request).await.into_response()
+    match bazel::Name::parse(request.uri().path()) {
+        Ok(Some(name)) => {
+            let lookup = Lookup::of(&request);
+            let response = bazel::serve(&caches, &name, request).await.into_response();
+            lookup.tell(Kind::Bazel, &response);
+            response
+        }
+        Ok(None) => Refusal::Absent.into_response(),
+        Err(error) => Refusal::Key(error).into_response(),
+    }
+}
+
+/// A request that may be a lookup: somebody wants what is kept. Asking whether it is there is none.
+struct Lookup(Option<Observed>);
+
+impl Lookup {
+    fn of(request: &Request) -> Self {
+        let is_lookup = request.method() == Method::GET;
+        Self(is_lookup.then(|| Observed::of(request.extensions())))
+    }
+
+    /// Tells how it went.
+    fn tell(self, kind: Kind, response: &Response) {
+        match self.0 {
+            Some(observed) if response.status().is_success() => observed.hit(kind),
+            Some(observed) if response.status() == StatusCode::NOT_FOUND => observed.miss(kind),
+            _ => {}
+        }
+    }
+}
+
+/// Counts the lookups of one kind.
+async fn count(State(kind): State<Kind>, request: Request, next: Next) -> Response {
+    let lookup = Lookup::of(&request);
+    let response = next.run(request).await;
+    lookup.tell(kind, &response);
+    response
 }
 
 /// Answers from the cache of a space whose keys are the paths below its name.
@@ -121,4 +162,12 @@ async fn serve_below(
     let uri = request.uri().clone();
     let key = uri.path().strip_prefix('/').and_then(|it| it.strip_prefix(space)?.strip_prefix('/'));
     kept::serve(caches, space, key::parse(key.unwrap_or_default())?, request).await
+}
+
+/// Does what waits for disks or computes long.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
 }

@@ -45,7 +45,21 @@ fn position(digits: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn whatever_is_asked_for_only_what_is_there_is_wanted(
+            header in "(bytes=)?[-0-9 ,]{0,24}|.{0,24}",
+            size in 0_u64..100,
+        ) {
+            if let Wanted::Part(part) = Wanted::parse(&header, size) {
+                prop_assert!(part.start < part.end && part.end <= size);
+            }
+        }
+    }
 
     #[test]
     fn a_range_is_what_it_says_as_far_as_there_are_bytes() {

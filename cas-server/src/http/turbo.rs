@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use axum::Router;
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
+use axum::{Router, middleware};
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use serde::{Deserialize, Serialize};
@@ -18,6 +18,7 @@ use super::answer::{JSON, OCTETS, answer, text};
 use super::incoming::{Intake, read_small};
 use super::refusal::Refusal;
 use super::{kept, key};
+use crate::metrics::Kind;
 
 const TAG: HeaderName = HeaderName::from_static("x-artifact-tag");
 const DURATION: HeaderName = HeaderName::from_static("x-artifact-duration");
@@ -26,7 +27,7 @@ const DURATION: HeaderName = HeaderName::from_static("x-artifact-duration");
 const TAG_BYTES_MAX: usize = 600;
 
 /// The largest list of hashes that is answered, in bytes.
-const QUERY_BYTES_MAX: usize = 1 << 20;
+const QUERY_BYTES_MAX: u64 = 1 << 20;
 
 /// How many hashes one list may have: many times the tasks of a large repository.
 const QUERY_HASHES_MAX: usize = 10_000;
@@ -48,11 +49,12 @@ const PREFLIGHT: [(HeaderName, HeaderValue); 2] = [
 
 /// Returns the routes below `v8/artifacts`.
 pub(super) fn routes() -> Router<Caches> {
+    let counting = middleware::from_fn_with_state(Kind::Turborepo, super::count);
     Router::new()
         .route("/v8/artifacts", any(query))
         .route("/v8/artifacts/status", get(status).options(preflight))
         .route("/v8/artifacts/events", any(events))
-        .route("/v8/artifacts/{hash}", any(serve))
+        .route("/v8/artifacts/{hash}", any(serve).layer(counting))
 }
 
 async fn preflight() -> Response {
@@ -112,7 +114,7 @@ async fn serve_hash(caches: &Caches, hash: &str, request: Request) -> Result<Res
             let view = caches.keeping(&parts.extensions)?;
             let tag = text(&parts.headers, &TAG).filter(|it| it.len() <= TAG_BYTES_MAX);
             let duration = text(&parts.headers, &DURATION).and_then(|it| it.trim().parse().ok());
-            let intake = Intake::new(&*view.cellar, &kept::FUNCTIONS, &caches.room);
+            let intake = Intake::new(&view, &kept::FUNCTIONS, &caches.room);
             let received = intake.receive(&parts.headers, body).await?;
             let content = kept::keep(&view, received).await?;
             let tag = tag.map(str::to_owned);
@@ -158,7 +160,7 @@ async fn query_known(caches: &Caches, request: Request) -> Result<Response, Refu
     let body = read_small(&parts.headers, body, QUERY_BYTES_MAX).await?;
     let Query { hashes } = serde_json::from_slice(&body)?;
     if hashes.len() > QUERY_HASHES_MAX {
-        return Err(Refusal::TooLarge { bytes_max: QUERY_BYTES_MAX as u64 });
+        return Err(Refusal::TooLarge { bytes_max: QUERY_BYTES_MAX });
     }
     let mut answers = BTreeMap::new();
     for hash in hashes {

@@ -47,16 +47,24 @@ impl ActionCache for ResultsService {
         let view = self.front.view(request.extensions()).with(Right::Read)?;
         let request = request.into_inner();
         let action = parse(request.digest_function, request.action_digest.as_ref())?;
+        let mut is_incomplete = false;
         for digest in action.candidates() {
-            let found = lookup(&view, &request.instance_name, digest).await?;
-            if let Some(mut result) = found {
-                view.observed.hit(Kind::Action);
-                tell_saved(&view, &result);
-                inline(&view, digest.function(), &request, &mut result).await?;
-                return Ok(Response::new(result));
+            match lookup(&view, &request.instance_name, digest).await? {
+                Found::Whole(mut result) => {
+                    view.observed.hit(Kind::Action);
+                    tell_saved(&view, &result);
+                    inline(&view, digest.function(), &request, &mut result).await?;
+                    return Ok(Response::new(*result));
+                }
+                Found::Incomplete => is_incomplete = true,
+                Found::Nothing => {}
             }
         }
-        view.observed.miss(Kind::Action);
+        if is_incomplete {
+            view.observed.incomplete(Kind::Action);
+        } else {
+            view.observed.miss(Kind::Action);
+        }
         Err(Status::not_found("nobody recorded a result of this action that is whole"))
     }
 
@@ -86,13 +94,20 @@ fn parse(function: i32, digest: Option<&reapi::Digest>) -> Result<Asked, Status>
     Asked::new(asked::functions(function)?, &digest.hash, digest.size_bytes)
 }
 
-/// Returns the result if all that it refers to is here.
-async fn lookup(
-    view: &View,
-    project: &str,
-    action: Digest,
-) -> Result<Option<ActionResult>, Status> {
+/// What was found of an action.
+enum Found {
+    /// A result, and all that it refers to is here.
+    Whole(Box<ActionResult>),
+    /// Something that the result refers to is not here.
+    Incomplete,
+    /// Nobody whose word counts has said anything.
+    Nothing,
+}
+
+/// Returns the best result that the caller may believe.
+async fn lookup(view: &View, project: &str, action: Digest) -> Result<Found, Status> {
     let space = results_space(action.function(), project);
+    let mut found = Found::Nothing;
     for namespace in view.caller.reads.iter() {
         let value = view.lookup_in(namespace, &space, &action.hex()).await;
         let value = value.map_err(|error| fault::of_store(&error))?;
@@ -102,10 +117,11 @@ async fn lookup(
         let Ok(references) = references else { continue };
         let is_complete = is_complete(&*view.cellar, action.function(), &references).await;
         if is_complete.map_err(|error| fault::of_store(&error))? {
-            return Ok(Some(result));
+            return Ok(Found::Whole(Box::new(result)));
         }
+        found = Found::Incomplete;
     }
-    Ok(None)
+    Ok(found)
 }
 
 /// Tells what running the action took when it was run.

@@ -10,11 +10,12 @@ use wire::proto::bytestream::{
 };
 
 use super::read::read;
-use super::resource::{Resource, UploadResource, Wire};
+use super::resource::{Resource, UploadResource};
 use super::write::{Offsets, Writing, is_there, session};
 use crate::Right;
 use crate::fault;
 use crate::front::{Front, View};
+use crate::pieces::Wire;
 
 /// Reads and writes blobs as streams.
 #[derive(Clone)]

@@ -1,29 +1,21 @@
 //! Sends a blob from any offset, as it is or compressed.
 
-use std::io::Write as _;
-use std::sync::Arc;
-
 use bytes::Bytes;
-use futures::StreamExt;
 use futures::stream::BoxStream;
-use store::{Blob, Ranged, StoreError};
-use tokio::sync::mpsc;
-use tokio::task::spawn_blocking;
-use tokio_stream::wrappers::ReceiverStream;
+use futures::{StreamExt, TryStreamExt};
+use store::{Blob, StoreError};
 use tonic::Status;
 
-use super::resource::{Resource, Wire};
+use super::resource::Resource;
 use crate::blobs::compress;
 use crate::fault;
 use crate::front::View;
-use crate::limits::{PIECE_BYTES, PIECES_MAX};
+use crate::limits::PIECE_BYTES;
 use crate::metrics::Kind;
+use crate::pieces::{self, Wire};
 
 /// Blobs up to this size are compressed where they are: handing them to another thread would take as long.
 const INLINE_BYTES_MAX: usize = 64 << 10;
-
-/// The level that streams are compressed at: the network is waiting.
-const LEVEL: i32 = 1;
 
 /// A stream of pieces of a blob, none of them empty.
 pub(crate) type Pieces = BoxStream<'static, Result<Bytes, Status>>;
@@ -58,7 +50,7 @@ pub(crate) async fn read(
         }
         (blob, wire) => {
             let ranged = blob.into_ranged().map_err(|source| unreadable(&source))?;
-            Ok(send(Source { ranged, at: begin, end }, wire))
+            Ok(pieces::send(ranged, begin..end, wire).map_err(|error| unreadable(&error)).boxed())
         }
     }
 }
@@ -86,90 +78,6 @@ fn in_pieces(mut bytes: Bytes) -> Pieces {
     }
     let next = move || (!bytes.is_empty()).then(|| bytes.split_to(PIECE_BYTES.min(bytes.len())));
     futures::stream::iter(std::iter::from_fn(next).map(Ok)).boxed()
-}
-
-/// What is left to read of a blob.
-struct Source {
-    ranged: Arc<dyn Ranged>,
-    at: u64,
-    end: u64,
-}
-
-impl Source {
-    /// Returns the next piece, or `None` at the end.
-    fn next(&mut self) -> std::io::Result<Option<Bytes>> {
-        let left = usize::try_from(self.end - self.at).unwrap_or(PIECE_BYTES);
-        if left == 0 {
-            return Ok(None);
-        }
-        let piece = self.ranged.read_at(self.at, left.min(PIECE_BYTES))?;
-        if piece.is_empty() {
-            return Err(std::io::ErrorKind::UnexpectedEof.into());
-        }
-        self.at += piece.len() as u64;
-        Ok(Some(piece))
-    }
-}
-
-/// A blob that is compressed as it is read.
-struct Compressed {
-    source: Source,
-    encoder: Option<zstd::stream::write::Encoder<'static, Vec<u8>>>,
-}
-
-impl Compressed {
-    fn next(&mut self) -> std::io::Result<Option<Bytes>> {
-        let Some(encoder) = &mut self.encoder else { return Ok(None) };
-        while encoder.get_ref().len() < PIECE_BYTES {
-            let Some(piece) = self.source.next()? else {
-                let rest = self.encoder.take().expect("it is there").finish()?;
-                return Ok(Some(rest.into()));
-            };
-            encoder.write_all(&piece)?;
-        }
-        Ok(Some(std::mem::take(encoder.get_mut()).into()))
-    }
-}
-
-/// Reads ahead of whoever listens, a few pieces at most. No thread waits for a slow client.
-fn send(source: Source, wire: Wire) -> Pieces {
-    let (sender, receiver) = mpsc::channel(PIECES_MAX);
-    tokio::spawn(async move {
-        let sent = match wire {
-            Wire::Identity => pump(source, Source::next, &sender).await,
-            Wire::Zstd => match zstd::stream::write::Encoder::new(Vec::new(), LEVEL) {
-                Ok(encoder) => {
-                    let compressed = Compressed { source, encoder: Some(encoder) };
-                    pump(compressed, Compressed::next, &sender).await
-                }
-                Err(error) => Err(error),
-            },
-        };
-        if let Err(error) = sent {
-            // Whoever no longer listens does not miss it.
-            drop(sender.send(Err(unreadable(&error))).await);
-        }
-    });
-    ReceiverStream::new(receiver).boxed()
-}
-
-async fn pump<S: Send + 'static>(
-    mut source: S,
-    next: fn(&mut S) -> std::io::Result<Option<Bytes>>,
-    sender: &mpsc::Sender<Result<Bytes, Status>>,
-) -> std::io::Result<()> {
-    loop {
-        let read = spawn_blocking(move || {
-            let piece = next(&mut source);
-            (source, piece)
-        });
-        let (back, piece) = read.await.expect("reading does not panic");
-        source = back;
-        let Some(piece) = piece? else { return Ok(()) };
-        if sender.send(Ok(piece)).await.is_err() {
-            return Ok(());
-        }
-    }
 }
 
 /// Returns what a client is told of bytes that were promised and cannot be had.

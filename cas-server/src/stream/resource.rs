@@ -9,15 +9,7 @@ use model::DigestFunction;
 use tonic::Status;
 
 use crate::asked::{self, Asked};
-
-/// How bytes are on the wire.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Wire {
-    /// As they are.
-    Identity,
-    /// As one zstd frame, or several.
-    Zstd,
-}
+use crate::pieces::Wire;
 
 /// A blob, and how it is on the wire.
 #[derive(Clone, Copy, Debug)]

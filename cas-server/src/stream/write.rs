@@ -7,11 +7,12 @@ use store::{Blob, Upload};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tonic::Status;
 
-use super::resource::{UploadResource, Wire};
+use super::resource::UploadResource;
 use crate::fault;
 use crate::front::View;
 use crate::limits::{MEMORY_BYTES_MAX, PIECE_BYTES};
 use crate::metrics::Limit;
+use crate::pieces::Wire;
 
 /// Between how many bytes it is asked whether somebody else has sent the same blob meanwhile.
 const LOOK_BYTES: u64 = 16 << 20;

@@ -7,7 +7,6 @@ use bytes::Bytes;
 use cas_server::admin::{Admin, AdminService, Purge, RemoteError, ScrubState};
 use cas_server::metrics::{Kind, Lookups};
 use cas_server::{Caller, Operation, Rights};
-use futures::StreamExt as _;
 use model::{Digest, DigestFunction};
 use store::{Namespace, Scrubbed, Value, ValueKey};
 use tonic::Code;
@@ -31,7 +30,7 @@ macro_rules! admin {
 fn code(error: &RemoteError) -> Option<Code> {
     match error {
         RemoteError::Refused(status) => Some(status.code()),
-        RemoteError::Answer(_) => None,
+        RemoteError::Address(_) | RemoteError::Connect { .. } | RemoteError::Answer(_) => None,
     }
 }
 
@@ -122,9 +121,10 @@ async fn a_scrub_tells_how_it_goes_until_it_has_ended() {
     let digest = Digest::of(DigestFunction::Blake3, &blob);
     operation.cellar().write(digest, blob.into()).await.unwrap();
 
-    let states = admin!(operation, caller("root", ALL)).scrub(None).await.unwrap();
-    let states: Vec<ScrubState> = states.map(Result::unwrap).collect().await;
-    let last = states.last().unwrap();
+    let mut admin = admin!(operation, caller("root", ALL));
+    let mut heard = Vec::new();
+    let last = admin.scrub(None, |state| heard.push(state.clone())).await.unwrap();
+    assert_eq!(heard.last(), Some(&last));
     assert!(!last.running && last.failure.is_none(), "{last:?}");
     assert_eq!(last.scrubbed, Scrubbed { records: 1, bytes: 5, corrupt: 0 });
     let known = admin!(operation, caller("root", ALL)).stat().await.unwrap().scrub;
@@ -138,7 +138,7 @@ async fn only_those_who_may_administer_purge_and_scrub() {
     let mut admin = admin!(operation, caller("nearly", not_quite));
     let purge = Purge::Writer("ci".to_owned());
     assert_eq!(code(&admin.purge(purge).await.unwrap_err()), Some(Code::PermissionDenied));
-    let scrub = admin.scrub(Some(1)).await.err().unwrap();
+    let scrub = admin.scrub(Some(1), |_| {}).await.unwrap_err();
     assert_eq!(code(&scrub), Some(Code::PermissionDenied));
     assert_eq!(operation.scrubber().state(), ScrubState::default());
 

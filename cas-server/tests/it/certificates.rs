@@ -3,15 +3,16 @@
 use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime};
 
 use axum::body::Body;
 use cas_server::{
     Authority, AuthorityError, CertificateError, Config, HandshakeError, Identities, Peer,
-    PeerAddress, Role, Tls, Unauthenticated,
+    PeerAddress, PeerCertificate, Role, Tls, Unauthenticated,
 };
 use http::Request;
+use proptest::prelude::*;
 use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, Issuer, KeyPair, SanType};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
@@ -452,4 +453,24 @@ fn an_authority_does_not_do_what_would_be_regretted() {
     short.init(now, DAY).unwrap();
     let outlives = short.issue("x", &client, now, days(2), folder).unwrap_err();
     assert!(matches!(outlives, AuthorityError::Outlives { .. }));
+}
+
+proptest! {
+    #[test]
+    fn no_certificate_makes_the_server_stumble(at in any::<prop::sample::Index>(), byte: u8, cut: bool) {
+        static GENUINE: LazyLock<Vec<u8>> = LazyLock::new(|| {
+            let house = House::new();
+            house.issue("worker-1", &client("read", "trusted"));
+            CertificateDer::from_pem_file(house.path("worker-1.pem")).unwrap().to_vec()
+        });
+        let mut der = GENUINE.clone();
+        let at = at.index(der.len());
+        if cut {
+            der.truncate(at);
+        } else {
+            der[at] = byte;
+        }
+        let read = PeerCertificate::parse(&CertificateDer::from(der));
+        prop_assert!(!cut || read.is_err());
+    }
 }

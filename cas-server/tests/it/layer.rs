@@ -1,11 +1,17 @@
 //! What a client is answered before any service sees its request, and who gets through.
 
+use std::io::Write;
+use std::sync::{Arc, LazyLock, Mutex};
+
 use axum::body::Body;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use cas_server::{
     Config, Elsewhere, Identities, IdentityError, Peer, PeerAddress, Unauthenticated,
 };
 use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
+use proptest::prelude::*;
 
 use crate::asking::{CLOSED, House, bearing, grant, request, request_from};
 
@@ -145,4 +151,66 @@ fn where_it_was_said_in_words_everybody_calls_without_a_name() {
     let caller = house.identify(&far).unwrap();
     assert!(caller.is_anonymous());
     assert_eq!(caller.rights.to_string(), "read");
+}
+
+/// What was logged so far.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Keeps `tracing` from asking the wrong thread: while there is just one subscriber, whatever thread comes to a line first
+/// decides by its own whether anybody ever hears of that line.
+static ANOTHER: LazyLock<tracing::Dispatch> =
+    LazyLock::new(|| tracing::Dispatch::new(tracing_subscriber::registry()));
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    #[test]
+    fn no_line_of_the_log_and_no_answer_holds_what_was_shown(secret in "[A-Za-z0-9_.-]{12,80}", scheme in 0..3) {
+        LazyLock::force(&ANOTHER);
+        let log = Log::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::TRACE)
+            .with_writer(move || writer.clone())
+            .finish();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let answer = tracing::subscriber::with_default(subscriber, || {
+            let house = House::new(CLOSED);
+            let token = house.token("ci", grant("read", "trusted", &[]));
+            let wrong = match scheme {
+                0 => format!("Bearer {secret}"),
+                1 => format!("Basic {}", STANDARD.encode(format!("user:{secret}"))),
+                _ => format!("{secret} {secret}"),
+            };
+            house.write("tokens.toml", &format!("[[token]]\n{secret} = \"{}\"\n", token.reveal()));
+            house.refresh();
+            runtime.block_on(async {
+                let refused = house.ask(request(&[("authorization", &wrong)])).await;
+                let head = format!("{:?}", refused.headers());
+                let answer = head + &text(refused).await;
+                answer + token.reveal() + &text(house.ask(bearing(&token)).await).await
+            })
+        });
+        let logged = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        prop_assert!(logged.contains("turned away") && logged.contains("makes no sense"), "{}", logged);
+        let (refused, token) = answer.split_once("bld_").unwrap();
+        let (token, accepted) = token.split_once("token:ci").unwrap();
+        prop_assert_eq!(accepted, "");
+        prop_assert!(!logged.contains(token), "{}", logged);
+        prop_assert!(!refused.contains(&secret), "{}", refused);
+        let shown = logged.lines().filter(|line| line.contains("turned away"));
+        prop_assert!(shown.clone().all(|line| !line.contains(&secret)));
+    }
 }

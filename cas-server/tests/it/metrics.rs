@@ -2,17 +2,23 @@
 #![expect(clippy::float_cmp, reason = "what is counted is whole")]
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use axum::middleware::{Next, from_fn};
 use axum::routing::{get, post};
-use cas_server::Operation;
+use bazel_remote_apis::build::bazel::remote::execution::v2 as reapi;
 use cas_server::metrics::{IDENTITIES_MAX, Kind, Limit, TOOLS_MAX, Uploading};
 use cas_server::observe::Observed;
+use cas_server::{Front, Limits, Operation, Origins};
 use http::{HeaderMap, HeaderValue, Request, StatusCode};
+use http_body_util::BodyExt as _;
+use tower::ServiceExt as _;
 
 use crate::serving::{ALL, READ, ask, caller, operation, text};
+use crate::support::ActionCacheClient;
 
 /// Returns the metrics of a server as whoever scrapes them reads them: names with labels, and values.
 async fn scrape(operation: &Operation) -> BTreeMap<String, f64> {
@@ -125,6 +131,81 @@ async fn what_services_find_is_counted_by_client_and_kind() {
     assert_eq!(metrics["bld_limits_hit_total{limit=\"ratio\"}"], 1.0);
     assert_eq!(metrics["bld_saved_seconds_total{clock=\"cpu\"}"], 1.5);
     assert_eq!(metrics["bld_saved_seconds_total{clock=\"wall\"}"], 0.5);
+}
+
+/// Returns all that a server serves, to one caller.
+async fn whole(operation: &Operation) -> Router {
+    let front = Front::new(Arc::clone(operation.cellar()), Limits::default());
+    let somebody = Arc::new(caller("ci", ALL));
+    let identify = from_fn(move |mut request: axum::extract::Request, next: Next| {
+        request.extensions_mut().insert(Arc::clone(&somebody));
+        next.run(request)
+    });
+    cas_server::router(front, Origins::none(), operation.clone(), identify).await
+}
+
+#[tokio::test]
+async fn what_clients_of_every_protocol_look_up_is_in_the_metrics_of_the_same_port() {
+    let operation = operation();
+    let router = whole(&operation).await;
+    let ask = async |method: &str, path: &str| {
+        let request = Request::builder().method(method).uri(path).header("user-agent", "test/1");
+        let request = request.body(Body::from("a body")).unwrap();
+        router.clone().oneshot(request).await.unwrap()
+    };
+    let hash = "ab".repeat(32);
+    for (path, times) in [("/ccache/ab/cdef", 1), ("/gradle/0123456789abcdef0123456789abcdef", 2)] {
+        assert_eq!(ask("GET", path).await.status(), StatusCode::NOT_FOUND);
+        assert_eq!(ask("PUT", path).await.status(), StatusCode::CREATED);
+        for _ in 0..times {
+            let answer = ask("GET", path).await;
+            assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "a body");
+        }
+    }
+    assert_eq!(ask("GET", &format!("/cas/{hash}")).await.status(), StatusCode::NOT_FOUND);
+    assert_eq!(ask("GET", "/no/such/thing").await.status(), StatusCode::NOT_FOUND);
+    let mut results = ActionCacheClient::new(tower::service_fn(move |request: Request<_>| {
+        router.clone().oneshot(request.map(Body::new))
+    }));
+    let action_digest = Some(reapi::Digest { hash, size_bytes: 7 });
+    let request = reapi::GetActionResultRequest { action_digest, ..Default::default() };
+    assert_eq!(results.get_action_result(request).await.unwrap_err().code(), tonic::Code::NotFound);
+
+    let metrics = scrape(&operation).await;
+    let lookups = |kind: &str, result: &str, client: &str| {
+        let labels = format!("kind=\"{kind}\",result=\"{result}\",client=\"{client}\"");
+        metrics.get(&format!("bld_lookups_total{{{labels}}}")).copied().unwrap_or_default()
+    };
+    assert_eq!((lookups("ccache", "hit", "test"), lookups("ccache", "miss", "test")), (1.0, 1.0));
+    assert_eq!((lookups("gradle", "hit", "test"), lookups("gradle", "miss", "test")), (2.0, 1.0));
+    assert_eq!((lookups("bazel", "hit", "test"), lookups("bazel", "miss", "test")), (0.0, 1.0));
+    assert_eq!(lookups("ac", "miss", "other"), 1.0);
+    let name = "bld_requests_total{method=\"ActionCache/GetActionResult\",outcome=\"not_found\",client=\"other\"}";
+    assert_eq!(metrics[name], 1.0);
+}
+
+#[tokio::test]
+async fn a_result_that_is_not_whole_is_a_miss_of_its_own_kind() {
+    let operation = operation();
+    let router = whole(&operation).await;
+    let mut results = ActionCacheClient::new(tower::service_fn(move |request: Request<_>| {
+        router.clone().oneshot(request.map(Body::new))
+    }));
+    let action_digest = Some(reapi::Digest { hash: "ab".repeat(32), size_bytes: 7 });
+    let result = reapi::ActionResult { stdout_digest: action_digest.clone(), ..Default::default() };
+    let update = reapi::UpdateActionResultRequest {
+        action_digest: action_digest.clone(),
+        action_result: Some(result),
+        ..Default::default()
+    };
+    results.update_action_result(update).await.unwrap();
+    let request = reapi::GetActionResultRequest { action_digest, ..Default::default() };
+    results.get_action_result(request).await.unwrap_err();
+
+    let metrics = scrape(&operation).await;
+    let lookups = "bld_lookups_total{kind=\"ac\",result=\"incomplete\",client=\"other\"}";
+    assert_eq!(metrics[lookups], 1.0);
+    assert!(!metrics.contains_key(&lookups.replace("incomplete", "miss")));
 }
 
 #[tokio::test]

@@ -140,6 +140,29 @@ fn a_file_that_makes_no_sense_revokes_nobody() {
 }
 
 #[test]
+fn a_file_that_contradicts_itself_is_refused() {
+    let house = House::new(CLOSED);
+    house.token("ci", grant("read", "trusted", &[]));
+    let good = std::fs::read_to_string(house.path("tokens.toml")).unwrap();
+    let token = &good[good.find("[[token]]").unwrap()..];
+    house.write("tokens.toml", &format!("{token}\n{token}"));
+    assert!(matches!(house.tokens().list(), Err(TokenError::SameId { .. })));
+    for (right, wrong) in [
+        ("namespace = \"trusted\"", "namespace = \"main\""),
+        ("namespace = \"trusted\"", "namespace = \"trusted\"\nreads = [\"pr/1\"]"),
+        ("rights = [\"read\"]", "rights = [\"root\"]"),
+        ("name = \"ci\"", "name = \"c i\""),
+        ("hash = \"", "hash = \"0"),
+        ("id = \"", "id = \"0"),
+    ] {
+        house.write("tokens.toml", &token.replace(right, wrong));
+        assert!(matches!(house.tokens().list(), Err(TokenError::Toml(_))), "{wrong}");
+    }
+    std::fs::write(house.path("tokens.toml"), [0xff]).unwrap();
+    assert!(matches!(house.tokens().list(), Err(TokenError::NotText { .. })));
+}
+
+#[test]
 fn the_file_holds_no_token_and_only_its_owner_can_read_it() {
     let house = House::new(CLOSED);
     let secret = house.token("ci", grant("read", "trusted", &[]));

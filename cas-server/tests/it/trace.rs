@@ -8,7 +8,8 @@ use axum::body::Body;
 use axum::routing::get;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use cas_server::trace::{LogForm, LogSettings, TraceError, TraceSettings, subscriber};
+use cas_server::LogFormat;
+use cas_server::trace::{LogSettings, TraceError, TraceSettings, subscriber};
 use http::{Request, StatusCode};
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
     TraceService, TraceServiceServer,
@@ -71,7 +72,7 @@ fn request(path: &str, metadata: &RequestMetadata) -> Request<Body> {
 
 /// Asks for each of the paths while everything is logged by those settings. Returns the lines.
 async fn logged(
-    form: LogForm,
+    form: LogFormat,
     filter: &str,
     paths: &[&str],
     metadata: &RequestMetadata,
@@ -98,7 +99,7 @@ fn metadata() -> RequestMetadata {
 
 #[tokio::test]
 async fn a_failure_is_a_line_that_says_all_that_is_known_of_it() {
-    let lines = logged(LogForm::Json, "info", &["/200", "/404", "/500"], &metadata()).await;
+    let lines = logged(LogFormat::Json, "info", &["/200", "/404", "/500"], &metadata()).await;
     assert_eq!(lines.len(), 1, "what went well, or is not there, is nobody's business: {lines:?}");
     let line: Json = serde_json::from_str(&lines[0]).unwrap();
     for (field, value) in [
@@ -122,7 +123,7 @@ async fn a_failure_is_a_line_that_says_all_that_is_known_of_it() {
 
 #[tokio::test]
 async fn every_request_is_logged_where_that_is_wanted() {
-    let lines = logged(LogForm::Json, "bld::request=debug", &["/200", "/404"], &metadata()).await;
+    let lines = logged(LogFormat::Json, "bld::request=debug", &["/200", "/404"], &metadata()).await;
     let outcomes =
         lines.iter().map(|line| serde_json::from_str::<Json>(line).unwrap()["outcome"].clone());
     assert_eq!(outcomes.collect::<Vec<_>>(), ["ok", "not_found"]);
@@ -131,7 +132,7 @@ async fn every_request_is_logged_where_that_is_wanted() {
 #[tokio::test]
 async fn no_credential_is_ever_logged() {
     let paths = ["/200?token=s3cret", "/401?token=s3cret", "/500?token=s3cret"];
-    let lines = logged(LogForm::Text, "trace", &paths, &metadata()).await;
+    let lines = logged(LogFormat::Text, "trace", &paths, &metadata()).await;
     assert!(lines.len() >= 3, "{lines:?}");
     assert!(!lines.iter().any(|line| line.contains("s3cret")), "{lines:#?}");
 }
@@ -140,7 +141,7 @@ async fn no_credential_is_ever_logged() {
 async fn nobody_outside_can_write_a_line_of_his_own() {
     let tool = "x\n2026-01-01T00:00:00Z INFO forged\u{1b}[31m\r".to_owned();
     let metadata = RequestMetadata { tool, ..RequestMetadata::default() };
-    for form in [LogForm::Text, LogForm::Json] {
+    for form in [LogFormat::Text, LogFormat::Json] {
         let lines = logged(form, "info", &["/500"], &metadata).await;
         assert_eq!(lines.len(), 1, "{lines:?}");
         assert!(!lines[0].contains(['\u{1b}', '\r']), "{lines:?}");

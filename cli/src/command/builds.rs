@@ -54,12 +54,15 @@ fn line(head: &Head) -> String {
     let counts = &head.counts;
     let asked: Vec<_> = head.patterns.iter().chain(&head.settings).map(String::as_str).collect();
     format!(
-        "{:>5}  {}  {:>7.1} s  {:>5} ran, {} cached, {} failed  {}",
+        "{:>5}  {}  {:>7.1} s  {:>5} ran, {}, {} failed  {}",
         head.build,
         utc(counts.ended),
         head.seconds,
         counts.misses,
-        counts.hits,
+        match counts.remote_hits {
+            0 => format!("{} cached", counts.hits),
+            remote => format!("{} cached ({remote} remote)", counts.hits),
+        },
         counts.failures,
         asked.join(" "),
     )

@@ -1,9 +1,14 @@
-//! `bld cache`: what the store holds, and making it smaller and right.
+//! `bld cache`: what the store holds, and making it smaller and right; the store of this machine, or that of a server.
+
+mod remote;
+mod server;
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use model::DigestFunction;
 use serde_json::json;
+use store::LocalStore;
 
 use crate::error::CliError;
 use crate::exit;
@@ -18,7 +23,11 @@ const LAST_BUILDS: usize = 10;
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum CacheCommand {
     /// Say what the store holds and what it saved
-    Stat,
+    Stat {
+        /// The store of this server instead
+        #[arg(long, value_name = "URL")]
+        remote: Option<String>,
+    },
     /// Bring the store down to a size
     Gc {
         /// To how much [default: the budget]
@@ -27,42 +36,58 @@ pub(crate) enum CacheCommand {
     },
     /// Hash everything again and set aside what is wrong
     Verify,
+    /// Take something out of a server's store
+    Purge(remote::PurgeArgs),
+    /// Have a server verify its store
+    Scrub(remote::ScrubArgs),
 }
 
 pub(crate) fn run(settings: &Settings, command: &CacheCommand) -> Result<ExitCode, CliError> {
-    // Which function names new blobs does not matter here: nothing is written.
-    let store = settings.open_store(DigestFunction::Blake3)?;
     match command {
-        CacheCommand::Stat => stat(settings, &store),
-        CacheCommand::Gc { to } => {
-            let budget = to.map_or(settings.store_budget, |size| size.0);
-            let collected = history::collect(&store, budget)?;
-            let freed = collected.bytes_before - collected.bytes_after;
-            if settings.json {
-                say_json(&json!({
-                    "bytes_before": collected.bytes_before,
-                    "bytes_after": collected.bytes_after,
-                    "blobs_removed": collected.blobs_removed,
-                    "trees_removed": collected.trees_removed,
-                    "results_removed": collected.results_removed,
-                }));
-            } else {
-                say(&format!(
-                    "freed {} ({} blobs, {} trees, {} results); {} remain",
-                    ByteSize(freed),
-                    collected.blobs_removed,
-                    collected.trees_removed,
-                    collected.results_removed,
-                    ByteSize(collected.bytes_after)
-                ));
-            }
-            Ok(exit::SUCCESS)
-        }
-        CacheCommand::Verify => verify(settings, &store),
+        CacheCommand::Stat { remote: Some(remote) } => remote::stat(settings, remote),
+        CacheCommand::Purge(args) => remote::purge(settings, args),
+        CacheCommand::Scrub(args) => remote::scrub(settings, args),
+        CacheCommand::Stat { remote: None } => stat(settings, &*open(settings)?),
+        CacheCommand::Gc { to } => collect(settings, &*open(settings)?, *to),
+        CacheCommand::Verify => verify(settings, &*open(settings)?),
     }
 }
 
-fn stat(settings: &Settings, store: &store::LocalStore) -> Result<ExitCode, CliError> {
+fn open(settings: &Settings) -> Result<Arc<LocalStore>, CliError> {
+    // Which function names new blobs does not matter here: nothing is written.
+    settings.open_store(DigestFunction::Blake3)
+}
+
+fn collect(
+    settings: &Settings,
+    store: &LocalStore,
+    to: Option<ByteSize>,
+) -> Result<ExitCode, CliError> {
+    let budget = to.map_or(settings.store_budget, |size| size.0);
+    let collected = history::collect(store, budget)?;
+    let freed = collected.bytes_before - collected.bytes_after;
+    if settings.json {
+        say_json(&json!({
+            "bytes_before": collected.bytes_before,
+            "bytes_after": collected.bytes_after,
+            "blobs_removed": collected.blobs_removed,
+            "trees_removed": collected.trees_removed,
+            "results_removed": collected.results_removed,
+        }));
+    } else {
+        say(&format!(
+            "freed {} ({} blobs, {} trees, {} results); {} remain",
+            ByteSize(freed),
+            collected.blobs_removed,
+            collected.trees_removed,
+            collected.results_removed,
+            ByteSize(collected.bytes_after)
+        ));
+    }
+    Ok(exit::SUCCESS)
+}
+
+fn stat(settings: &Settings, store: &LocalStore) -> Result<ExitCode, CliError> {
     let stat = store.stat()?;
     let records = builds(store)?;
     let last = &records[records.len().saturating_sub(LAST_BUILDS)..];
@@ -107,7 +132,7 @@ fn ratio(logical: u64, physical: u64) -> f64 {
     if physical == 0 { 1.0 } else { logical as f64 / physical as f64 }
 }
 
-fn verify(settings: &Settings, store: &store::LocalStore) -> Result<ExitCode, CliError> {
+fn verify(settings: &Settings, store: &LocalStore) -> Result<ExitCode, CliError> {
     let verified = store.verify()?;
     if settings.json {
         say_json(&json!({

@@ -7,6 +7,7 @@ use engine::{CellPattern, Pattern, Targets};
 use model::RelativePath;
 use serde_json::json;
 
+use crate::elsewhere::Elsewhere;
 use crate::error::CliError;
 use crate::exit;
 use crate::history::{History, Key, Names, shorten};
@@ -46,13 +47,15 @@ pub(crate) fn run(settings: &Settings, args: &DiffArgs) -> Result<ExitCode, CliE
     let all =
         Pattern { targets: Targets::Below(RelativePath::root()), cells: CellPattern::default() };
     let names = Names::now(&workspace, &[all], &history.record(new)?.head.settings);
+    let elsewhere = Elsewhere::of(settings, &workspace)?;
     let row = |key: &Key| {
         let (old, new) = (before.get(key).copied(), after.get(key).copied());
         if old == new {
             return None;
         }
         let both = old.zip(new);
-        let differences = both.map(|keys| names.differences(&store, key, keys)).unwrap_or_default();
+        let differences = both.map(|keys| names.differences(&store, &elsewhere, key, keys));
+        let differences = differences.unwrap_or_default();
         Some(Row { name: names.name(key), key: key.clone(), old, new, differences })
     };
     let keys: BTreeSet<&Key> = before.keys().chain(after.keys()).collect();

@@ -6,6 +6,7 @@ use model::Digest;
 use serde_json::json;
 use store::LocalStore;
 
+use crate::elsewhere::Elsewhere;
 use crate::error::CliError;
 use crate::exit;
 use crate::history::last_runs;
@@ -31,6 +32,8 @@ pub(crate) fn run(settings: &Settings, args: &LogArgs) -> Result<ExitCode, CliEr
         let hint = nearly::known(&runs, &patterns[0]);
         return Err(CliError::NoLog { pattern: args.pattern.clone(), hint });
     }
+    let elsewhere = Elsewhere::of(settings, &workspace)?;
+    let text = |log: Option<&str>| text(&store, &elsewhere, log);
     if settings.json {
         let answer: Vec<_> = found
             .iter()
@@ -44,8 +47,8 @@ pub(crate) fn run(settings: &Settings, args: &LogArgs) -> Result<ExitCode, CliEr
                     "action": run.action,
                     "wall_seconds": run.wall_seconds,
                     "cpu_seconds": run.cpu_seconds,
-                    "stdout": text(&store, run.stdout.as_deref()),
-                    "stderr": text(&store, run.stderr.as_deref()),
+                    "stdout": text(run.stdout.as_deref()),
+                    "stderr": text(run.stderr.as_deref()),
                 })
             })
             .collect();
@@ -55,7 +58,7 @@ pub(crate) fn run(settings: &Settings, args: &LogArgs) -> Result<ExitCode, CliEr
     for (name, run) in found {
         say(&format!("== {name}: {} ({:.1} CPU seconds)", run.outcome, run.cpu_seconds));
         for (stream, digest) in [("stdout", &run.stdout), ("stderr", &run.stderr)] {
-            if let Some(text) = text(&store, digest.as_deref()) {
+            if let Some(text) = text(digest.as_deref()) {
                 say(&format!("-- {stream}"));
                 say(text.trim_end());
             }
@@ -64,10 +67,11 @@ pub(crate) fn run(settings: &Settings, args: &LogArgs) -> Result<ExitCode, CliEr
     Ok(exit::SUCCESS)
 }
 
-fn text(store: &LocalStore, digest: Option<&str>) -> Option<String> {
+fn text(store: &LocalStore, elsewhere: &Elsewhere, digest: Option<&str>) -> Option<String> {
     let digest = Digest::parse(store.function(), digest?).ok()?;
-    match store.read_bytes(digest) {
-        Ok(Some(bytes)) => Some(String::from_utf8_lossy(&bytes).into_owned()),
-        _ => Some("(this log was evicted from the store)".to_owned()),
+    let here = store.read_bytes(digest).ok().flatten();
+    match here.or_else(|| elsewhere.read(digest)) {
+        Some(bytes) => Some(String::from_utf8_lossy(&bytes).into_owned()),
+        None => Some("(this log was evicted from the store)".to_owned()),
     }
 }

@@ -38,7 +38,7 @@ pub(crate) fn run(settings: &Settings, args: &RunArgs) -> Result<ExitCode, CliEr
     let planned = Planned::new(settings, std::slice::from_ref(&args.pattern), &args.select)?;
     // Before anything is built: what cannot be run need not be.
     one_cell(&planned.plan, &args.pattern)?;
-    let report = planned.build(&args.execute)?;
+    let report = planned.build(settings, &args.execute)?;
     let Planned { workspace, store, plan, .. } = &planned;
     planned.journal.save(&report)?;
     if report.interrupted {

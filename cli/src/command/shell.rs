@@ -12,6 +12,7 @@ use crate::command::verify::own_nodes;
 use crate::error::CliError;
 use crate::planned::{ExecuteArgs, Planned, SelectArgs};
 use crate::settings::Settings;
+use crate::sharing::RemoteArgs;
 use crate::terminal::tell;
 use crate::{exit, output, pty};
 
@@ -34,6 +35,9 @@ pub(crate) struct ShellArgs {
     pub(crate) failed: bool,
 
     #[command(flatten)]
+    pub(crate) remote: RemoteArgs,
+
+    #[command(flatten)]
     pub(crate) select: SelectArgs,
 }
 
@@ -41,8 +45,12 @@ pub(crate) fn run(settings: &Settings, args: &ShellArgs) -> Result<ExitCode, Cli
     let planned =
         Planned::new(settings, std::slice::from_ref(&args.pattern), &args.select)?.with_tests();
     let node = one_action(&planned.plan, args)?;
-    let build = planned.start(&ExecuteArgs::default(), TestOptions::default());
-    let ended = planned.drive(enter(&planned, build, node, args))??;
+    let execute = ExecuteArgs { remote: args.remote.clone(), ..ExecuteArgs::default() };
+    let work = async {
+        let build = planned.start(settings, &execute, TestOptions::default()).await?;
+        enter(&planned, build, node, args).await
+    };
+    let ended = planned.drive(work)??;
     let code = match ended {
         Ended::With(code) => ExitCode::from(u8::try_from(code).unwrap_or(exit::INFRASTRUCTURE)),
         Ended::NeedsWhatFailed => ExitCode::from(exit::BUILD_FAILED),

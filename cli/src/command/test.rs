@@ -82,7 +82,7 @@ pub(crate) fn run(settings: &Settings, args: &TestArgs) -> Result<ExitCode, CliE
     let tests = TestOptions { runs: args.runs, attempts: args.attempts, use_cache: !args.no_cache };
     let events = args.record.begin(settings, &args.patterns, &planned.plan, &planned.journal)?;
     planned.hearers.extend(events.clone().map(|it| it as _));
-    let report = planned.test(&args.execute, tests)?;
+    let report = planned.test(settings, &args.execute, tests)?;
     let Planned { workspace, store, plan, .. } = &planned;
     if report.interrupted {
         let record = planned.journal.save(&report)?;

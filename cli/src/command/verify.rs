@@ -18,6 +18,7 @@ use crate::error::CliError;
 use crate::history::History;
 use crate::planned::{ExecuteArgs, Planned, SelectArgs};
 use crate::settings::Settings;
+use crate::sharing::RemoteArgs;
 use crate::terminal::{Paint, count, say};
 use crate::{answer, exit};
 
@@ -53,6 +54,9 @@ pub(crate) struct VerifyArgs {
     /// Stop an action that runs longer, in seconds
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) timeout: Option<u64>,
+
+    #[command(flatten)]
+    pub(crate) remote: RemoteArgs,
 
     #[command(flatten)]
     pub(crate) select: SelectArgs,
@@ -97,15 +101,19 @@ impl PerturbArg {
 
 pub(crate) fn run(settings: &Settings, args: &VerifyArgs) -> Result<ExitCode, CliError> {
     let planned = Planned::new(settings, &args.patterns, &args.select)?.with_tests();
-    let execute = ExecuteArgs { jobs: args.jobs, timeout: args.timeout, ..ExecuteArgs::default() };
-    let verifying = Verifying {
-        build: planned.start(&execute, TestOptions::default()),
-        store: Arc::clone(&planned.store),
-        variations: args.perturb.iter().flat_map(|it| it.variations()).collect(),
-        runs: args.runs.into(),
-    };
+    let (jobs, timeout, remote) = (args.jobs, args.timeout, args.remote.clone());
+    let execute = ExecuteArgs { jobs, timeout, remote, ..ExecuteArgs::default() };
     let own = args.own.then(|| own_nodes(&planned.plan));
-    let verification = planned.drive(verifying.run(own))?.map_err(CliError::Build)?;
+    let verify = async {
+        let verifying = Verifying {
+            build: planned.start(settings, &execute, TestOptions::default()).await?,
+            store: Arc::clone(&planned.store),
+            variations: args.perturb.iter().flat_map(|it| it.variations()).collect(),
+            runs: args.runs.into(),
+        };
+        verifying.run(own).await.map_err(CliError::Build)
+    };
+    let verification = planned.drive(verify)??;
     let Planned { workspace, store, plan, .. } = &planned;
     planned.journal.save(&verification.report)?;
     let explained = differences::explain_all(store, &verification)?;

@@ -6,6 +6,7 @@ use model::ActionDigest;
 use serde_json::{Value, json};
 use store::LocalStore;
 
+use crate::elsewhere::Elsewhere;
 use crate::error::CliError;
 use crate::exit;
 use crate::history::{Entry, History, Key, Names, last_runs, shorten};
@@ -42,9 +43,10 @@ pub(crate) fn run(settings: &Settings, args: &WhyArgs) -> Result<ExitCode, CliEr
         Some(text) => {
             let build = history.find(text)?;
             let keys = history.keys(build)?;
+            let elsewhere = Elsewhere::of(settings, &workspace)?;
             let since = |(key, entry): &(Key, Entry)| {
                 let old = keys.get(key).copied();
-                since(&store, &names, (key, entry), (build, old))
+                since((&store, &elsewhere), &names, (key, entry), (build, old))
             };
             known.iter().map(since).collect()
         }
@@ -86,7 +88,7 @@ fn last_time(names: &Names, key: &Key, entry: &Entry) -> Answer {
 }
 
 fn since(
-    store: &LocalStore,
+    (store, elsewhere): (&LocalStore, &Elsewhere),
     names: &Names,
     (key, entry): (&Key, &Entry),
     (build, old): (u64, Option<ActionDigest>),
@@ -103,7 +105,7 @@ fn since(
         let line = format!("{name} has the key that it had in build {build}");
         return Answer { lines: vec![line], json };
     }
-    let differences = names.differences(store, key, (old, new));
+    let differences = names.differences(store, elsewhere, key, (old, new));
     json["vs"]["differences"] = json!(differences);
     let first = shorten(&differences);
     let mut lines = vec![format!("{name} has another key than in build {build}: {first}")];

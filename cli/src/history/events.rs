@@ -8,12 +8,14 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use engine::{Events, GoalOutcome, Owner, Plan, Ran};
 use serde_json::{Value, json};
+use store::StoreError;
 
 use super::journal::{Journal, outcome};
 use super::record::Record;
 use crate::ci::Ci;
 use crate::error::CliError;
 use crate::grid;
+use crate::terminal::chain;
 use crate::written::make_folder;
 
 /// The version of the stream: it stands in its first line.
@@ -41,6 +43,14 @@ impl Events for FanOut {
 
     fn goal(&self, index: usize, outcome: &GoalOutcome) {
         self.0.iter().for_each(|it| it.goal(index, outcome));
+    }
+
+    fn degraded(&self, error: &StoreError) {
+        self.0.iter().for_each(|it| it.degraded(error));
+    }
+
+    fn uploading(&self, left: usize) {
+        self.0.iter().for_each(|it| it.uploading(left));
     }
 }
 
@@ -173,7 +183,13 @@ impl Events for EventLog {
     }
 
     fn hit(&self, ran: &Ran) {
-        self.write(told("action_cached", ran));
+        let mut event = told("action_cached", ran);
+        event["from"] = json!(if ran.from_remote { "remote" } else { "local" });
+        self.write(event);
+    }
+
+    fn degraded(&self, error: &StoreError) {
+        self.write(json!({ "event": "remote_failed", "error": chain(error) }));
     }
 
     fn abandoned(&self, owner: &Owner) {

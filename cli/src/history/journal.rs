@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::SystemTime;
 
 use engine::{Events, FailureKind, Node, NodeId, Owner, Plan, Ran, Report, Verdict, critical_path};
-use model::{DigestFunction, Hasher};
+use model::{ActionDigest, DigestFunction, Hasher};
 use store::LocalStore;
 
 use super::History;
@@ -16,6 +16,7 @@ use super::ledger::{Entry, GOALS_MAX, GoalName, LastTime, Ledger, SUCCEEDED};
 use super::names::{compare, full_name, keys};
 use super::reason::{Between, Kind, Reason, describe};
 use super::record::{Asked, Head, Line, Manner, Record, Run};
+use crate::elsewhere::Elsewhere;
 use crate::error::CliError;
 use crate::receipts;
 use crate::workspace::OpenWorkspace;
@@ -30,6 +31,8 @@ pub(crate) struct Journal {
     plan: Arc<Plan>,
     /// Read when the first action has run: most builds run none.
     ledger: OnceLock<Ledger>,
+    /// Who may know more than what is known here.
+    elsewhere: OnceLock<Elsewhere>,
     keys: OnceLock<BTreeMap<NodeId, Key>>,
     heard: Mutex<Heard>,
 }
@@ -65,6 +68,7 @@ impl Journal {
             store: Arc::clone(store),
             plan: Arc::clone(plan),
             ledger: OnceLock::new(),
+            elsewhere: OnceLock::new(),
             keys: OnceLock::new(),
             heard: Mutex::new(Heard {
                 began: SystemTime::now(),
@@ -79,6 +83,18 @@ impl Journal {
     pub(crate) fn begin(&self, manner: Manner) {
         let mut heard = self.heard.lock().expect("no holder panics");
         (heard.began, heard.manner) = (SystemTime::now(), manner);
+    }
+
+    /// Names somebody who may know what is not known here.
+    pub(crate) fn ask(&self, elsewhere: Elsewhere) {
+        self.elsewhere.get_or_init(|| elsewhere);
+    }
+
+    /// Returns whose actions ran and did what they should, and their keys.
+    pub(crate) fn ran_keys(&self, report: &Report) -> Vec<(String, ActionDigest)> {
+        let ran = report.ran.iter();
+        let ran = ran.filter(|ran| ran.executed.is_some() && ran.failure.is_none());
+        ran.map(|ran| (self.key(ran.node).as_str().to_owned(), ran.action)).collect()
     }
 
     /// Returns why an action ran.
@@ -97,18 +113,23 @@ impl Journal {
         }
         let ledger = self.ledger.get_or_init(|| self.history.ledger());
         let key = self.key(ran.node);
-        let differences = |entry: &Entry, between| {
-            let old = entry.digest()?;
-            let explanation = compare(&self.store, old, ran.action);
-            Some(describe(&explanation, Some((&self.plan.graph, ran.node)), between))
+        let elsewhere = self.elsewhere.get();
+        let differences = |old, between| {
+            let explanation = compare(&self.store, elsewhere, old, ran.action);
+            describe(&explanation, Some((&self.plan.graph, ran.node)), between)
         };
         match ledger.get(key) {
-            None => Reason::new(ledger.nearest(key).and_then(|(near, entry)| {
-                Some((near.to_string(), differences(&entry, Between::Cells)?))
-            })),
+            // Of what never was built here, somebody else may have built something like it.
+            None => match elsewhere.and_then(|it| it.latest_key(key.as_str())) {
+                Some(old) if old == ran.action => Reason::evicted(),
+                Some(old) => Reason::changed(differences(old, Between::Times)),
+                None => Reason::new(ledger.nearest(key).and_then(|(near, entry)| {
+                    Some((near.to_string(), differences(entry.digest()?, Between::Cells)))
+                })),
+            },
             Some(last) if last.digest() == Some(ran.action) => self.find_repetition(ran, &last),
-            Some(last) => match differences(&last, Between::Times) {
-                Some(differences) => Reason::changed(differences),
+            Some(last) => match last.digest() {
+                Some(old) => Reason::changed(differences(old, Between::Times)),
                 None => Reason::new(None),
             },
         }

@@ -9,6 +9,7 @@ use store::LocalStore;
 
 use super::key::Key;
 use super::reason::{Between, describe};
+use crate::elsewhere::Elsewhere;
 use crate::lockfile;
 use crate::planned::locked_members;
 use crate::workspace::OpenWorkspace;
@@ -45,10 +46,11 @@ impl Names {
     pub(crate) fn differences(
         &self,
         store: &LocalStore,
+        elsewhere: &Elsewhere,
         key: &Key,
         keys: (ActionDigest, ActionDigest),
     ) -> Vec<String> {
-        let explanation = compare(store, keys.0, keys.1);
+        let explanation = compare(store, Some(elsewhere), keys.0, keys.1);
         let node = self.plan.as_ref().zip(self.nodes.get(key));
         let node = node.map(|(plan, node)| (&*plan.graph, *node));
         describe(&explanation, node, Between::Times)
@@ -80,7 +82,15 @@ pub(crate) fn owner_of(graph: &Graph, node: NodeId) -> Option<&Owner> {
     graph.node(node).action_owner()
 }
 
-/// Returns in what two keys differ; messages that the store cannot give are as good as evicted.
-pub(super) fn compare(store: &LocalStore, old: ActionDigest, new: ActionDigest) -> Explanation {
-    explain(old, new, &|digest| store.read_bytes(digest).ok().flatten())
+/// Returns in what two keys differ; messages that neither the store nor somebody else can give are as good as evicted.
+pub(super) fn compare(
+    store: &LocalStore,
+    elsewhere: Option<&Elsewhere>,
+    old: ActionDigest,
+    new: ActionDigest,
+) -> Explanation {
+    explain(old, new, &|digest| {
+        let here = store.read_bytes(digest).ok().flatten();
+        here.or_else(|| elsewhere?.read(digest))
+    })
 }

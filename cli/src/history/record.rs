@@ -28,12 +28,26 @@ pub(crate) struct BuildRecord {
     pub(crate) failures: u64,
     pub(crate) cpu_seconds_spent: f64,
     pub(crate) cpu_seconds_saved: f64,
+    /// Those of the hits that were found in the remote.
+    #[serde(default)]
+    pub(crate) remote_hits: u64,
+    /// What came from the remote.
+    #[serde(default)]
+    pub(crate) downloaded_bytes: u64,
+    /// How many results went there, with how many bytes that were not there yet, and how many did not get there.
+    #[serde(default)]
+    pub(crate) uploaded_results: u64,
+    #[serde(default)]
+    pub(crate) uploaded_bytes: u64,
+    #[serde(default)]
+    pub(crate) not_uploaded: u64,
 }
 
 impl BuildRecord {
     pub(crate) fn of(report: &Report) -> Self {
         let ended = clock::now();
         let counts = report.counts;
+        let transfer = report.transfer.clone().unwrap_or_default();
         Self {
             ended,
             hits: counts.hits,
@@ -41,6 +55,11 @@ impl BuildRecord {
             failures: counts.failures,
             cpu_seconds_spent: counts.cpu_spent.as_secs_f64(),
             cpu_seconds_saved: counts.cpu_saved.as_secs_f64(),
+            remote_hits: counts.remote_hits,
+            downloaded_bytes: transfer.downloaded_bytes,
+            uploaded_results: transfer.uploaded_results,
+            uploaded_bytes: transfer.uploaded_bytes,
+            not_uploaded: transfer.not_uploaded,
         }
     }
 }

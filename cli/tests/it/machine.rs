@@ -293,6 +293,16 @@ impl Ran {
         self
     }
 
+    /// Checks that standard output and standard error together say all of this.
+    #[track_caller]
+    pub(crate) fn tells(self, words: &[&str]) -> Self {
+        let said = format!("{}{}", self.stdout, self.stderr);
+        for word in words {
+            assert!(said.contains(word), "it does not tell {word:?}:\n{said}");
+        }
+        self
+    }
+
     /// Checks that standard error says all of this.
     #[track_caller]
     pub(crate) fn says(self, words: &[&str]) -> Self {

@@ -33,6 +33,7 @@ mod plans;
 mod pty;
 mod queries;
 mod receipts;
+mod remotes;
 mod running;
 mod servers;
 mod shells;

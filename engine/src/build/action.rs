@@ -315,10 +315,7 @@ impl Build {
             }
             Node::Source(_) | Node::Locked(_) | Node::Write { .. } | Node::Tree(_) => return Ok(()),
         };
-        if let Some(far) = &self.far {
-            far.distrust(keyed.digest);
-        }
-        self.store.forget_result(keyed.digest).map_err(broken)?;
+        self.doubt(keyed.digest).map_err(broken)?;
         self.run_once(id, owner, &keyed).await.map(|_| ())
     }
 }

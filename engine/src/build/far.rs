@@ -61,7 +61,7 @@ impl Far {
     }
 
     /// Does not believe an action's result again in this build, whoever gives it.
-    pub(super) fn distrust(&self, action: ActionDigest) {
+    fn distrust(&self, action: ActionDigest) {
         self.distrusted.lock().expect("no holder panics").insert(action);
     }
 
@@ -159,6 +159,14 @@ impl Build {
             }
         }
         Ok(true)
+    }
+
+    /// Forgets a result that promised what is not there, and does not believe it again in this build.
+    pub(super) fn doubt(&self, action: ActionDigest) -> Result<(), StoreError> {
+        if let Some(far) = &self.far {
+            far.distrust(action);
+        }
+        self.store.forget_result(action)
     }
 
     /// Uploads what an action made that ran here, when there is time.

@@ -100,6 +100,22 @@ pub struct Transfer {
     pub because: Option<Arc<StoreError>>,
 }
 
+impl Transfer {
+    /// Returns what went and came in two builds, one right after the other.
+    #[must_use]
+    pub fn after(self, first: &Self) -> Self {
+        Self {
+            downloaded_blobs: self.downloaded_blobs + first.downloaded_blobs,
+            downloaded_bytes: self.downloaded_bytes + first.downloaded_bytes,
+            uploaded_results: self.uploaded_results + first.uploaded_results,
+            uploaded_blobs: self.uploaded_blobs + first.uploaded_blobs,
+            uploaded_bytes: self.uploaded_bytes + first.uploaded_bytes,
+            not_uploaded: self.not_uploaded + first.not_uploaded,
+            because: first.because.clone().or(self.because),
+        }
+    }
+}
+
 /// What came of one goal.
 #[derive(Clone, Debug)]
 pub struct GoalOutcome {

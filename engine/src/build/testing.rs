@@ -115,8 +115,11 @@ impl Build {
         if may_find
             && let Some(result) = self.find_afar(&run.owner, &keyed).await.map_err(broken)?
         {
-            let made = self.passed_before(id, &run.owner, &keyed, &result, Found::Afar);
-            return Ok(made.expect("it has all outputs"));
+            if self.bring_test(&keyed, &result).await? {
+                let made = self.passed_before(id, &run.owner, &keyed, &result, Found::Afar);
+                return Ok(made.expect("it has all outputs"));
+            }
+            self.doubt(keyed.digest).map_err(broken)?;
         }
         if self.is_stopping() {
             return Err(Stop::Skipped);
@@ -141,6 +144,16 @@ impl Build {
         let found = tokio::task::block_in_place(|| self.find_near(keyed.digest));
         let Some(result) = found.map_err(broken)? else { return Ok(None) };
         Ok(self.passed_before(id, owner, keyed, &result, Found::Near).map(Ok))
+    }
+
+    /// Makes present what a test left that passed elsewhere, and returns whether that can be had. People look at it, and
+    /// at its logs, if they are there.
+    async fn bring_test(&self, keyed: &Keyed, result: &ActionResult) -> Result<bool, Stop> {
+        for log in result.stdout.into_iter().chain(result.stderr) {
+            self.bring_blob(log).await.map_err(broken)?;
+        }
+        let made = Made { outputs: present_outputs(&keyed.command, result), ran: false };
+        self.bring_made(&made).await.map_err(broken)
     }
 
     fn passed_before(

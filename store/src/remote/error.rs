@@ -104,7 +104,7 @@ pub enum RemoteError {
         /// With which remote.
         address: Arc<str>,
         /// What came of it.
-        source: Status,
+        source: Box<Status>,
     },
     /// An answer makes no sense.
     #[error("{address} gave an answer that makes no sense: {why}")]
@@ -175,7 +175,9 @@ impl RemoteError {
 
     /// Returns whether nothing can be had from there for now, whatever is asked.
     pub fn is_unreachable(&self) -> bool {
-        self.code().is_some_and(|it| matches!(it, Code::Unavailable | Code::Unauthenticated))
+        self.code().is_some_and(|it| {
+            matches!(it, Code::Unavailable | Code::Unauthenticated | Code::DeadlineExceeded)
+        })
     }
 
     /// Returns whether it was understood, and is not permitted.

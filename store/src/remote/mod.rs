@@ -1,13 +1,27 @@
-//! A store elsewhere, which many machines share.
+//! A store elsewhere, which many machines share: over any endpoint of the Remote Execution API.
 
+mod address;
+mod blobs;
+mod capabilities;
+mod connection;
 mod error;
+mod helper;
+mod ledger;
+mod results;
 mod retry;
+mod secret;
+mod store;
+mod stream;
 
 use std::sync::Arc;
 
 use model::ActionDigest;
 
+pub use address::Tls;
 pub use error::RemoteError;
+pub use retry::Retry;
+pub use secret::Secret;
+pub use store::{RemoteOptions, RemoteStore};
 
 use crate::{ActionCache, BlobStore, Provenance};
 

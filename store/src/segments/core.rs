@@ -1,5 +1,6 @@
 //! The core of the server's store: what its parts share, and how a record is found and read.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
@@ -44,6 +45,8 @@ pub(super) struct Core {
     pub(super) settling: Settling,
     pub(super) quarantine: Quarantine,
     pub(super) bells: Bells,
+    /// How many bytes the files have that are to be removed.
+    pub(super) doomed_bytes: AtomicU64,
     pub(super) _lock: Box<dyn Lock>,
 }
 
@@ -69,7 +72,8 @@ impl Core {
 
     /// Returns how many bytes the store takes on the disk.
     pub(super) fn physical_bytes(&self) -> u64 {
-        let files = self.recent().counters.file_bytes;
+        let doomed = self.doomed_bytes.load(Ordering::Relaxed);
+        let files = self.recent().counters.file_bytes + doomed;
         let aside = self.quarantine.bytes() + self.uploads.bytes();
         self.segments.bytes() + self.index.bytes() + files + aside
     }

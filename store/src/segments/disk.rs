@@ -17,6 +17,8 @@ pub trait Lock: Debug + Send + Sync {}
 pub trait Disk: Debug + Send + Sync + 'static {
     /// Returns where the folder is, for messages.
     fn root(&self) -> &Path;
+    /// Returns what is another one after each start of the machine: what was not synced before may be lost then.
+    fn boot(&self) -> io::Result<String>;
     /// Returns a new file. What has that name already is an error.
     fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>>;
     /// Returns a file, open for reading and writing, or `None`.
@@ -84,6 +86,10 @@ impl Lock for RealLock {}
 impl Disk for RealDisk {
     fn root(&self) -> &Path {
         &self.root
+    }
+
+    fn boot(&self) -> io::Result<String> {
+        fs::read_to_string("/proc/sys/kernel/random/boot_id")
     }
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {

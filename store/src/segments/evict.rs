@@ -1,23 +1,30 @@
 //! Eviction: the oldest segment is dropped, after what is pinned or was used lately was copied forward.
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, SystemTime};
 
 use super::core::Core;
 use super::journal;
 use super::large;
-use super::log::{Rank, Wish};
+use super::log::{Doomed, Rank, Wish};
 use super::record::{Entry, Form, HEADER_BYTES, Header, Name, Place, Record};
 use super::sealed;
 use super::segment::Segment;
 use crate::StoreError;
 
-/// Of what was used lately but is pinned by nobody, at most this part of a segment is copied forward: else a store whose
-/// every blob is used would copy for ever, and take nothing new.
-const SECOND_CHANCE_SHARE: u64 = 2;
+/// Of what was used lately but is pinned by nobody, at most so many quarters of a segment are copied forward: else a store
+/// whose every blob is used would copy for ever, and take nothing new.
+const SECOND_CHANCE_QUARTERS: u64 = 3;
 
 /// A byte is not worth more than that many copied ones: where more is pinned the store is full.
 const COPIED_PER_FREED: u64 = 7;
+
+/// How many times it is tried: what is copied forward begins segments, which are not full at first.
+const PASSES: usize = 3;
+
+/// How long nothing is tried again where nothing could be dropped: to find that out, every record is looked at.
+const VERDICT_TIME: Duration = Duration::from_secs(1);
 
 /// How many records are decided upon at once.
 const BATCH: usize = 1024;
@@ -25,8 +32,26 @@ const BATCH: usize = 1024;
 /// What is known of how much room there is, for one thread at a time.
 #[derive(Debug, Default)]
 pub(super) struct Room {
-    /// Where there was none: how far down it was to go, and how many times something had been let go then.
-    full_at: Option<(u64, u64)>,
+    full: Option<Verdict>,
+}
+
+/// That nothing could be dropped any more.
+#[derive(Clone, Copy, Debug)]
+struct Verdict {
+    /// How far down it was to go.
+    target_bytes: u64,
+    /// How many times something had been let go.
+    releases: u64,
+    at: SystemTime,
+}
+
+impl Verdict {
+    /// Returns whether another attempt would come to the same.
+    fn holds_for(&self, other: &Self) -> bool {
+        let age = other.at.duration_since(self.at).unwrap_or_default();
+        let is_less = other.target_bytes > self.target_bytes;
+        !is_less && other.releases == self.releases && age < VERDICT_TIME
+    }
 }
 
 /// What was dropped since the store was opened.
@@ -67,30 +92,34 @@ impl Core {
     /// Drops segments until the store takes no more than that many bytes.
     pub(super) fn evict_to(&self, target_bytes: u64) -> Result<(), StoreError> {
         let mut room = self.room.lock().expect("no holder panics");
-        if self.recent().is_full() {
+        let is_waiting = self.doomed_bytes.load(Ordering::Relaxed) > 0;
+        if self.recent().is_full() || is_waiting && self.physical_bytes() > target_bytes {
             self.checkpoint()?;
         }
         if self.physical_bytes() <= target_bytes {
-            room.full_at = None;
+            room.full = None;
             return Ok(());
         }
         self.leases.end_silent(self.settings.clock.now());
         self.uploads.expire(&self.files, self.settings.clock.now())?;
-        let releases = self.leases.releases();
-        if room.full_at.is_some_and(|(target, at)| at == releases && target_bytes <= target) {
+        let verdict = Verdict {
+            target_bytes,
+            releases: self.leases.releases(),
+            at: self.settings.clock.now(),
+        };
+        if room.full.is_some_and(|it| it.holds_for(&verdict)) {
             return Err(self.full());
         }
-        let needed = self.physical_bytes().saturating_sub(target_bytes);
-        for id in self.plan(needed)? {
-            self.drop_segment(id)?;
-            if self.physical_bytes() <= target_bytes {
-                return Ok(());
+        for _ in 0..PASSES {
+            let needed = self.physical_bytes().saturating_sub(target_bytes);
+            for id in self.plan(needed)? {
+                self.drop_segment(id)?;
+                if self.physical_bytes() <= target_bytes {
+                    return Ok(());
+                }
             }
         }
-        if self.physical_bytes() <= target_bytes {
-            return Ok(());
-        }
-        room.full_at = Some((target_bytes, releases));
+        room.full = Some(verdict);
         Err(self.full())
     }
 
@@ -129,7 +158,7 @@ impl Core {
     }
 
     fn second_chances(&self, id: u32) -> u64 {
-        self.segments.bytes_of(id) / SECOND_CHANCE_SHARE
+        self.segments.bytes_of(id) / 4 * SECOND_CHANCE_QUARTERS
     }
 
     fn fate(&self, header: &Header, entry: Entry, budget: &mut u64) -> Fate {
@@ -252,8 +281,12 @@ impl Core {
                 continue;
             }
             recent.publish(*name, old, None, 0);
+            drop(recent);
             bytes += entry.size;
-            head.doomed.extend(file);
+            if let Some(path) = file {
+                self.doomed_bytes.fetch_add(entry.size, Ordering::Relaxed);
+                head.doomed.push(Doomed { path, bytes: entry.size });
+            }
         }
         Ok((pinned, bytes))
     }

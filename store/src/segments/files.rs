@@ -25,6 +25,10 @@ impl Files {
         Self { disk }
     }
 
+    pub(super) fn boot(&self) -> Result<String, StoreError> {
+        self.disk.boot().map_err(self.failed("learn when the machine started, for", Path::new("")))
+    }
+
     pub(super) fn create(&self, path: &Path) -> Result<StoreFile, StoreError> {
         let file = self.disk.create(path).map_err(self.failed("create", path))?;
         Ok(StoreFile { file, path: self.disk.root().join(path) })

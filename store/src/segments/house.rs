@@ -181,7 +181,7 @@ impl Core {
             }
             let bytes = sealed.bytes();
             self.head().sealed.push(id);
-            self.segments.insert(id, Segment::Sealed(sealed), bytes);
+            self.segments.insert(id, Segment::Sealed(Arc::new(sealed)), bytes);
             self.files.remove(&journal::path(id))?;
         }
         Ok(())

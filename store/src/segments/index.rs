@@ -213,9 +213,12 @@ impl Index {
             return Ok(open);
         }
         let path = path();
-        let file = match self.files.open(&path)? {
-            Some(file) => file,
-            None => self.files.create(&path)?,
+        let file = if let Some(file) = self.files.open(&path)? {
+            file
+        } else {
+            let file = self.files.create(&path)?;
+            self.files.sync_folder(Path::new(""))?;
+            file
         };
         let is_closed = Arc::new(AtomicBool::new(false));
         let backend = Backend { file: file.raw(), is_closed: Arc::clone(&is_closed) };

@@ -13,7 +13,7 @@ use crate::StoreError;
 /// What begins a journal, with its version.
 const MAGIC: [u8; 8] = *b"bldjrnl1";
 
-/// Where the first record begins: magic, number of the segment, when it was begun, checksum.
+/// Where the first record begins: magic, number of the segment, when it was begun, what was before it, checksum.
 pub(super) const FIRST_RECORD: u64 = HEAD_BYTES as u64;
 
 /// How many bytes are before that.
@@ -27,8 +27,16 @@ const WINDOW_BYTES: usize = 1 << 20;
 pub(super) struct Journal {
     id: u32,
     begun: SystemTime,
+    before: Before,
     file: StoreFile,
     extent: Mutex<Extent>,
+}
+
+/// What a journal is the continuation of: without all of that it is not believed after a loss of power.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Before {
+    pub(super) segment: u32,
+    pub(super) records: u32,
 }
 
 /// How far a journal goes.
@@ -42,18 +50,13 @@ pub(super) struct Extent {
     pub(super) synced: u64,
 }
 
-/// A header that was found in a journal, and whether its payload is right.
-pub(super) enum Found {
-    Record(Header),
-    End,
-}
-
 impl Journal {
     /// Begins a journal, with room for that many bytes.
     pub(super) fn create(
         files: &Files,
         id: u32,
         begun: SystemTime,
+        before: Before,
         bytes: u64,
     ) -> Result<Self, StoreError> {
         let path = path(id);
@@ -62,6 +65,8 @@ impl Journal {
         head[..8].copy_from_slice(&MAGIC);
         head[8..12].copy_from_slice(&id.to_le_bytes());
         head[12..20].copy_from_slice(&to_nanos(begun).to_le_bytes());
+        head[20..24].copy_from_slice(&before.segment.to_le_bytes());
+        head[24..28].copy_from_slice(&before.records.to_le_bytes());
         let crc = crc32c::crc32c(&head[..60]);
         head[60..].copy_from_slice(&crc.to_le_bytes());
         // Only what can be filled to its end is begun: a full disk is never met in the middle of a record.
@@ -69,7 +74,7 @@ impl Journal {
             let _ = files.remove(&path);
             return Err(error);
         }
-        Ok(Self { id, begun, file, extent: Mutex::new(Extent::new()) })
+        Ok(Self { id, begun, before, file, extent: Mutex::new(Extent::new()) })
     }
 
     /// Opens a journal of which nothing is known yet, or returns `None` if it was never begun rightly.
@@ -85,7 +90,8 @@ impl Journal {
             return Ok(None);
         }
         let begun = from_nanos(read_u64(&head, 12));
-        Ok(Some(Self { id, begun, file, extent: Mutex::new(Extent::new()) }))
+        let before = Before { segment: read_u32(&head, 20), records: read_u32(&head, 24) };
+        Ok(Some(Self { id, begun, before, file, extent: Mutex::new(Extent::new()) }))
     }
 
     pub(super) fn id(&self) -> u32 {
@@ -94,6 +100,10 @@ impl Journal {
 
     pub(super) fn begun(&self) -> SystemTime {
         self.begun
+    }
+
+    pub(super) fn before(&self) -> Before {
+        self.before
     }
 
     pub(super) fn file(&self) -> &StoreFile {
@@ -151,6 +161,18 @@ impl Journal {
         Ok(())
     }
 
+    /// Takes away what follows the known extent: it was never promised, and shall not be taken for a record when others
+    /// are before it.
+    pub(super) fn cut_off(&self) -> Result<(), StoreError> {
+        let end = self.end();
+        if self.file.len()? > end {
+            self.file.resize(end)?;
+            // Else a loss of power may bring it back.
+            self.file.sync()?;
+        }
+        Ok(())
+    }
+
     fn write_again(&self, from: u64, to: u64) -> Result<(), StoreError> {
         let mut window = vec![0; WINDOW_BYTES];
         let mut at = from;
@@ -183,9 +205,10 @@ impl Journal {
     }
 
     /// Looks through what follows the known extent, tells `tell` of each record that is whole, and ends at the first that
-    /// is not: what follows was never promised to anybody.
+    /// is not, or of which `is_whole` says so: what follows was never promised to anybody.
     pub(super) fn scan(
         &self,
+        is_whole: impl Fn(&Header, &[u8]) -> Result<bool, StoreError>,
         mut tell: impl FnMut(Place, Header) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
         let mut window = Window::new(&self.file)?;
@@ -195,7 +218,11 @@ impl Journal {
                 (extent.count(), extent.end)
             };
             let place = Place { segment: self.id, ordinal };
-            let Found::Record(header) = window.record(end, place)? else { break };
+            let Some(header) = window.record(end, place)? else { break };
+            let payload = window.bytes(end + HEADER_BYTES as u64, header.stored as usize)?;
+            if !is_whole(&header, payload.unwrap_or_default())? {
+                break;
+            }
             let mut extent = self.extent();
             extent.offsets.push(u32::try_from(end).expect("a journal is shorter than 4 GiB"));
             extent.end = end + HEADER_BYTES as u64 + u64::from(header.stored);
@@ -241,13 +268,13 @@ impl<'a> Window<'a> {
         Ok(Self { file, length: file.len()?, offset: 0, bytes: Vec::new() })
     }
 
-    fn record(&mut self, offset: u64, place: Place) -> Result<Found, StoreError> {
-        let Some(head) = self.bytes(offset, HEADER_BYTES)? else { return Ok(Found::End) };
+    /// Returns the header of the record there, or `None` if none is there that is right.
+    fn record(&mut self, offset: u64, place: Place) -> Result<Option<Header>, StoreError> {
+        let Some(head) = self.bytes(offset, HEADER_BYTES)? else { return Ok(None) };
         let head = head.try_into().expect("the length of a header");
-        let Some(header) = Header::decode(head, place) else { return Ok(Found::End) };
+        let Some(header) = Header::decode(head, place) else { return Ok(None) };
         let payload = self.bytes(offset + HEADER_BYTES as u64, header.stored as usize)?;
-        let is_whole = payload.is_some_and(|it| header.fits(it));
-        Ok(if is_whole { Found::Record(header) } else { Found::End })
+        Ok(payload.is_some_and(|it| header.fits(it)).then_some(header))
     }
 
     fn bytes(&mut self, offset: u64, count: usize) -> Result<Option<&[u8]>, StoreError> {

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::core::Core;
 use super::files::StoreFile;
 use super::quarantine::is_damage;
-use super::record::{Entry, Name, read_u32, read_u64};
+use super::record::{Entry, Header, Name, read_u32, read_u64};
 use crate::{Blob, Ranged, StoreError};
 
 /// The largest blob that is a record, in bytes: the largest chunk. What is larger is a file until it is cut into chunks.
@@ -66,6 +66,30 @@ pub(super) fn parse(file: &str) -> Option<(Name, u64)> {
 }
 
 impl Core {
+    /// Returns whether the file that a record stands for is there, and what it should be.
+    pub(super) fn has_whole_file(
+        &self,
+        header: &Header,
+        payload: &[u8],
+    ) -> Result<bool, StoreError> {
+        let Some(large) = LargeFile::decode(payload) else { return Ok(false) };
+        let file = self.files.open(&path(&header.name, large.number))?;
+        let Some(file) = file.filter(|it| it.len().is_ok_and(|it| it == header.size)) else {
+            return Ok(false);
+        };
+        let (mut piece, mut at) = (vec![0; PIECE_BYTES], 0);
+        for crc in &large.crcs {
+            let count = (header.size - at).min(PIECE_BYTES as u64);
+            let piece = &mut piece[..usize::try_from(count).expect("a piece fits into memory")];
+            file.read_at(at, piece)?;
+            if crc32c::crc32c(piece) != *crc {
+                return Ok(false);
+            }
+            at += count;
+        }
+        Ok(at == header.size)
+    }
+
     /// Opens the file of a large blob, or returns `None` if it is not there.
     pub(super) fn open_large(
         self: &Arc<Self>,

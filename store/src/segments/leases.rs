@@ -9,9 +9,6 @@ use roaring::RoaringTreemap;
 use super::record::Place;
 use crate::LeaseId;
 
-/// How long a build is silent before what it pins is let go: longer than any action that says nothing meanwhile should take.
-pub(super) const LEASE_TIME: Duration = Duration::from_secs(10 * 60);
-
 /// How many leases there are at most: more builds than a server has connections.
 const LEASES_MAX: usize = 4096;
 
@@ -25,13 +22,15 @@ pub(super) enum Holder {
 }
 
 /// What is pinned, by whom.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Leases {
     held: Mutex<Held>,
 }
 
 #[derive(Debug, Default)]
 struct Held {
+    /// How long a build is silent before what it pins is let go.
+    time: Duration,
     by_holder: BTreeMap<Holder, Pins>,
     /// What anybody pins.
     places: RoaringTreemap,
@@ -60,6 +59,11 @@ pub(super) struct Pinned {
 pub(super) struct TooManyLeases;
 
 impl Leases {
+    /// Returns no leases, each of which will last so long after it was used last.
+    pub(super) fn new(time: Duration) -> Self {
+        Self { held: Mutex::new(Held { time, ..Held::default() }) }
+    }
+
     /// Returns a new holder who reads.
     pub(super) fn reader(&self, now: SystemTime) -> Holder {
         let mut held = self.held();
@@ -164,7 +168,7 @@ impl Held {
         let before = self.by_holder.len();
         self.by_holder.retain(|holder, pins| {
             let silent = now.duration_since(pins.used).unwrap_or_default();
-            matches!(holder, Holder::Reader(_)) || silent < LEASE_TIME
+            matches!(holder, Holder::Reader(_)) || silent < self.time
         });
         if self.by_holder.len() < before {
             self.unite();

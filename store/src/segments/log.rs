@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex};
 
 use tokio::sync::watch;
@@ -10,7 +11,7 @@ use super::core::Core;
 use super::disk::blocking;
 use super::files::StoreFile;
 use super::index::Covered;
-use super::journal::Journal;
+use super::journal::{Before, Journal};
 use super::recent::Looked;
 use super::record::{Entry, Form, HEADER_BYTES, Name, Place, Record};
 use super::segment::Segment;
@@ -22,6 +23,8 @@ use crate::StoreError;
 pub(super) struct Head {
     /// The journal that is appended to, unless the next record begins one.
     active: Option<Arc<Journal>>,
+    /// The one that was appended to last.
+    last: Before,
     /// How many bytes it has room for.
     room: u64,
     /// How many bytes the files have that its records stand for.
@@ -44,7 +47,14 @@ pub(super) struct Head {
     /// not know yet.
     pub(super) sealed: Vec<u32>,
     pub(super) dropped: Vec<u32>,
-    pub(super) doomed: Vec<PathBuf>,
+    pub(super) doomed: Vec<Doomed>,
+}
+
+/// A file that is removed once the index does not lead to it.
+#[derive(Debug)]
+pub(super) struct Doomed {
+    pub(super) path: PathBuf,
+    pub(super) bytes: u64,
 }
 
 /// What must be the case for a record to be appended.
@@ -137,6 +147,7 @@ impl Head {
     pub(super) fn new(next_segment: u32) -> Self {
         Self {
             active: None,
+            last: Before::default(),
             room: 0,
             weight: 0,
             next_segment,
@@ -160,6 +171,11 @@ impl Head {
         self.weight = 0;
     }
 
+    /// Says which journal the next one will be the continuation of.
+    pub(super) fn note_last(&mut self, journal: &Journal) {
+        self.last = Before { segment: journal.id(), records: journal.records() };
+    }
+
     /// Says that a journal is in the index up to there.
     pub(super) fn cover(&mut self, journal: &Arc<Journal>, covered: Covered) {
         self.covered.insert(journal.id(), covered);
@@ -176,6 +192,12 @@ impl Head {
         let active = self.active_id();
         self.uncovered.retain(|id, _| Some(*id) == active);
         self.covered.retain(|id, _| Some(*id) == active);
+    }
+
+    /// Says that a journal has records that may not be on the disk, from before the store was opened.
+    pub(super) fn note_unsynced(&mut self, journal: &Arc<Journal>) {
+        self.sequence += 1;
+        self.ended.push(Arc::clone(journal));
     }
 
     /// Returns how many records were appended.
@@ -282,7 +304,8 @@ impl Core {
         }
         self.end_active(head);
         let id = head.next_segment;
-        let journal = Journal::create(&self.files, id, self.settings.clock.now(), room)?;
+        let now = self.settings.clock.now();
+        let journal = Journal::create(&self.files, id, now, head.last, room)?;
         let journal = Arc::new(journal);
         head.next_segment += 1;
         head.folders.insert(PathBuf::from("segments"));
@@ -299,15 +322,40 @@ impl Core {
         if active.file().resize(active.end()).is_ok() {
             self.segments.resize(active.id(), active.end());
         }
+        head.note_last(&active);
         head.ended.push(active);
         self.bells.sealer.ring();
         self.bells.keeper.ring();
+    }
+
+    /// Removes the file that a record stood for, if one did, once the index does not lead to it any more. Until then it
+    /// counts.
+    pub(super) fn doom_file_of(&self, name: Name, entry: Entry) -> Result<(), StoreError> {
+        if entry.form != Form::File {
+            return Ok(());
+        }
+        if let Some(path) = self.file_of(name, entry)? {
+            self.doomed_bytes.fetch_add(entry.size, Ordering::Relaxed);
+            self.head().doomed.push(Doomed { path, bytes: entry.size });
+        }
+        Ok(())
+    }
+
+    /// Says that the file that a record stands for, if there is one, must be on the disk before it.
+    pub(super) fn sync_file_of(&self, name: Name, entry: Entry) -> Result<(), StoreError> {
+        let Some(path) = self.file_of(name, entry)? else { return Ok(()) };
+        if let (Some(file), Some(folder)) = (self.files.open(&path)?, path.parent()) {
+            self.sync_later(file, folder);
+        }
+        Ok(())
     }
 
     /// Says that a blob's file must be on the disk before its record is.
     pub(super) fn sync_later(&self, file: StoreFile, folder: &Path) {
         let mut head = self.head();
         head.files.push(file);
+        // The folder may be new itself.
+        head.folders.extend(folder.parent().map(Path::to_owned));
         head.folders.insert(folder.to_owned());
     }
 

@@ -71,6 +71,7 @@ impl Core {
         let put = self.put(&Record::tombstone(name), Wish::At(entry.place), Rank::Keeper)?;
         if let Put::Done(_) = put {
             self.quarantine.records.fetch_add(1, Ordering::Relaxed);
+            self.doom_file_of(name, entry)?;
             // That a damaged disk does not take the evidence changes nothing.
             if let Err(error) = self.quarantine.keep(&self.files, &name, bytes) {
                 tracing::warn!(%error, "cannot keep what is corrupt aside");

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::core::Core;
 use super::counters::Counters;
 use super::index::{Changes, Covered};
+use super::log::Doomed;
 use super::record::{Entry, Name};
 use crate::StoreError;
 
@@ -98,7 +100,7 @@ impl Recent {
 pub(super) struct Leaving {
     changes: Option<Changes>,
     /// Files that nothing refers to once the index has the changes.
-    doomed: Vec<std::path::PathBuf>,
+    doomed: Vec<Doomed>,
 }
 
 impl Core {
@@ -162,9 +164,10 @@ impl Core {
             recent.departures += 1;
         }
         self.index.measure()?;
-        for path in std::mem::take(&mut leaving.doomed) {
+        while let Some(doomed) = leaving.doomed.pop() {
+            self.doomed_bytes.fetch_sub(doomed.bytes, Ordering::Relaxed);
             // What remains is found by the next start.
-            self.files.remove(&path)?;
+            self.files.remove(&doomed.path)?;
         }
         Ok(())
     }

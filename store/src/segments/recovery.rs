@@ -31,6 +31,9 @@ const SEGMENTS: &str = "segments";
 /// The file that whoever has the store open keeps locked.
 const LOCK: &str = "lock";
 
+/// Says in which boot of the machine the store was open last.
+const BOOT: &str = "boot";
+
 /// Says which version made the store.
 const FORMAT_FILE: &str = "format";
 
@@ -38,13 +41,17 @@ const FORMAT_FILE: &str = "format";
 #[derive(Debug)]
 enum Found {
     Journal(Arc<Journal>),
-    Sealed(Sealed),
+    Sealed(Arc<Sealed>),
 }
 
 /// What is found in the folder of a store.
 struct Folder {
     files: Files,
     segments: BTreeMap<u32, Found>,
+    /// Whether the machine was started since the store was open: what was not synced may be lost.
+    was_down: bool,
+    /// Whether the index had to be made again.
+    is_rebuilt: bool,
 }
 
 /// Opens the store in that folder, which nobody else has open, or makes an empty one.
@@ -54,11 +61,18 @@ pub(super) fn open(files: Files, settings: Settings) -> Result<Core, StoreError>
     for folder in [SEGMENTS, large::FOLDER, uploads::FOLDER, quarantine::FOLDER] {
         files.make_folder(Path::new(folder))?;
     }
-    let mut folder = Folder { files: files.clone(), segments: BTreeMap::new() };
+    files.sync_folder(Path::new(""))?;
+    let boot = files.boot()?;
+    let was_down = files.read(Path::new(BOOT))?.as_deref() != Some(boot.as_bytes());
+    let segments = BTreeMap::new();
+    let mut folder = Folder { files: files.clone(), segments, was_down, is_rebuilt: false };
     folder.set_aside_strangers()?;
     folder.find_segments()?;
+    // A journal that the last process began may have a name only until power is lost.
+    files.sync_folder(Path::new(SEGMENTS))?;
     let (index, known) = folder.open_index()?;
     let now = settings.clock.now();
+    let next_segment = folder.next_segment(known.next_segment);
     let core = Core {
         index,
         segments: Segments::default(),
@@ -66,23 +80,27 @@ pub(super) fn open(files: Files, settings: Settings) -> Result<Core, StoreError>
         room: std::sync::Mutex::default(),
         leaving: std::sync::Mutex::default(),
         syncing: std::sync::Mutex::default(),
-        head: std::sync::Mutex::new(Head::new(known.next_segment)),
+        head: std::sync::Mutex::new(Head::new(next_segment)),
         recent: std::sync::Mutex::default(),
         evicted: std::sync::Mutex::default(),
         scrubbed: std::sync::Mutex::default(),
         commits: Commits::new(),
-        leases: super::leases::Leases::default(),
+        leases: super::leases::Leases::new(settings.lease),
         touched: Touched::open(&files)?,
         uploads: Uploads::open(&files, now)?,
         settling: super::settle::Settling::default(),
         quarantine: Quarantine::open(&files)?,
         bells: Bells::default(),
+        doomed_bytes: std::sync::atomic::AtomicU64::new(0),
         _lock: lock,
         files,
         settings,
     };
     core.recent().begin(known.counters);
     folder.replay(&core, &known)?;
+    if was_down {
+        core.files.replace(Path::new(BOOT), boot.as_bytes())?;
+    }
     Ok(core)
 }
 
@@ -126,8 +144,10 @@ impl Folder {
             LOST,
             LOCK,
             FORMAT_FILE,
+            BOOT,
             // What was being written in the place of those when the store was closed.
             "format.new",
+            "boot.new",
             "touched.new",
         ]
         .map(PathBuf::from)
@@ -162,7 +182,7 @@ impl Folder {
                 // Comes after the journal of the same number, by its name, and takes its place.
                 Some((id, "sealed")) => match Sealed::open(&self.files, id)? {
                     Some(sealed) => {
-                        self.segments.insert(id, Found::Sealed(sealed));
+                        self.segments.insert(id, Found::Sealed(Arc::new(sealed)));
                         self.files.remove(&journal::path(id))?;
                     }
                     None => self.set_aside(&path)?,
@@ -180,18 +200,18 @@ impl Folder {
             Ok((index, known))
         });
         match opened {
-            Ok((index, mut known)) if self.is_covered(&known) => {
-                self.remove_dropped(&mut known)?;
+            Ok((index, known)) if self.is_covered(&known) => {
+                self.remove_dropped(&known)?;
                 Ok((index, known))
             }
             Err(error) if !is_damaged(&error) => Err(error),
             _ => {
                 tracing::warn!("the index is damaged, or of another time; it is made again");
                 drop(opened);
+                self.is_rebuilt = true;
                 self.set_aside(&index::path())?;
                 let index = Index::open(&self.files)?;
-                let known = Known { next_segment: self.next_segment(0), ..Known::default() };
-                Ok((index, known))
+                Ok((index, Known::default()))
             }
         }
     }
@@ -208,7 +228,7 @@ impl Folder {
     }
 
     /// Removes the files of segments that the index does not know any more.
-    fn remove_dropped(&mut self, known: &mut Known) -> Result<(), StoreError> {
+    fn remove_dropped(&mut self, known: &Known) -> Result<(), StoreError> {
         let is_dropped = |id: &u32| *id < known.next_segment && !known.covered.contains_key(id);
         let dropped: Vec<u32> = self.segments.keys().copied().filter(is_dropped).collect();
         for id in dropped {
@@ -216,7 +236,6 @@ impl Folder {
             self.files.remove(&journal::path(id))?;
             self.files.remove(&sealed::path(id))?;
         }
-        known.next_segment = self.next_segment(known.next_segment);
         Ok(())
     }
 
@@ -228,18 +247,28 @@ impl Folder {
     /// Publishes what the index does not know yet, the oldest first.
     fn replay(self, core: &Core, known: &Known) -> Result<(), StoreError> {
         let last = self.segments.keys().next_back().copied();
-        for (id, found) in self.segments {
+        // Where an index was lost, a journal may be damaged too: what follows is not worth less by that.
+        let is_strict = self.was_down && !self.is_rebuilt;
+        let mut is_cut = false;
+        for (id, found) in &self.segments {
+            let id = *id;
             let covered = known.covered.get(&id).copied().unwrap_or_default();
             match found {
                 Found::Journal(journal) => {
-                    replay_journal(core, &journal, covered)?;
+                    let is_new = is_strict && covered.records == 0;
+                    is_cut |= is_new && !follows(core, journal, known);
+                    if is_new && is_cut {
+                        journal.cut_off()?;
+                    }
+                    replay_journal(core, journal, covered, self.was_down)?;
+                    core.head().note_last(journal);
                     if last == Some(id) {
-                        resume(core, journal)?;
+                        resume(core, Arc::clone(journal))?;
                     }
                 }
                 Found::Sealed(sealed) => {
-                    let bytes = sealed.bytes();
-                    core.segments.insert(id, Segment::Sealed(sealed), bytes);
+                    let segment = Segment::Sealed(Arc::clone(sealed));
+                    core.segments.insert(id, segment, sealed.bytes());
                     replay_sealed(core, id, covered)?;
                 }
             }
@@ -248,7 +277,23 @@ impl Folder {
     }
 }
 
-fn replay_journal(core: &Core, journal: &Arc<Journal>, covered: Covered) -> Result<(), StoreError> {
+/// Returns whether all is there that was appended before the journal was begun: what is later than something that is
+/// lost is lost with it.
+fn follows(core: &Core, journal: &Journal, known: &Known) -> bool {
+    let before = journal.before();
+    match core.segments.get(before.segment) {
+        Some(segment) => segment.records() >= before.records,
+        // The index would have known of it, if it had been dropped.
+        None => before.records == 0 || before.segment < known.next_segment,
+    }
+}
+
+fn replay_journal(
+    core: &Core,
+    journal: &Arc<Journal>,
+    covered: Covered,
+    was_down: bool,
+) -> Result<(), StoreError> {
     let id = journal.id();
     let offsets = if covered.records > 0 { core.index.offsets(id)? } else { Vec::new() };
     let covered = if is_sound(&offsets, covered) {
@@ -260,12 +305,20 @@ fn replay_journal(core: &Core, journal: &Arc<Journal>, covered: Covered) -> Resu
     };
     core.segments.insert(id, Segment::Journal(Arc::clone(journal)), journal.file().len()?);
     core.head().cover(journal, covered);
-    journal.scan(|place, header| {
+    let before = journal.records();
+    let is_whole = |header: &Header, payload: &[u8]| {
+        // A blob's file is no part of the journal: it is there whole, or its record counts for nothing.
+        let must_check = was_down && header.form == Form::File;
+        if must_check { core.has_whole_file(header, payload) } else { Ok(true) }
+    };
+    journal.scan(is_whole, |place, header| {
         publish(core, place, &header)?;
         if core.recent().is_due() { core.checkpoint() } else { Ok(()) }
     })?;
-    // What follows the last whole record was never promised, and shall never be taken for one.
-    journal.file().resize(journal.end())?;
+    if journal.records() > before {
+        core.head().note_unsynced(journal);
+    }
+    journal.cut_off()?;
     core.segments.resize(id, journal.end());
     Ok(())
 }
@@ -330,8 +383,10 @@ fn publish(core: &Core, place: Place, header: &Header) -> Result<(), StoreError>
         let chunks = payload.and_then(|it| manifest::decode(&it, size)).unwrap_or_default();
         core.mark_chunks(&chunks)?;
     }
-    if form == Form::File {
+    if let (Form::File, Some(entry)) = (form, new) {
         core.settling.add(header.name);
+        // The process that wrote the file may have been killed before it was on the disk.
+        core.sync_file_of(header.name, entry)?;
     }
     Ok(())
 }

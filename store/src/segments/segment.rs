@@ -18,7 +18,7 @@ const HEADERS: u32 = 1024;
 #[derive(Debug)]
 pub(super) enum Segment {
     Journal(Arc<Journal>),
-    Sealed(Sealed),
+    Sealed(Arc<Sealed>),
 }
 
 impl Segment {

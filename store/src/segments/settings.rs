@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::record::PAYLOAD_BYTES_MAX;
 
@@ -68,11 +68,16 @@ pub struct Settings {
     pub budget_bytes: u64,
     /// When a write is acknowledged.
     pub acknowledge: Acknowledge,
+    /// How long what a build was told of stays pinned after it was heard of last.
+    pub lease: Duration,
     /// Who does what is not done at once.
     pub housekeeping: Housekeeping,
     /// What tells the time.
     pub clock: Arc<dyn Clock>,
 }
+
+/// How long what a build was told of stays pinned after it was heard of last: longer than any action of it, mostly.
+const LEASE_TIME: Duration = Duration::from_secs(10 * 60);
 
 impl Settings {
     /// Returns the settings for a store that may take that many bytes.
@@ -80,6 +85,7 @@ impl Settings {
         Self {
             budget_bytes,
             acknowledge: Acknowledge::default(),
+            lease: LEASE_TIME,
             housekeeping: Housekeeping::default(),
             clock: Arc::new(SteadyClock::new()),
         }

@@ -52,7 +52,6 @@ impl Core {
         let entry = self.find(&[name])?[0].filter(|it| it.form == Form::File);
         let Some(entry) = entry else { return Ok(None) };
         let Some(digest) = name.digest(entry.size) else { return Ok(None) };
-        let Some(file) = self.file_of(name, entry)? else { return Ok(None) };
         let Some(Blob::Ranged(blob)) = self.open_large(name, entry)? else { return Ok(None) };
         let reader = self.reader();
         let Some(chunks) = self.cut(digest, &*blob, &reader)? else { return Ok(None) };
@@ -60,7 +59,7 @@ impl Core {
         if let Put::Done(_) = self.put(&record, Wish::At(entry.place), Rank::Writer)? {
             self.mark_chunks(&chunks)?;
             // Once the manifest survives a loss of power.
-            self.head().doomed.push(file);
+            self.doom_file_of(name, entry)?;
         }
         Ok(Some(chunks))
     }

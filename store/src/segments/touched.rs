@@ -10,9 +10,9 @@ use super::leases::key;
 use super::record::{Place, read_u32};
 use crate::StoreError;
 
-/// A generation ends when this part of the budget was written: what was used within the last quarter to half of the time
-/// that things stay is kept.
-const GENERATION_SHARE: u64 = 4;
+/// A generation ends when this part of the budget was written: what was used within the last third to two thirds of the time
+/// that things stay is kept, and what was only read soon after it was written is not.
+const GENERATION_SHARE: u64 = 3;
 
 /// Places that were read, looked up or found, in two generations: before and since a part of the store was written anew.
 #[derive(Debug, Default)]

@@ -65,9 +65,8 @@ impl Core {
             return Ok(false);
         };
         self.leases.note_release();
-        if let Some(entry) = old.filter(|it| it.form == Form::File) {
-            let file = self.file_of(name, entry)?;
-            self.head().doomed.extend(file);
+        if let Some(entry) = old {
+            self.doom_file_of(name, entry)?;
         }
         Ok(true)
     }

@@ -8,10 +8,11 @@ use prost::Message as _;
 const WRITE: &str = "BLD_WRITE_GENERATED";
 
 /// What is compiled; what these import comes along.
-const FILES: [&str; 8] = [
+const FILES: [&str; 9] = [
     "bld/v1/assets.proto",
     "bld/v1/cache.proto",
     "bld/v1/kept_body.proto",
+    "bld/v1/ledger.proto",
     "bld/v1/resource_usage.proto",
     "build/bazel/remote/asset/v1/remote_asset.proto",
     "build/bazel/remote/execution/v2/remote_execution.proto",

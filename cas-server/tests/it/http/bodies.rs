@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use cas_server::Limits;
 use model::{Digest, DigestFunction};
 use proptest::prelude::*;
 use store::{Blob, BlobStore as _};
@@ -164,10 +165,28 @@ async fn a_body_needs_a_length_or_chunks_and_no_length_is_too_large_unseen() {
     assert_eq!(client.get("/gradle/none").await.body, b"");
 
     assert_eq!(client.ask("PUT", "/gradle/key", &[], None).await.status, 411);
-    let headers = [("content-length", "1000000000000"), ("expect", "100-continue")];
+    let headers = [("content-length", "10000000000000"), ("expect", "100-continue")];
     client.send_head("PUT", "/gradle/key", &headers).await;
     // Not 100: nothing of it is wanted.
     assert_eq!(client.answer(false).await.status, 413);
+}
+
+#[tokio::test]
+async fn no_body_is_larger_than_the_operator_said_however_it_is_sent() {
+    let limits = Limits { blob: 1 << 20, ..Limits::default() };
+    let server = HttpServer::start_within(limits).await;
+    let body = noise((1 << 20) + 1, 6);
+    let hex = Digest::of(DigestFunction::Sha256, &body).hex();
+    for path in [format!("/cas/{hex}"), format!("/ac/{hex}"), "/gradle/key".to_owned()] {
+        let mut client = server.client().await;
+        assert_eq!(client.put(&path, &body).await.status, 413);
+        assert_eq!(client.put_chunked(&path, &body, 70_000).await.status, 413);
+        let packed = [("content-encoding", "zstd")];
+        let zeros = zstd(&vec![0; body.len()]);
+        assert_eq!(client.ask("PUT", &path, &packed, Some(&zeros)).await.status, 413);
+        assert_eq!(client.get(&path).await.status, 404);
+    }
+    assert_eq!(server.client().await.put("/gradle/key", &body[1..]).await.status, 201);
 }
 
 #[tokio::test]

@@ -6,7 +6,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::extract::Request;
+use axum::http::HeaderMap;
+use axum::http::header::AUTHORIZATION;
 use axum::middleware::{Next, from_fn};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use cas_server::metrics::Metrics;
 use cas_server::observe::Observer;
 use cas_server::{Caller, Door, Drain, Front, Limits, Operation, Origins, Rights};
@@ -19,13 +23,36 @@ use tokio::net::{TcpListener, TcpStream};
 pub(crate) struct HttpServer {
     pub(crate) store: MemoryStore,
     pub(crate) address: SocketAddr,
+    pub(crate) metrics: Arc<Metrics>,
 }
 
 impl HttpServer {
     pub(crate) async fn start() -> Self {
+        Self::start_within(Limits::default()).await
+    }
+
+    pub(crate) async fn start_within(limits: Limits) -> Self {
         let store = MemoryStore::new();
-        let address = serve(Arc::new(store.clone())).await;
-        Self { store, address }
+        let (address, metrics) = serve_named(Arc::new(store.clone()), limits, says_name).await;
+        Self { store, address, metrics }
+    }
+
+    /// Starts a server where only whoever has that token may do anything.
+    pub(crate) async fn start_guarded(token: &str) -> Self {
+        let store = MemoryStore::new();
+        let basic = BASE64_STANDARD.encode(format!("any:{token}"));
+        let known = [format!("Bearer {token}"), format!("Basic {basic}")];
+        let named = move |headers: &HeaderMap| {
+            let said = headers.get(AUTHORIZATION).map(|it| it.to_str().unwrap());
+            caller(if said.is_some_and(|it| known.iter().any(|known| known == it)) {
+                "trusted"
+            } else {
+                "anonymous"
+            })
+        };
+        let limits = Limits::default();
+        let (address, metrics) = serve_named(Arc::new(store.clone()), limits, named).await;
+        Self { store, address, metrics }
     }
 
     pub(crate) async fn client(&self) -> Client {
@@ -33,23 +60,36 @@ impl HttpServer {
     }
 }
 
-/// Serves a store and returns where.
+/// Serves a store to whoever says who he is, and returns where.
 pub(crate) async fn serve(cellar: Arc<dyn Cellar>) -> SocketAddr {
-    let identify = from_fn(|mut request: Request, next: Next| {
-        let name = request.headers().get("x-caller").map(|it| it.to_str().unwrap().to_owned());
-        let caller = caller(name.as_deref().unwrap_or("trusted"));
+    serve_named(cellar, Limits::default(), says_name).await.0
+}
+
+fn says_name(headers: &HeaderMap) -> Caller {
+    let name = headers.get("x-caller").map(|it| it.to_str().unwrap());
+    caller(name.unwrap_or("trusted"))
+}
+
+async fn serve_named(
+    cellar: Arc<dyn Cellar>,
+    limits: Limits,
+    named: impl Fn(&HeaderMap) -> Caller + Clone + Send + Sync + 'static,
+) -> (SocketAddr, Arc<Metrics>) {
+    let identify = from_fn(move |mut request: Request, next: Next| {
+        let caller = named(request.headers());
         request.extensions_mut().insert(Arc::new(caller));
         next.run(request)
     });
     let drain = Drain::new();
-    let observer = Observer::new(Arc::new(Metrics::new()));
+    let metrics = Arc::new(Metrics::new());
+    let observer = Observer::new(Arc::clone(&metrics));
     let operation = Operation::new(Arc::clone(&cellar), observer, drain.clone());
-    let front = Front::new(cellar, Limits::default());
+    let front = Front::new(cellar, limits);
     let router = cas_server::router(front, Origins::none(), operation, identify).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move { Door::new(router, 1_000, drain).serve_tcp(listener).await });
-    address
+    (address, metrics)
 }
 
 /// Returns the caller of that name; who has none of those below may do nothing.

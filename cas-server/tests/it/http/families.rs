@@ -1,5 +1,7 @@
 //! What each client does, step by step: ccache, sccache, Gradle and Nx.
 
+use cas_server::metrics::{Kind, Lookups};
+
 use super::client::HttpServer;
 
 #[tokio::test]
@@ -121,4 +123,31 @@ async fn of_many_who_write_to_nx_at_once_exactly_one_is_first() {
     let first: Vec<_> = answers.iter().filter(|(status, _)| *status == 200).collect();
     assert!(first.len() == 1 && answers.iter().all(|(status, _)| [200, 409].contains(status)));
     assert_eq!(server.client().await.get("/v1/cache/1").await.text(), first[0].1);
+}
+
+#[tokio::test]
+async fn what_is_looked_up_is_counted_by_cache() {
+    let server = HttpServer::start().await;
+    let mut client = server.client().await;
+    let bazel = format!("/ac/{}", "0a".repeat(32));
+    for (path, kind) in [
+        (bazel.as_str(), Kind::Bazel),
+        ("/ccache/key", Kind::Ccache),
+        ("/sccache/key", Kind::Sccache),
+        ("/gradle/key", Kind::Gradle),
+        ("/v8/artifacts/key", Kind::Turborepo),
+        ("/v1/cache/key", Kind::Nx),
+    ] {
+        client.get(path).await;
+        client.head(path).await;
+        client.put(path, b"\xcc\xac body").await;
+        client.get(path).await;
+        client.ask("GET", path, &[("range", "bytes=1-2")], None).await;
+        client.ask("GET", path, &[("range", "bytes=99-")], None).await;
+        client.ask("GET", path, &[("x-caller", "nobody")], None).await;
+        let counted = server.metrics.clients().total().lookups(kind);
+        assert_eq!(counted, Lookups { hits: 2, misses: 1, incomplete: 0 }, "{path}");
+    }
+    client.get("/favicon.ico").await;
+    assert_eq!(server.metrics.clients().total().lookups(Kind::Bazel).misses, 1);
 }

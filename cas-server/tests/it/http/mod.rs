@@ -5,5 +5,9 @@ mod bodies;
 mod client;
 mod families;
 mod hostile;
+mod http2;
+mod kept;
 mod trust;
 mod turbo;
+
+pub(crate) use client::HttpServer;

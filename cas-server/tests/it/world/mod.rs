@@ -1,7 +1,10 @@
 //! Programs that we did not write, as clients. They fail, and are never skipped, where the program is not there.
 
 mod bazel;
+mod http;
+mod installed;
 mod moon;
+mod room;
 
 use std::path::Path;
 use std::process::Command;

@@ -3,10 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use super::{run, start};
-
-/// The version that this was seen to work with.
-const PACKAGE: &str = "@moonrepo/cli@2.5.5";
+use super::{installed, run, start};
 
 fn workspace(folder: &Path, address: &str) {
     let write = |path: &str, text: &str| {
@@ -27,9 +24,7 @@ fn workspace(folder: &Path, address: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn moon_finds_what_another_checkout_made() {
     let (_server, address) = start().await;
-    let tools = tempfile::tempdir().unwrap();
-    run(tools.path(), "npm", &["install", "--no-audit", "--no-fund", PACKAGE]).await;
-    let moon = tools.path().join("node_modules/.bin/moon");
+    let moon = installed::npm(installed::MOON).await.join("moon");
     let moon = moon.to_str().unwrap();
 
     let mut made = Vec::new();

@@ -2,6 +2,7 @@
 
 mod ca;
 mod grant;
+mod serve;
 mod token;
 
 use std::path::{Path, PathBuf};
@@ -21,7 +22,7 @@ pub(crate) struct ServerArgs {
     config: Option<PathBuf>,
 
     #[command(subcommand)]
-    command: ServerCommand,
+    command: Option<ServerCommand>,
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -35,7 +36,8 @@ pub(crate) enum ServerCommand {
 
 pub(crate) fn run(settings: &Settings, args: &ServerArgs) -> Result<ExitCode, CliError> {
     let config = read_config(settings, args.config.as_deref())?;
-    match &args.command {
+    let Some(command) = &args.command else { return serve::run(settings, &config) };
+    match command {
         ServerCommand::Token(command) => token::run(settings, &config, command),
         ServerCommand::Ca(args) => ca::run(settings, &config, args),
     }

@@ -1,3 +1,11 @@
 //! The server's store.
 
+mod chunks;
+mod crashes;
+mod damage;
+mod eviction;
+mod faults;
+mod model;
 mod promises;
+mod recovery;
+mod support;

@@ -1,15 +1,9 @@
-//! zstd as an encoding of bodies, piece by piece, in bounded memory.
+//! Bodies that are sent as zstd, unpacked piece by piece in bounded memory.
 
 use std::io;
 
 use bytes::Bytes;
-use zstd::stream::raw::{DParameter, Decoder, Encoder, InBuffer, Operation, OutBuffer};
-
-/// The level of answers: the network is waiting.
-const LEVEL: i32 = 1;
-
-/// Bodies smaller than this are not worth a frame, in bytes.
-const WORTHWHILE_BYTES_MIN: u64 = 1 << 10;
+use zstd::stream::raw::{DParameter, Decoder, InBuffer, Operation, OutBuffer};
 
 /// The largest window that a sender may make this server keep, as a power of two: what RFC 9659 says clients and servers
 /// of this encoding have to agree on, 8 MiB.
@@ -17,48 +11,6 @@ const WINDOW_LOG_MAX: u32 = 23;
 
 /// How many bytes are unpacked at once.
 const PIECE_BYTES: usize = 128 << 10;
-
-/// How bodies begin that are packed already: zstd, gzip, xz, bzip2, zip.
-const PACKED: [&[u8]; 5] = [b"\x28\xb5\x2f\xfd", b"\x1f\x8b", b"\xfd7zXZ\0", b"BZh", b"PK\x03\x04"];
-
-/// Returns whether packing a body might make it smaller.
-pub(super) fn is_worthwhile(size: u64, beginning: &[u8]) -> bool {
-    size >= WORTHWHILE_BYTES_MIN && !PACKED.iter().any(|it| beginning.starts_with(it))
-}
-
-/// Packs a body piece by piece.
-pub(super) struct Packer(Encoder<'static>);
-
-impl Packer {
-    /// Returns a packer that has seen nothing yet.
-    pub(super) fn new() -> io::Result<Self> {
-        Encoder::new(LEVEL).map(Self)
-    }
-
-    /// Returns what can be sent after the next piece.
-    pub(super) fn pack(&mut self, piece: &[u8]) -> io::Result<Bytes> {
-        let mut packed = Vec::with_capacity(zstd::compress_bound(piece.len()));
-        let mut input = InBuffer::around(piece);
-        while input.pos() < piece.len() {
-            packed.reserve(PIECE_BYTES);
-            let at = packed.len();
-            self.0.run(&mut input, &mut OutBuffer::around_pos(&mut packed, at))?;
-        }
-        Ok(packed.into())
-    }
-
-    /// Returns what is still to be sent.
-    pub(super) fn finish(mut self) -> io::Result<Bytes> {
-        let mut packed = Vec::new();
-        loop {
-            packed.reserve(PIECE_BYTES);
-            let at = packed.len();
-            if self.0.finish(&mut OutBuffer::around_pos(&mut packed, at), true)? == 0 {
-                return Ok(packed.into());
-            }
-        }
-    }
-}
 
 /// Unpacks a body piece by piece.
 pub(super) struct Unpacker {
@@ -96,5 +48,54 @@ impl Unpacker {
     pub(super) fn finish(self) -> io::Result<()> {
         let broken = || io::Error::new(io::ErrorKind::UnexpectedEof, "the last frame is not whole");
         if self.is_whole { Ok(()) } else { Err(broken()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_unpacked_or_refused(
+            bytes in prop::collection::vec(any::<u8>(), 0..300),
+            damaged in any::<prop::sample::Index>(),
+            flipped in 1_u8..,
+            at_once in 1_usize..50,
+        ) {
+            // Nothing that is not a frame comes far; so damage one, too.
+            drop(unpack(&bytes, at_once));
+            let mut frame = zstd::stream::encode_all(bytes.as_slice(), 1).unwrap();
+            let damaged = damaged.index(frame.len());
+            frame[damaged] ^= flipped;
+            drop(unpack(&frame, at_once));
+        }
+    }
+
+    fn unpack(packed: &[u8], at_once: usize) -> io::Result<Vec<u8>> {
+        let (mut unpacker, mut bytes) = (Unpacker::new()?, Vec::new());
+        for piece in packed.chunks(at_once) {
+            let mut piece = Bytes::copy_from_slice(piece);
+            while let Some(unpacked) = unpacker.unpack(&mut piece)? {
+                assert!(unpacked.len() <= PIECE_BYTES);
+                bytes.extend_from_slice(&unpacked);
+            }
+        }
+        unpacker.finish()?;
+        Ok(bytes)
+    }
+
+    #[test]
+    fn a_body_is_unpacked_however_it_is_cut() {
+        for body in [Vec::new(), b"x".to_vec(), b"abc".repeat(100_000), vec![0; 4 * PIECE_BYTES]] {
+            let frame = zstd::stream::encode_all(body.as_slice(), 1).unwrap();
+            for at_once in [1, 7, 4096, frame.len()] {
+                assert!(unpack(&frame, at_once).unwrap() == body);
+                assert!(unpack(&frame.repeat(2), at_once).unwrap() == body.repeat(2));
+                unpack(&frame[..frame.len() - 1], at_once).unwrap_err();
+            }
+        }
     }
 }

@@ -1,0 +1,143 @@
+//! Results of actions, and whatever else is kept under such names.
+
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use http::header::{ACCEPT, CONTENT_TYPE};
+use http::request::Parts;
+use http::{HeaderName, StatusCode};
+use model::DigestFunction;
+use store::{Namespace, StoreError, VALUE_BYTES_MAX};
+use wire::kept::KeptBody;
+use wire::references;
+
+use super::{FUNCTIONS, ResultName};
+use crate::completeness::is_complete;
+use crate::front::{View, results_space};
+use crate::http::answer::{JSON, OCTETS, answer, text};
+use crate::http::content::Content;
+use crate::http::incoming::{Intake, Received};
+use crate::http::refusal::Refusal;
+use crate::http::{Caches, kept};
+
+impl ResultName {
+    /// Returns the space of what is no result of an action.
+    fn raw_space(&self) -> String {
+        format!("ac/raw/{}", self.project)
+    }
+}
+
+/// Answers with the result by the best word of which everything is still there, or with what else is kept.
+pub(super) async fn get(
+    caches: &Caches,
+    at: &ResultName,
+    parts: &Parts,
+) -> Result<Response, Refusal> {
+    let view = caches.reading(&parts.extensions)?;
+    for namespace in view.caller.reads.iter() {
+        for function in FUNCTIONS {
+            let Some(result) = find_result(&view, namespace, function, at).await? else { continue };
+            if !says_json(parts, &ACCEPT) {
+                return answer(parts, Content::Bytes(result), OCTETS).await;
+            }
+            let json = caches.json.write(&result)?;
+            return answer(parts, Content::Bytes(json), JSON).await;
+        }
+        let raw = kept::find_in(&view, namespace, &at.raw_space(), &at.hex).await?;
+        if let Some(found) = raw {
+            return answer(parts, found.content, OCTETS).await;
+        }
+    }
+    Err(Refusal::Absent)
+}
+
+/// Returns the result that one namespace knows, if everything that it refers to is still there.
+async fn find_result(
+    view: &View,
+    namespace: &Namespace,
+    function: DigestFunction,
+    at: &ResultName,
+) -> Result<Option<Bytes>, StoreError> {
+    let space = results_space(function, &at.project);
+    let value = view.lookup_in(namespace, &space, &at.hex).await?;
+    let Some(value) = value else { return Ok(None) };
+    let Ok(needed) = references::of_result(function, &value.bytes) else { return Ok(None) };
+    let is_complete = is_complete(&*view.cellar, function, &needed).await?;
+    Ok(is_complete.then_some(value.bytes))
+}
+
+/// Keeps a result, or whatever else the bytes are.
+pub(super) async fn put(
+    caches: &Caches,
+    at: &ResultName,
+    parts: &Parts,
+    body: Body,
+) -> Result<Response, Refusal> {
+    let view = caches.writing_values(&parts.extensions)?;
+    let intake = Intake {
+        memory_bytes_max: VALUE_BYTES_MAX,
+        ..Intake::new(&view, &kept::FUNCTIONS, &caches.room)
+    };
+    let received = intake.receive(&parts.headers, body).await?;
+    let is_json = says_json(parts, &CONTENT_TYPE);
+    let result = match &received {
+        Received::Memory(held) if is_json => Some(caches.json.read(&held.bytes)?),
+        Received::Memory(held) => {
+            let is_result = references::is_result(&held.bytes);
+            is_result.then(|| Bytes::copy_from_slice(&held.bytes))
+        }
+        // It could be a result, if there had been room to look at it.
+        Received::Spooled(spool) if spool.digests()[0].size() <= VALUE_BYTES_MAX as u64 => {
+            return Err(Refusal::Busy);
+        }
+        Received::Spooled(_) => None,
+    };
+    let (space, value) = if let Some(result) = result {
+        (results_space(function_of(&view, &result).await?, &at.project), result)
+    } else {
+        let view = caches.keeping(&parts.extensions)?;
+        (at.raw_space(), KeptBody::from(kept::keep(&view, received).await?).encode())
+    };
+    view.record(&space, &at.hex, value).await?;
+    forget_but(&view, at, Some(&space)).await?;
+    Ok(StatusCode::CREATED.into_response())
+}
+
+/// Forgets what the caller said of the name.
+pub(super) async fn delete(
+    caches: &Caches,
+    at: &ResultName,
+    parts: &Parts,
+) -> Result<Response, Refusal> {
+    let view = caches.writing_values(&parts.extensions)?;
+    let is_forgotten = forget_but(&view, at, None).await?;
+    if is_forgotten { Ok(StatusCode::OK.into_response()) } else { Err(Refusal::Absent) }
+}
+
+/// Forgets what is kept under the name, but for one space. Returns whether there was something.
+async fn forget_but(view: &View, at: &ResultName, kept: Option<&str>) -> Result<bool, StoreError> {
+    let spaces = FUNCTIONS.map(|it| results_space(it, &at.project)).into_iter();
+    let mut is_forgotten = false;
+    for space in spaces.chain([at.raw_space()]).filter(|it| Some(it.as_str()) != kept) {
+        is_forgotten |= view.forget(&space, &at.hex).await?;
+    }
+    Ok(is_forgotten)
+}
+
+/// Returns the function of the digests in a result: that by which what it refers to is here, or else SHA-256.
+async fn function_of(view: &View, result: &[u8]) -> Result<DigestFunction, Refusal> {
+    let [first, second] = FUNCTIONS;
+    for function in [first, second] {
+        let needed = references::of_result(function, result)?;
+        let needed = [needed.blobs, needed.trees, needed.directories].concat();
+        if view.cellar.find_missing(needed.into_iter().collect()).await?.is_empty() {
+            return Ok(function);
+        }
+    }
+    Ok(first)
+}
+
+fn says_json(parts: &Parts, name: &HeaderName) -> bool {
+    let said = text(&parts.headers, name).unwrap_or_default();
+    said.split([',', ';']).any(|it| it.trim().eq_ignore_ascii_case("application/json"))
+}

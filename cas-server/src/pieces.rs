@@ -1,0 +1,115 @@
+//! Sends blobs piece by piece, as they are or compressed, reading a little ahead of whoever listens.
+
+use std::io::{self, Write as _};
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::Stream;
+use store::Ranged;
+use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
+use tokio_stream::wrappers::ReceiverStream;
+
+use crate::limits::{PIECE_BYTES, PIECES_MAX};
+
+/// The level that streams are compressed at: the network is waiting.
+const LEVEL: i32 = 1;
+
+/// How bytes are on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wire {
+    /// As they are.
+    Identity,
+    /// As one zstd frame, or several.
+    Zstd,
+}
+
+/// Returns those bytes of a blob piece by piece, none of them empty. No thread waits for a slow listener.
+pub(crate) fn send(
+    ranged: Arc<dyn Ranged>,
+    range: Range<u64>,
+    wire: Wire,
+) -> impl Stream<Item = io::Result<Bytes>> + Send {
+    let source = Source { ranged, at: range.start, end: range.end };
+    let (sender, receiver) = mpsc::channel(PIECES_MAX);
+    tokio::spawn(async move {
+        let sent = match wire {
+            Wire::Identity => pump(source, Source::next, &sender).await,
+            Wire::Zstd => match zstd::stream::write::Encoder::new(Vec::new(), LEVEL) {
+                Ok(encoder) => {
+                    let compressed = Compressed { source, encoder: Some(encoder) };
+                    pump(compressed, Compressed::next, &sender).await
+                }
+                Err(error) => Err(error),
+            },
+        };
+        if let Err(error) = sent {
+            // Whoever no longer listens does not miss it.
+            drop(sender.send(Err(error)).await);
+        }
+    });
+    ReceiverStream::new(receiver)
+}
+
+/// What is left to read of a blob.
+struct Source {
+    ranged: Arc<dyn Ranged>,
+    at: u64,
+    end: u64,
+}
+
+impl Source {
+    /// Returns the next piece, or `None` at the end.
+    fn next(&mut self) -> io::Result<Option<Bytes>> {
+        let left = usize::try_from(self.end - self.at).unwrap_or(PIECE_BYTES);
+        if left == 0 {
+            return Ok(None);
+        }
+        let piece = self.ranged.read_at(self.at, left.min(PIECE_BYTES))?;
+        if piece.is_empty() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        self.at += piece.len() as u64;
+        Ok(Some(piece))
+    }
+}
+
+/// A blob that is compressed as it is read.
+struct Compressed {
+    source: Source,
+    encoder: Option<zstd::stream::write::Encoder<'static, Vec<u8>>>,
+}
+
+impl Compressed {
+    fn next(&mut self) -> io::Result<Option<Bytes>> {
+        let Some(encoder) = &mut self.encoder else { return Ok(None) };
+        while encoder.get_ref().len() < PIECE_BYTES {
+            let Some(piece) = self.source.next()? else {
+                let rest = self.encoder.take().expect("it is there").finish()?;
+                return Ok(Some(rest.into()));
+            };
+            encoder.write_all(&piece)?;
+        }
+        Ok(Some(std::mem::take(encoder.get_mut()).into()))
+    }
+}
+
+async fn pump<S: Send + 'static>(
+    mut source: S,
+    next: fn(&mut S) -> io::Result<Option<Bytes>>,
+    sender: &mpsc::Sender<io::Result<Bytes>>,
+) -> io::Result<()> {
+    loop {
+        let read = spawn_blocking(move || {
+            let piece = next(&mut source);
+            (source, piece)
+        });
+        let (back, piece) = read.await.expect("reading does not panic");
+        source = back;
+        let Some(piece) = piece? else { return Ok(()) };
+        if sender.send(Ok(piece)).await.is_err() {
+            return Ok(());
+        }
+    }
+}

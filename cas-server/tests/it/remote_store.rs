@@ -1,0 +1,489 @@
+//! `bld`'s own client against this server, and against the ways in which a network and a server fail.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::middleware::{self, Next};
+use axum::response::Response;
+use base64::Engine as _;
+use bytes::Bytes;
+use cas_server::metrics::Metrics;
+use cas_server::observe::Observer;
+use cas_server::{Caller, Door, Drain, Front, Limits, Operation, Origins, Rights};
+use futures::StreamExt as _;
+use futures::future::join_all;
+use model::{ActionDigest, ActionResult, Digest, DigestFunction, OutputFile, RelativePath};
+use store::{
+    ActionCache as _, Blob, BlobStore as _, LocalStore, Namespace, Provenance, Purpose,
+    Remote as _, RemoteError, RemoteOptions, RemoteStore, Retry, Secret, StoreError, TieredStore,
+    Tls,
+};
+use testkit::{MemoryStore, blob_store_promises, complete_action_cache_promises};
+use tokio::net::{TcpListener, UnixListener};
+use wire::request::{METADATA_HEADER, RequestMetadata};
+
+use crate::support::{caller, noise, trusted};
+
+const BLAKE3: DigestFunction = DigestFunction::Blake3;
+
+/// What happens on the way to the server.
+type Way = Arc<dyn Fn(&str, Request) -> Passage + Send + Sync>;
+
+/// What becomes of a request.
+enum Passage {
+    /// It goes on.
+    On(Request),
+    /// It goes on, and the answer breaks off after so many bytes.
+    Cut(Request, usize),
+    /// It does not get there: this is the answer.
+    Not(Box<Response>),
+}
+
+/// A server, and what it was asked.
+struct Served {
+    address: SocketAddr,
+    store: MemoryStore,
+    /// The path of each request, and what it said of itself.
+    asked: Arc<Mutex<Vec<(String, RequestMetadata)>>>,
+}
+
+async fn serve(caller: Caller, way: Way) -> Served {
+    let store = MemoryStore::new();
+    let asked: Arc<Mutex<Vec<_>>> = Arc::default();
+    let router = router(&store, caller, way, Arc::clone(&asked)).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { door(router).serve_tcp(listener).await });
+    Served { address, store, asked }
+}
+
+async fn router(
+    store: &MemoryStore,
+    caller: Caller,
+    way: Way,
+    asked: Arc<Mutex<Vec<(String, RequestMetadata)>>>,
+) -> Router {
+    let caller = Arc::new(caller);
+    let identify = middleware::from_fn(move |mut request: Request, next: Next| {
+        request.extensions_mut().insert(Arc::clone(&caller));
+        let path = request.uri().path().rsplit('/').next().unwrap().to_owned();
+        asked.lock().unwrap().push((path.clone(), metadata(&request)));
+        let passage = way(&path, request);
+        async move {
+            match passage {
+                Passage::On(request) => next.run(request).await,
+                Passage::Cut(request, bytes) => cut(next.run(request).await, bytes),
+                Passage::Not(response) => *response,
+            }
+        }
+    });
+    let observer = Observer::new(Arc::new(Metrics::new()));
+    let operation = Operation::new(Arc::new(store.clone()), observer, Drain::new());
+    let front = Front::new(Arc::new(store.clone()), Limits::default());
+    cas_server::router(front, Origins::new(Vec::new()), operation, identify).await
+}
+
+fn door(router: Router) -> Door {
+    Door::new(router, Limits::default().connections, Drain::new())
+}
+
+fn metadata(request: &Request) -> RequestMetadata {
+    let header = request.headers().get(METADATA_HEADER).expect("every call says who asks");
+    let engine = base64::engine::general_purpose::STANDARD_NO_PAD;
+    RequestMetadata::decode(&engine.decode(header.as_bytes()).unwrap()).unwrap()
+}
+
+/// Returns an answer that breaks off after so many bytes.
+fn cut(response: Response, bytes: usize) -> Response {
+    let (parts, body) = response.into_parts();
+    let mut left = bytes;
+    let pieces = body.into_data_stream().map(move |piece| {
+        let piece = piece?;
+        if left == 0 {
+            return Err(axum::Error::new(std::io::Error::other("on purpose")));
+        }
+        let some = piece.slice(..piece.len().min(left));
+        left -= some.len();
+        Ok(some)
+    });
+    Response::from_parts(parts, Body::from_stream(pieces))
+}
+
+/// Returns an answer that is only a status.
+fn status(code: i32) -> Passage {
+    let response = Response::builder()
+        .header("content-type", "application/grpc")
+        .header("grpc-status", code.to_string());
+    Passage::Not(Box::new(response.body(Body::empty()).unwrap()))
+}
+
+fn straight() -> Way {
+    Arc::new(|_, request| Passage::On(request))
+}
+
+fn options(address: String) -> RemoteOptions {
+    RemoteOptions {
+        address,
+        instance: "a/project".to_owned(),
+        function: BLAKE3,
+        secret: Secret::None,
+        tls: Tls::default(),
+        retry: Retry { attempts: 4, first_pause: Duration::from_millis(1) },
+        invocation: "one build".to_owned(),
+    }
+}
+
+impl Served {
+    fn options(&self) -> RemoteOptions {
+        options(format!("grpc://{}", self.address))
+    }
+
+    async fn connect(&self) -> RemoteStore {
+        RemoteStore::connect(self.options()).await.unwrap()
+    }
+
+    /// Returns how often that was called.
+    fn calls(&self, method: &str) -> usize {
+        self.asked.lock().unwrap().iter().filter(|(path, _)| path == method).count()
+    }
+}
+
+fn blake3(bytes: &[u8]) -> Digest {
+    Digest::of(BLAKE3, bytes)
+}
+
+async fn read(store: &RemoteStore, digest: Digest) -> Option<Vec<u8>> {
+    let blob = store.read(digest).await.unwrap()?;
+    Some(blob.into_bytes().unwrap().to_vec())
+}
+
+/// Text that compresses well, longer than what is held in memory.
+fn text() -> Vec<u8> {
+    (0..1_000_000).flat_map(|line: u32| format!("{line}\n").into_bytes()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn over_the_wire_a_store_promises_what_every_store_does() {
+    let served = serve(trusted(), straight()).await;
+    blob_store_promises(&served.connect().await).await;
+    complete_action_cache_promises(&served.connect().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn large_blobs_go_and_come_whole() {
+    let served = serve(trusted(), straight()).await;
+    let store = served.connect().await;
+    for bytes in [text(), noise(9_000_001, 1), noise(4 << 20, 2), noise((4 << 20) + 1, 3)] {
+        let digest = blake3(&bytes);
+        store.write(digest, bytes.clone().into()).await.unwrap();
+        assert_eq!(read(&store, digest).await.unwrap(), bytes);
+        let mut file = tempfile::tempfile().unwrap();
+        std::io::Write::write_all(&mut file, &bytes).unwrap();
+        served.store.forget(digest);
+        store.write(digest, Blob::File(file)).await.unwrap();
+        let Some(Blob::Ranged(ranged)) = store.read(digest).await.unwrap() else {
+            assert!(bytes.len() <= 4 << 20);
+            continue;
+        };
+        // Anywhere, and in any order.
+        for offset in [4_000_000, 17, 4_100_000, 0] {
+            let piece = ranged.read_at(offset as u64, 1000).unwrap();
+            assert_eq!(piece, bytes[offset..offset + piece.len()]);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_small_blobs_go_in_few_messages() {
+    let served = serve(trusted(), straight()).await;
+    let store = served.connect().await;
+    let blobs: Vec<Bytes> = (0..3000).map(|it| format!("blob {it}").into()).collect();
+    let writes = blobs.iter().map(|blob| store.write(blake3(blob), blob.clone().into()));
+    join_all(writes).await.into_iter().for_each(Result::unwrap);
+    let digests: BTreeSet<Digest> = blobs.iter().map(|blob| blake3(blob)).collect();
+    assert!(store.find_missing(digests).await.unwrap().is_empty());
+    let reads = join_all(blobs.iter().map(|blob| read(&store, blake3(blob)))).await;
+    assert!(reads.iter().zip(&blobs).all(|(read, blob)| read.as_deref() == Some(&**blob)));
+    for method in ["BatchUpdateBlobs", "BatchReadBlobs"] {
+        assert!(served.calls(method) < 100, "{} of {method}", served.calls(method));
+    }
+    assert_eq!(served.calls("FindMissingBlobs"), 1);
+    assert_eq!(served.calls("Read") + served.calls("Write"), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_call_says_who_asks_and_for_what() {
+    let served = serve(trusted(), straight()).await;
+    let store = served.connect().await;
+    let action = ActionDigest(blake3(b"an action"));
+    let (target, mnemonic) = ("//drivers:echo{kernel=6.1}".to_owned(), "module".to_owned());
+    let store = store.for_action(&Purpose { action, target: target.clone(), mnemonic });
+    let large = noise(2 << 20, 1);
+    store.write(blake3(&large), large.clone().into()).await.unwrap();
+    store.read(blake3(&large)).await.unwrap();
+    store.record(action, &ActionResult::default()).await.unwrap();
+    store.lookup(action).await.unwrap();
+    let asked = served.asked.lock().unwrap();
+    assert!(asked.iter().all(|(_, said)| {
+        said.tool == "bld" && !said.version.is_empty() && said.invocation == "one build"
+    }));
+    for method in ["Write", "Read", "UpdateActionResult", "GetActionResult"] {
+        let (_, said) = asked.iter().find(|(path, _)| path == method).unwrap();
+        assert_eq!((&said.action, &said.target), (&action.0.hex(), &target), "{method}");
+        assert_eq!(said.mnemonic, "module");
+    }
+}
+
+/// Returns a way on which a call of each method fails `times` times.
+fn failing(code: i32, times: u64) -> Way {
+    let counts: Mutex<std::collections::BTreeMap<String, u64>> = Mutex::default();
+    Arc::new(move |path, request| {
+        let mut counts = counts.lock().unwrap();
+        let count = counts.entry(path.to_owned()).or_default();
+        *count += 1;
+        if *count <= times { status(code) } else { Passage::On(request) }
+    })
+}
+
+async fn use_all(store: &RemoteStore) -> Result<(), StoreError> {
+    let (small, large) = (Bytes::from_static(b"small"), Bytes::from(noise(3 << 20, 1)));
+    for blob in [&small, &large] {
+        store.write(blake3(blob), blob.clone().into()).await?;
+        store.find_missing(BTreeSet::from([blake3(blob)])).await?;
+        let read = store.read(blake3(blob)).await?.unwrap();
+        assert_eq!(read.into_bytes().unwrap(), blob);
+    }
+    let action = ActionDigest(blake3(b"an action"));
+    store.record(action, &ActionResult::default()).await?;
+    assert!(store.lookup(action).await?.is_some());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_fails_for_a_while_is_tried_again() {
+    // CANCELLED, UNKNOWN, RESOURCE_EXHAUSTED, ABORTED, INTERNAL, UNAVAILABLE.
+    for code in [1, 2, 8, 10, 13, 14] {
+        let served = serve(trusted(), failing(code, 3)).await;
+        use_all(&served.connect().await).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_fails_for_good_says_so() {
+    let served = serve(trusted(), failing(14, u64::MAX)).await;
+    let error = RemoteStore::connect(served.options()).await.err().unwrap();
+    assert!(error.is_unreachable() && !error.is_mistake(), "{error}");
+    assert!(error.to_string().contains("not available"), "{error}");
+    assert_eq!(served.calls("GetCapabilities"), 4, "as often as it may be tried");
+
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let nobody = listener.local_addr().unwrap();
+    drop(listener);
+    let error = RemoteStore::connect(options(format!("grpc://{nobody}"))).await.err().unwrap();
+    assert!(error.is_unreachable(), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_download_that_breaks_off_goes_on_from_there() {
+    let count = AtomicU64::new(0);
+    let way: Way = Arc::new(move |path, request| match path {
+        "Read" if count.fetch_add(1, Ordering::SeqCst) < 6 => Passage::Cut(request, 2_500_000),
+        _ => Passage::On(request),
+    });
+    let served = serve(trusted(), way).await;
+    let store = served.connect().await;
+    for bytes in [noise(9_000_001, 1), text()] {
+        served.store.write(blake3(&bytes), bytes.clone().into()).await.unwrap();
+        assert_eq!(read(&store, blake3(&bytes)).await.unwrap(), bytes);
+    }
+    assert!(served.calls("Read") > 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_that_breaks_off_goes_on_from_there() {
+    let sent = Arc::new(AtomicU64::new(0));
+    let count = AtomicU64::new(0);
+    let counted = Arc::clone(&sent);
+    let way: Way = Arc::new(move |path, request| {
+        if path != "Write" {
+            return Passage::On(request);
+        }
+        // What gets through on the first calls is a part, then the connection is lost.
+        let is_cut = count.fetch_add(1, Ordering::SeqCst) < 2;
+        let counted = Arc::clone(&counted);
+        let (parts, body) = request.into_parts();
+        let mut left = if is_cut { 3_000_000 } else { usize::MAX };
+        let pieces = body.into_data_stream().map(move |piece| {
+            let piece = piece?;
+            if left == 0 {
+                return Err(axum::Error::new(std::io::Error::other("on purpose")));
+            }
+            let some = piece.slice(..piece.len().min(left));
+            left -= some.len();
+            counted.fetch_add(some.len() as u64, Ordering::SeqCst);
+            Ok(some)
+        });
+        Passage::On(Request::from_parts(parts, Body::from_stream(pieces)))
+    });
+    let served = serve(trusted(), way).await;
+    let store = served.connect().await;
+    let bytes = noise(9_000_001, 1);
+    store.write(blake3(&bytes), bytes.clone().into()).await.unwrap();
+    assert_eq!(read(&store, blake3(&bytes)).await.unwrap(), bytes);
+    assert_eq!((served.calls("Write"), served.calls("QueryWriteStatus")), (3, 2));
+    let sent = sent.load(Ordering::SeqCst);
+    assert!(sent < 11_000_000, "{sent} bytes went for nine million");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_bytes_are_never_given_on() {
+    let served = serve(trusted(), straight()).await;
+    let store = served.connect().await;
+    let folder = tempfile::tempdir().unwrap();
+    let near = Arc::new(LocalStore::open(folder.path(), BLAKE3).unwrap());
+    let tiers = TieredStore::new(Arc::clone(&near), Arc::new(store.clone()));
+    for bytes in [b"small".to_vec(), noise(2 << 20, 1), noise(9_000_000, 2), text()] {
+        let digest = blake3(&bytes);
+        let mut wrong = bytes.clone();
+        *wrong.last_mut().unwrap() ^= 1;
+        for wrong in [wrong, bytes[1..].to_vec(), b"poison".to_vec()] {
+            served.store.spoil(digest, wrong.into());
+            let read = store.read(digest).await;
+            let is_given = read.is_ok_and(|blob| blob.unwrap().into_bytes().is_ok());
+            assert!(!is_given, "of {} bytes", bytes.len());
+            assert!(matches!(tiers.bring(digest).await, Ok(false) | Err(_)));
+            assert!(!near.contains(digest).unwrap());
+        }
+        served.store.spoil(digest, bytes.into());
+        assert!(tiers.bring(digest).await.unwrap());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_result_whose_outputs_are_not_there_is_no_hit() {
+    let served = serve(trusted(), straight()).await;
+    let store = served.connect().await;
+    let (action, output) = (ActionDigest(blake3(b"an action")), blake3(b"an output"));
+    let path = RelativePath::new("out/a").unwrap();
+    let files = vec![OutputFile { path, digest: output, executable: false }];
+    let result = ActionResult { files, ..ActionResult::default() };
+    store.record(action, &result).await.unwrap();
+    assert_eq!(store.lookup(action).await.unwrap(), None);
+    store.write(output, Bytes::from_static(b"an output").into()).await.unwrap();
+    assert_eq!(store.lookup(action).await.unwrap().unwrap().files, result.files);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_may_only_read_knows_it_and_is_refused() {
+    let rights = Rights { read: true, ..Rights::default() };
+    let reader = caller("reader", rights, Namespace::PullRequest("17".to_owned()));
+    let served = serve(reader, straight()).await;
+    let store = served.connect().await;
+    assert!(!store.is_writable());
+    let namespace = Namespace::PullRequest("17".to_owned());
+    assert_eq!(store.provenance(), Provenance::Namespace(namespace));
+    let error = store.write(blake3(b"x"), Bytes::from_static(b"x").into()).await.unwrap_err();
+    assert!(error.is_refusal(), "{error}");
+    let action = ActionDigest(blake3(b"an action"));
+    assert!(store.record(action, &ActionResult::default()).await.unwrap_err().is_refusal());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_is_sent_with_every_call_and_read_again_when_it_has_expired() {
+    let valid: Arc<Mutex<String>> = Arc::new(Mutex::new("one".to_owned()));
+    let known = Arc::clone(&valid);
+    let way: Way = Arc::new(move |_, request| {
+        let expected = format!("Bearer {}", known.lock().unwrap());
+        let sent = request.headers().get("authorization");
+        let is_known = sent.is_some_and(|it| it.to_str().unwrap() == expected);
+        if is_known { Passage::On(request) } else { status(16) }
+    });
+    let served = serve(trusted(), way).await;
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "one\n").unwrap();
+    let secret = |path: PathBuf| Secret::TokenFile(path);
+    let options = RemoteOptions { secret: secret(file.path().to_owned()), ..served.options() };
+    let store = RemoteStore::connect(options).await.unwrap();
+    use_all(&store).await.unwrap();
+    "two".clone_into(&mut valid.lock().unwrap());
+    std::fs::write(file.path(), "two\n").unwrap();
+    use_all(&store).await.unwrap();
+
+    let wrong = RemoteOptions { secret: Secret::Token("three".to_owned()), ..served.options() };
+    let error = RemoteStore::connect(wrong).await.err().unwrap();
+    assert!(error.is_unreachable(), "{error}");
+    assert!(!error.to_string().contains("three"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_socket_of_the_file_system_is_a_way_as_well() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("bld.sock");
+    let router = router(&MemoryStore::new(), trusted(), straight(), Arc::default()).await;
+    let listener = UnixListener::bind(&path).unwrap();
+    tokio::spawn(async move { door(router).serve_unix(listener).await });
+    let options = options(format!("unix:{}", path.display()));
+    use_all(&RemoteStore::connect(options).await.unwrap()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_key_of_each_action_is_remembered_per_project_and_namespace() {
+    let served = serve(trusted(), straight()).await;
+    let store = served.connect().await;
+    let key = |number: u64| ActionDigest(blake3(&number.to_le_bytes()));
+    let owner = |number: u64| format!("[\"//a:{number}\",{{}},\"module\"]");
+    let keys: Vec<_> = (0..2500).map(|number| (owner(number), key(number))).collect();
+    store.record_keys(&keys).await.unwrap();
+    store.record_keys(&[(owner(7), key(70))]).await.unwrap();
+    let owners: Vec<String> = (0..2600).map(owner).collect();
+    let latest = store.latest_keys(&owners).await.unwrap();
+    assert_eq!(latest.len(), 2500);
+    assert_eq!((latest[&owner(7)], latest[&owner(8)]), (key(70), key(8)));
+    assert_eq!(served.calls("Record") + served.calls("Latest"), 4 + 3);
+
+    let elsewhere = RemoteOptions { instance: "another".to_owned(), ..served.options() };
+    let elsewhere = RemoteStore::connect(elsewhere).await.unwrap();
+    assert!(elsewhere.latest_keys(&owners).await.unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stranger_reads_what_is_trusted_and_writes_keys_for_himself() {
+    let served = serve(trusted(), straight()).await;
+    let owner = vec!["[\"//a:a\",{},\"\"]".to_owned()];
+    let (ours, theirs) = (ActionDigest(blake3(b"ours")), ActionDigest(blake3(b"theirs")));
+    let record = |key| vec![(owner[0].clone(), key)];
+    let trusted_store = served.connect().await;
+    trusted_store.record_keys(&record(ours)).await.unwrap();
+
+    let namespace = Namespace::PullRequest("17".to_owned());
+    let stranger = caller("stranger", Rights::ALL, namespace);
+    let router = router(&served.store, stranger, straight(), Arc::default()).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("grpc://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { door(router).serve_tcp(listener).await });
+    let stranger = RemoteStore::connect(options(address)).await.unwrap();
+    assert_eq!(stranger.latest_keys(&owner).await.unwrap()[&owner[0]], ours);
+    stranger.record_keys(&record(theirs)).await.unwrap();
+    assert_eq!(stranger.latest_keys(&owner).await.unwrap()[&owner[0]], theirs);
+    assert_eq!(trusted_store.latest_keys(&owner).await.unwrap()[&owner[0]], ours);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn owners_are_bounded_in_number_and_length() {
+    let served = serve(trusted(), straight()).await;
+    let store = served.connect().await;
+    let long = "x".repeat(5000);
+    let key = ActionDigest(blake3(b"key"));
+    // What is too long is not even asked.
+    store.record_keys(&[(long.clone(), key)]).await.unwrap();
+    assert!(store.latest_keys(&[long]).await.unwrap().is_empty());
+    let error = store.latest_keys(&[String::new()]).await.unwrap_err();
+    assert!(matches!(error, RemoteError::Call { .. }), "{error}");
+}

@@ -1,0 +1,224 @@
+//! Where results are shared: what a command, the environment, a person and a workspace say of it.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use engine::RemoteConfig;
+use fetch::Progress as _;
+use store::{Remote, RemoteOptions, RemoteStore, Retry, Secret, Tls};
+
+use crate::error::CliError;
+use crate::progress::Display;
+use crate::settings::Settings;
+use crate::terminal::chain;
+use crate::workspace::OpenWorkspace;
+
+/// What switches a remote off that somebody else chose.
+const NONE: &str = "none";
+
+/// What a command says of the remote.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct RemoteArgs {
+    /// Share results with this remote: grpc://HOST:PORT, grpcs://HOST:PORT, unix:PATH; or none
+    #[arg(long, value_name = "URL")]
+    pub(crate) remote: Option<String>,
+
+    /// Which instance of the remote: for bld server, the project
+    #[arg(long, value_name = "NAME")]
+    pub(crate) remote_instance: Option<String>,
+
+    /// Only read from the remote
+    #[arg(long)]
+    pub(crate) no_upload: bool,
+}
+
+/// How a command shares results.
+#[derive(Clone, Debug)]
+pub(crate) struct Sharing {
+    options: RemoteOptions,
+    uploads: bool,
+}
+
+/// A remote that was reached, and what may be done there.
+#[derive(Clone)]
+pub(crate) struct Reached {
+    pub(crate) store: RemoteStore,
+    /// Whether what is made here goes there.
+    pub(crate) uploads: bool,
+}
+
+impl Sharing {
+    /// Returns how results are shared; `None` if they are not.
+    pub(crate) fn of(
+        settings: &Settings,
+        workspace: &OpenWorkspace,
+        args: &RemoteArgs,
+    ) -> Result<Option<Self>, CliError> {
+        let configured = workspace.config.remote.as_ref();
+        let chosen = args.remote.as_deref().or_else(|| settings.choices.value("remote"));
+        let Some(url) = chosen.or(configured.map(|it| it.url.as_str())) else { return Ok(None) };
+        if url == NONE {
+            return Ok(None);
+        }
+        // What the workspace says of one remote, its secrets above all, is not for another.
+        let configured = configured.filter(|it| it.url == url);
+        let variables = Variables::read()?;
+        let instance = args.remote_instance.clone().or(variables.instance.clone());
+        let configured_instance = || configured.map(|it| it.instance.clone());
+        let may_upload = configured.is_none_or(|it| it.upload) && variables.upload.unwrap_or(true);
+        let options = RemoteOptions {
+            address: url.to_owned(),
+            instance: instance.or_else(configured_instance).unwrap_or_default(),
+            function: workspace.config.function,
+            secret: secret(&variables, configured, &workspace.root)?,
+            tls: tls(&variables, configured, &workspace.root)?,
+            retry: Retry::default(),
+            invocation: invocation()?,
+        };
+        Ok(Some(Self { options, uploads: may_upload && !args.no_upload }))
+    }
+
+    /// Returns where it is.
+    pub(crate) fn url(&self) -> &str {
+        &self.options.address
+    }
+
+    /// Reaches the remote. One that cannot be reached is warned of and done without; one that is set up wrongly is a
+    /// mistake.
+    pub(crate) async fn reach(&self, display: &Display) -> Result<Option<Reached>, CliError> {
+        let store = match self.try_to_reach().await {
+            Ok(store) => store,
+            Err(error) if error.is_mistake() => return Err(CliError::Remote(error)),
+            Err(error) => {
+                let text = chain(&error).join(": ");
+                display.warn(&format!("{text}; everything is made here"));
+                return Ok(None);
+            }
+        };
+        let may_write = store.is_writable();
+        if self.uploads && !may_write {
+            let who = self.url();
+            display.note(&format!("{who} may only be read by who asks here: nothing is uploaded"));
+        }
+        Ok(Some(Reached { store, uploads: self.uploads && may_write }))
+    }
+
+    /// Like [`Sharing::reach`], without a word.
+    pub(crate) async fn try_to_reach(&self) -> Result<RemoteStore, store::RemoteError> {
+        RemoteStore::connect(self.options.clone()).await
+    }
+}
+
+impl Reached {
+    /// Returns the remote as a build uses it.
+    pub(crate) fn remote(&self) -> Arc<dyn Remote> {
+        let store: Arc<dyn Remote> = Arc::new(self.store.clone());
+        if self.uploads { store } else { Arc::new(store::ReadOnlyStore::new(store)) }
+    }
+}
+
+/// What the environment says.
+struct Variables {
+    instance: Option<String>,
+    upload: Option<bool>,
+    token: Option<String>,
+    token_file: Option<String>,
+    credential_helper: Option<String>,
+    ca_file: Option<String>,
+    certificate: Option<String>,
+    key: Option<String>,
+}
+
+impl Variables {
+    fn read() -> Result<Self, CliError> {
+        let upload = match variable("BLD_REMOTE_UPLOAD")?.as_deref() {
+            None => None,
+            Some("true") => Some(true),
+            Some("false") => Some(false),
+            Some(other) => {
+                let (name, value) = ("BLD_REMOTE_UPLOAD", other.to_owned());
+                return Err(CliError::Variable { name, value, why: "it is true or false" });
+            }
+        };
+        Ok(Self {
+            instance: variable("BLD_REMOTE_INSTANCE")?,
+            upload,
+            token: variable("BLD_REMOTE_TOKEN")?,
+            token_file: variable("BLD_REMOTE_TOKEN_FILE")?,
+            credential_helper: variable("BLD_REMOTE_CREDENTIAL_HELPER")?,
+            ca_file: variable("BLD_REMOTE_CA_FILE")?,
+            certificate: variable("BLD_REMOTE_CERTIFICATE")?,
+            key: variable("BLD_REMOTE_KEY")?,
+        })
+    }
+}
+
+/// Returns what a variable says; an empty one says nothing.
+fn variable(name: &'static str) -> Result<Option<String>, CliError> {
+    let value = std::env::var_os(name).filter(|value| !value.is_empty());
+    let text = value.map(std::ffi::OsString::into_string).transpose();
+    text.map_err(|_value| CliError::NotText(name))
+}
+
+/// The environment counts before the workspace, and in each what is nearest to the secret itself.
+fn secret(
+    variables: &Variables,
+    configured: Option<&RemoteConfig>,
+    root: &Path,
+) -> Result<Secret, CliError> {
+    if let Some(token) = &variables.token {
+        return Ok(Secret::Token(token.clone()));
+    }
+    if let Some(file) = &variables.token_file {
+        return Ok(Secret::TokenFile(absolute(Path::new(file))?));
+    }
+    if let Some(helper) = &variables.credential_helper {
+        return Ok(Secret::Helper(helper.clone()));
+    }
+    let Some(configured) = configured else { return Ok(Secret::None) };
+    if let Some(file) = &configured.token_file {
+        return Ok(Secret::TokenFile(from_root(root, file)?));
+    }
+    Ok(configured.credential_helper.clone().map_or(Secret::None, Secret::Helper))
+}
+
+fn tls(
+    variables: &Variables,
+    configured: Option<&RemoteConfig>,
+    root: &Path,
+) -> Result<Tls, CliError> {
+    let file = |variable: &Option<String>, said: Option<&String>| match (variable, said) {
+        (Some(path), _) => absolute(Path::new(path)).map(Some),
+        (None, Some(path)) => from_root(root, path).map(Some),
+        (None, None) => Ok(None),
+    };
+    let ca_file = file(&variables.ca_file, configured.and_then(|it| it.ca_file.as_ref()))?;
+    let certificate = configured.and_then(|it| it.certificate.as_ref());
+    let certificate = file(&variables.certificate, certificate)?;
+    let key = file(&variables.key, configured.and_then(|it| it.key.as_ref()))?;
+    let identity = match (certificate, key) {
+        (Some(certificate), Some(key)) => Some((certificate, key)),
+        (None, None) => None,
+        (Some(_), None) | (None, Some(_)) => return Err(CliError::HalfIdentity),
+    };
+    Ok(Tls { ca_file, identity })
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, CliError> {
+    std::path::absolute(path).map_err(CliError::disk("find", path))
+}
+
+/// A path in bld.toml is meant from the workspace's root, or begins with `~/`.
+fn from_root(root: &Path, text: &str) -> Result<PathBuf, CliError> {
+    let Some(rest) = text.strip_prefix("~/") else { return Ok(root.join(text)) };
+    let home = std::env::var_os("HOME").map(PathBuf::from).filter(|it| it.is_absolute());
+    let no_home = || CliError::NoHome { place: "bld.toml".to_owned(), text: text.to_owned() };
+    Ok(home.ok_or_else(no_home)?.join(rest))
+}
+
+/// Returns a name that no other build has.
+fn invocation() -> Result<String, CliError> {
+    let path = Path::new("/proc/sys/kernel/random/uuid");
+    let name = std::fs::read_to_string(path).map_err(CliError::disk("read", path))?;
+    Ok(name.trim().to_owned())
+}

@@ -1,0 +1,292 @@
+//! Results that machines share: `bld` against a server, with what goes wrong between them.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use axum::extract::Request;
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse as _, Response};
+use cas_server::metrics::Metrics;
+use cas_server::observe::Observer;
+use cas_server::{Caller, Door, Drain, Front, Limits, Operation, Origins, Rights};
+use serde_json::Value;
+use store::Namespace;
+use testkit::MemoryStore;
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+
+use crate::machine::{Machine, Ran, summary};
+
+/// What two machines know that know the same: one source, a file made of it, and one made of that.
+const CHAIN: &str = r#"
+load("@rules//files.bzl", "genrule")
+genrule(name = "one", srcs = ["one.txt"], cmd = "cat /src/one.txt > out/one", outs = ["one"], root = "//hello:shell")
+genrule(name = "two", srcs = [":one"], cmd = "cat /src/one > out/two; echo two >> out/two", outs = ["two"], root = "//hello:shell")
+"#;
+
+/// A server that ends with the test.
+struct Server {
+    address: SocketAddr,
+    /// What it was asked: the last parts of paths.
+    asked: Arc<Mutex<Vec<String>>>,
+    /// Ends the server when it is dropped.
+    _runtime: Runtime,
+}
+
+/// Who may ask: whoever sends this header, if any is named.
+#[derive(Clone, Copy, Default)]
+struct Guard {
+    authorization: Option<&'static str>,
+}
+
+impl Server {
+    fn start() -> Self {
+        Self::start_for(Rights::ALL, Namespace::Trusted, &MemoryStore::new(), Guard::default())
+    }
+
+    fn start_for(rights: Rights, namespace: Namespace, store: &MemoryStore, guard: Guard) -> Self {
+        let runtime = Runtime::new().unwrap();
+        let asked: Arc<Mutex<Vec<String>>> = Arc::default();
+        let heard = Arc::clone(&asked);
+        let reads = namespace.reads().into();
+        let caller = Arc::new(Caller { name: "somebody".into(), rights, namespace, reads });
+        let identify = middleware::from_fn(move |mut request: Request, next: Next| {
+            request.extensions_mut().insert(Arc::clone(&caller));
+            let method = request.uri().path().rsplit('/').next().unwrap().to_owned();
+            heard.lock().unwrap().push(method);
+            let sent = request.headers().get("authorization").and_then(|it| it.to_str().ok());
+            let is_known = guard.authorization.is_none_or(|known| sent == Some(known));
+            async move { if is_known { next.run(request).await } else { unauthenticated() } }
+        });
+        let cellar = Arc::new(store.clone());
+        let observer = Observer::new(Arc::new(Metrics::new()));
+        let operation = Operation::new(Arc::clone(&cellar) as _, observer, Drain::new());
+        let front = Front::new(cellar, Limits::default());
+        let address = runtime.block_on(async move {
+            let origins = Origins::new(Vec::new());
+            let router = cas_server::router(front, origins, operation, identify).await;
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let door = Door::new(router, Limits::default().connections, Drain::new());
+            tokio::spawn(async move { door.serve_tcp(listener).await });
+            address
+        });
+        Self { address, asked, _runtime: runtime }
+    }
+
+    fn url(&self) -> String {
+        format!("grpc://{}", self.address)
+    }
+
+    fn forget_questions(&self) {
+        self.asked.lock().unwrap().clear();
+    }
+
+    fn was_asked(&self) -> Vec<String> {
+        self.asked.lock().unwrap().clone()
+    }
+}
+
+fn unauthenticated() -> Response {
+    [("content-type", "application/grpc"), ("grpc-status", "16")].into_response()
+}
+
+/// Returns a machine with that workspace and an empty store.
+fn machine() -> Machine {
+    let machine = Machine::hello();
+    machine.write("t/BUILD.bld", CHAIN);
+    machine.write("t/one.txt", "one\n");
+    machine
+}
+
+/// Returns one that can download nothing from anywhere but a remote.
+fn cut_off() -> Machine {
+    let machine = machine();
+    machine.use_mirror(std::path::Path::new("/nowhere"));
+    machine
+}
+
+fn build(machine: &Machine, server: &Server, more: &[&str]) -> Ran {
+    let url = server.url();
+    let arguments = [&["build", "//t:all", "--remote", &url][..], more].concat();
+    machine.run(&arguments)
+}
+
+fn json(machine: &Machine, server: &Server) -> Value {
+    build(machine, server, &["--json"]).expect(0).json()
+}
+
+#[test]
+fn what_one_machine_made_the_next_only_takes() {
+    let server = Server::start();
+    let first = machine();
+    let built = build(&first, &server, &[]).expect(0);
+    built.tells(&["4 actions ran", "uploaded 4 results"]);
+
+    let second = cut_off();
+    let answer = json(&second, &server);
+    assert_eq!(summary(&answer, "misses"), 0);
+    assert_eq!(summary(&answer, "hits"), summary(&answer, "remote_hits"));
+    assert!(summary(&answer, "downloaded_bytes") < 2_000, "only the two files, and listings");
+    assert_eq!(second.outputs(), first.outputs());
+
+    // All that is known now, and nobody is asked any more.
+    server.forget_questions();
+    build(&second, &server, &[]).expect(0).tells(&["nothing to do"]);
+    assert_eq!(server.was_asked(), [""; 0]);
+    second.run(&["build", "//t:one"]).expect(0).tells(&["nothing to do"]);
+}
+
+#[test]
+fn what_has_to_run_takes_its_inputs_from_the_remote() {
+    let server = Server::start();
+    build(&machine(), &server, &[]).expect(0);
+    let second = cut_off();
+    second.write("t/one.txt", "another\n");
+    build(&second, &server, &[]).expect(0).tells(&["2 actions ran", "2 cached (2 from the remote"]);
+    assert_eq!(second.read("bld-out/t/two"), "another\ntwo\n");
+}
+
+#[test]
+fn a_clean_checkout_says_what_changed() {
+    let server = Server::start();
+    build(&machine(), &server, &[]).expect(0);
+    let clean = cut_off();
+    clean.write("t/one.txt", "another\n");
+    let built = build(&clean, &server, &["--explain"]).expect(0);
+    built.tells(&["//t:one ran because t/one.txt changed", "the output of //t:one changed"]);
+    clean.run(&["why", "//t:one"]).expect(0).tells(&["ran in build 1 because t/one.txt changed"]);
+}
+
+#[test]
+fn a_remote_that_is_not_there_is_warned_of_and_done_without() {
+    let server = Server::start();
+    let url = server.url();
+    drop(server);
+    let machine = machine();
+    let built = machine.run(&["build", "//t:all", "--remote", &url]).expect(0);
+    built.tells(&["warning:", &url, "everything is made here", "4 actions ran"]);
+}
+
+#[test]
+fn a_remote_that_does_not_know_who_asks_is_done_without_and_no_token_is_shown() {
+    let guard = Guard { authorization: Some("Bearer right") };
+    let store = MemoryStore::new();
+    let server = Server::start_for(Rights::ALL, Namespace::Trusted, &store, guard);
+    let machine = machine();
+    let url = server.url();
+    let run = |token: &str| {
+        let mut command = machine.command(&["build", "//t:all", "--remote", &url]);
+        Ran::of(command.env("BLD_REMOTE_TOKEN", token)).expect(0)
+    };
+    let built = run("wr0ng").tells(&["warning:", "does not know who asks"]);
+    assert!(!built.stderr.contains("wr0ng"));
+    machine.write("t/one.txt", "another\n");
+    run("right").tells(&["2 actions ran", "uploaded 2 results"]);
+}
+
+#[test]
+fn the_workspace_says_where_results_are_shared_and_its_secrets_are_for_nobody_else() {
+    let guard = Guard { authorization: Some("Bearer t0ken") };
+    let store = MemoryStore::new();
+    let server = Server::start_for(Rights::ALL, Namespace::Trusted, &store, guard);
+    let machine = machine();
+    let remote = format!(
+        "\n[remote]\nurl = \"{}\"\ninstance = \"project\"\ntoken_file = \"token\"\n",
+        server.url()
+    );
+    machine.write("bld.toml", &format!("{}{remote}", machine.read("bld.toml")));
+    machine.write("token", "t0ken\n");
+    machine.run(&["build", "//t:one"]).expect(0).tells(&["uploaded 3 results"]);
+
+    // Somebody else who listens is not told.
+    let other = Server::start_for(
+        Rights::ALL,
+        Namespace::Trusted,
+        &MemoryStore::new(),
+        Guard { authorization: Some("Bearer t0ken") },
+    );
+    let built = machine.run(&["build", "//t:all", "--remote", &other.url()]).expect(0);
+    built.tells(&["does not know who asks"]);
+
+    server.forget_questions();
+    machine.write("t/one.txt", "another\n");
+    for arguments in
+        [&["build", "//t:all", "--remote", "none"][..], &["build", "//t:one", "--offline"]]
+    {
+        machine.run(arguments).expect(0);
+    }
+    assert_eq!(server.was_asked(), [""; 0]);
+}
+
+#[test]
+fn who_may_only_read_takes_and_gives_nothing() {
+    let store = MemoryStore::new();
+    let all = Server::start_for(Rights::ALL, Namespace::Trusted, &store, Guard::default());
+    build(&machine(), &all, &[]).expect(0);
+    let rights = Rights { read: true, ..Rights::default() };
+    let stranger = Namespace::PullRequest("17".to_owned());
+    let reader = Server::start_for(rights, stranger, &store, Guard::default());
+    let second = cut_off();
+    second.write("t/one.txt", "another\n");
+    let built = build(&second, &reader, &[]).expect(0);
+    built.tells(&["may only be read", "2 actions ran", "2 cached (2 from the remote"]);
+    let wrote = ["BatchUpdateBlobs", "Write", "UpdateActionResult", "Record"];
+    assert!(!reader.was_asked().iter().any(|it| wrote.contains(&it.as_str())));
+
+    let third = cut_off();
+    third.write("t/one.txt", "a third\n");
+    let quiet = build(&third, &all, &["--no-upload"]).expect(0);
+    assert!(!quiet.stderr.contains("may only be read"));
+    assert!(!all.was_asked().iter().rev().take(8).any(|it| wrote.contains(&it.as_str())));
+}
+
+#[test]
+fn what_a_pull_request_took_over_counts_for_no_other_build() {
+    let stranger = Namespace::PullRequest("17".to_owned());
+    let server = Server::start_for(Rights::ALL, stranger, &MemoryStore::new(), Guard::default());
+    build(&machine(), &server, &[]).expect(0);
+    let second = machine();
+    assert_eq!(summary(&json(&second, &server), "remote_hits"), 4);
+    // It has no receipt, and none of the results.
+    second.run(&["build", "//t:all"]).expect(0).tells(&["4 actions ran"]);
+}
+
+#[test]
+fn events_and_records_say_what_came_from_the_remote() {
+    let server = Server::start();
+    build(&machine(), &server, &[]).expect(0);
+    let second = machine();
+    build(&second, &server, &["--events", "events"]).expect(0);
+    let events = second.read("events");
+    let events: Vec<Value> = events.lines().map(|it| serde_json::from_str(it).unwrap()).collect();
+    let cached: Vec<_> = events.iter().filter(|it| it["event"] == "action_cached").collect();
+    assert_eq!(cached.len(), 4);
+    assert!(cached.iter().all(|it| it["from"] == "remote"), "{cached:?}");
+    assert_eq!(events.last().unwrap()["summary"]["remote_hits"], 4);
+    second.run(&["builds"]).expect(0).tells(&["4 cached (4 remote)"]);
+}
+
+#[test]
+fn mistakes_about_remotes_are_named() {
+    let machine = Machine::new();
+    machine.write("t/BUILD.bld", "");
+    let toml = |text: &str| machine.write("bld.toml", &format!("[remote]\n{text}\n"));
+    let build = |words: &[&str]| {
+        machine.run(&["build", "//t:all"]).expect(2).tells(words);
+    };
+    toml("url = \"grpcs://cache\"\ntoken = \"s3cret\"");
+    build(&["a token does not belong into bld.toml", "token_file"]);
+    toml("url = \"grpcs://cache\"\ncredential_helper = \"tools/helper\"");
+    build(&["credential_helper", "tools/helper", "absolute path"]);
+    toml("url = \"cache:80\"");
+    build(&["`cache:80` is no address", "grpc://"]);
+    toml("url = \"grpc://cache.example:80\"\ntoken_file = \"token\"");
+    build(&["a token is not sent to grpc://cache.example:80 without TLS"]);
+    toml("url = \"grpcs://localhost:1\"\nca_file = \"missing.pem\"");
+    build(&["cannot read the certificates", "missing.pem"]);
+    toml("url = \"grpcs://localhost:1\"\ncertificate = \"me.pem\"");
+    build(&["certificate", "key"]);
+    toml("url = \"grpcs://localhost:1\"\nuplaod = true");
+    build(&["uplaod"]);
+}

@@ -1,0 +1,182 @@
+//! A connection to a remote: what every call has in common.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tonic::metadata::{BinaryMetadataKey, BinaryMetadataValue};
+use tonic::transport::Channel;
+use tonic::{Code, Request, Status};
+use wire::request::{METADATA_HEADER, RequestMetadata};
+
+use super::address::Address;
+use super::helper::Headers;
+use super::retry::{Pauses, Retry};
+use super::secret::Keyring;
+use super::{Purpose, RemoteError};
+
+/// How many calls are under way at once: enough to fill a long way, and few enough for any server.
+const CALLS_MAX: usize = 128;
+
+/// How long an answer in one piece may take.
+pub(super) const ANSWER_TIME_MAX: Duration = Duration::from_secs(30);
+
+/// How long a stream may say nothing.
+pub(super) const SILENCE_MAX: Duration = Duration::from_secs(60);
+
+/// A connection, and who is at its other end.
+pub(super) struct Connection {
+    pub(super) address: Arc<str>,
+    pub(super) instance: String,
+    pub(super) retry: Retry,
+    channels: Vec<Channel>,
+    next: AtomicUsize,
+    keyring: Keyring,
+    calls: Arc<Semaphore>,
+    /// Who asks.
+    asker: RequestMetadata,
+}
+
+/// One call that may begin now.
+pub(super) struct Call {
+    pub(super) channel: Channel,
+    headers: Arc<Headers>,
+    metadata: BinaryMetadataValue,
+    permit: OwnedSemaphorePermit,
+}
+
+impl Call {
+    /// Returns the request of this call.
+    pub(super) fn request<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        let headers = request.metadata_mut();
+        for (name, value) in self.headers.iter() {
+            headers.append(name.clone(), value.clone());
+        }
+        headers.insert_bin(BinaryMetadataKey::from_static(METADATA_HEADER), self.metadata.clone());
+        request
+    }
+
+    /// Ends the call, or for a stream its beginning; as long as what is returned lives it counts as one.
+    pub(super) fn into_permit(self) -> OwnedSemaphorePermit {
+        self.permit
+    }
+}
+
+impl Connection {
+    pub(super) fn new(
+        address: Address,
+        channels: Vec<Channel>,
+        instance: String,
+        keyring: Keyring,
+        retry: Retry,
+        invocation: String,
+    ) -> Self {
+        let asker = RequestMetadata {
+            tool: "bld".to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            invocation,
+            ..RequestMetadata::default()
+        };
+        Self {
+            address: address.text,
+            instance,
+            retry,
+            channels,
+            next: AtomicUsize::new(0),
+            keyring,
+            calls: Arc::new(Semaphore::new(CALLS_MAX)),
+            asker,
+        }
+    }
+
+    /// Waits until a call may begin.
+    pub(super) async fn begin(&self, purpose: Option<&Purpose>) -> Result<Call, RemoteError> {
+        let permit = Arc::clone(&self.calls).acquire_owned().await;
+        let headers = self.keyring.headers().await?;
+        let next = self.next.fetch_add(1, Ordering::Relaxed) % self.channels.len();
+        Ok(Call {
+            channel: self.channels[next].clone(),
+            headers,
+            metadata: BinaryMetadataValue::from_bytes(&self.metadata(purpose).encode()),
+            permit: permit.expect("the calls are never closed"),
+        })
+    }
+
+    fn metadata(&self, purpose: Option<&Purpose>) -> RequestMetadata {
+        let asker = self.asker.clone();
+        match purpose {
+            None => asker,
+            Some(Purpose { action, target, mnemonic }) => RequestMetadata {
+                action: action.0.hex(),
+                target: target.clone(),
+                mnemonic: mnemonic.clone(),
+                ..asker
+            },
+        }
+    }
+
+    /// Makes a call whose answer is one message, again if need be. `verb` says what it is for.
+    pub(super) async fn call<T, F: Future<Output = Result<T, Status>>>(
+        &self,
+        verb: &'static str,
+        purpose: Option<&Purpose>,
+        attempt: impl Fn(Call) -> F,
+    ) -> Result<T, RemoteError> {
+        let mut patience = Patience::new(self.retry);
+        loop {
+            let answered =
+                tokio::time::timeout(ANSWER_TIME_MAX, attempt(self.begin(purpose).await?));
+            let status = match answered.await {
+                Ok(Ok(answer)) => return Ok(answer),
+                Ok(Err(status)) => status,
+                Err(_elapsed) => Status::deadline_exceeded(""),
+            };
+            self.pause(verb, &mut patience, status).await?;
+        }
+    }
+
+    /// Waits until it is time to try again, if that may help.
+    pub(super) async fn pause(
+        &self,
+        verb: &'static str,
+        patience: &mut Patience,
+        status: Status,
+    ) -> Result<(), RemoteError> {
+        // Secrets expire, and those who know them know newer ones.
+        let may_know_better = status.code() == Code::Unauthenticated && !patience.asked_again;
+        if may_know_better && self.keyring.forget() {
+            patience.asked_again = true;
+            return Ok(());
+        }
+        let Some(pause) = patience.pauses.after(&status) else {
+            return Err(self.failed(verb, status));
+        };
+        tokio::time::sleep(pause).await;
+        Ok(())
+    }
+
+    /// Returns the failure of a call.
+    pub(super) fn failed(&self, verb: &'static str, source: Status) -> RemoteError {
+        RemoteError::Call { verb, address: Arc::clone(&self.address), source: Box::new(source) }
+    }
+
+    /// Returns that an answer makes no sense.
+    pub(super) fn senseless(&self, why: &'static str) -> RemoteError {
+        RemoteError::Answer { address: Arc::clone(&self.address), why }
+    }
+}
+
+/// What is left of the attempts of one call.
+pub(super) struct Patience {
+    pub(super) pauses: Pauses,
+    /// Whether the secret was looked for again.
+    asked_again: bool,
+}
+
+impl Patience {
+    pub(super) fn new(retry: Retry) -> Self {
+        Self { pauses: retry.begin(), asked_again: false }
+    }
+}

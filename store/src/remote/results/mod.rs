@@ -1,0 +1,5 @@
+//! Results of actions.
+
+mod remote;
+
+pub(super) use remote::{lookup, record};

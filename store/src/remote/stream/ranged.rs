@@ -1,0 +1,123 @@
+//! A large blob of a remote, as a blob like any other: it comes while it is read.
+
+use std::fmt;
+use std::io;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use model::{Digest, Hasher};
+use tokio::runtime::Handle;
+
+use super::Download;
+use crate::remote::connection::Connection;
+use crate::remote::{Purpose, RemoteError};
+use crate::{Ranged, StoreError};
+
+/// Whoever reads it from its beginning to its end is told whether it is what its digest says.
+pub(crate) struct RemoteBlob {
+    connection: Arc<Connection>,
+    purpose: Option<Purpose>,
+    digest: Digest,
+    is_packed: bool,
+    runtime: Handle,
+    reading: Mutex<Reading>,
+}
+
+struct Reading {
+    download: Download,
+    /// What has come and was not asked for yet.
+    rest: Bytes,
+    /// Where that begins.
+    offset: u64,
+    /// What hashes all that was read so far, if that was all from the beginning.
+    hasher: Option<Hasher>,
+}
+
+impl Reading {
+    fn new(download: Download) -> Self {
+        let offset = download.received();
+        Self { download, rest: Bytes::new(), offset, hasher: None }
+    }
+}
+
+impl RemoteBlob {
+    /// Returns the blob whose download has begun at its beginning.
+    pub(crate) fn new(
+        connection: &Arc<Connection>,
+        purpose: Option<Purpose>,
+        digest: Digest,
+        is_packed: bool,
+        download: Download,
+    ) -> Self {
+        let hasher = Some(Hasher::new(digest.function()));
+        let reading = Reading { hasher, ..Reading::new(download) };
+        Self {
+            connection: Arc::clone(connection),
+            purpose,
+            digest,
+            is_packed,
+            runtime: Handle::current(),
+            reading: Mutex::new(reading),
+        }
+    }
+
+    async fn restart(&self, offset: u64) -> io::Result<Reading> {
+        let purpose = self.purpose.clone();
+        let begun =
+            Download::begin(&self.connection, purpose, self.digest, offset, self.is_packed).await;
+        let gone = || io::Error::from(io::ErrorKind::NotFound);
+        Ok(Reading::new(begun.map_err(failed)?.ok_or_else(gone)?))
+    }
+
+    async fn read(&self, offset: u64, count: usize, reading: &mut Reading) -> io::Result<Bytes> {
+        if reading.offset != offset {
+            *reading = self.restart(offset).await?;
+        }
+        if reading.rest.is_empty() {
+            match reading.download.next().await.map_err(failed)? {
+                Some(piece) => reading.rest = piece,
+                None => return self.check(reading),
+            }
+        }
+        let piece = reading.rest.split_to(count.min(reading.rest.len()));
+        reading.offset += piece.len() as u64;
+        if let Some(hasher) = &mut reading.hasher {
+            hasher.update(&piece);
+        }
+        Ok(piece)
+    }
+
+    /// Ends reading: nothing is left.
+    fn check(&self, reading: &mut Reading) -> io::Result<Bytes> {
+        match reading.hasher.take().map(Hasher::finish) {
+            Some(found) if found != self.digest => {
+                let error = StoreError::Mismatch { expected: self.digest, found };
+                Err(io::Error::new(io::ErrorKind::InvalidData, error))
+            }
+            Some(_) | None => Ok(Bytes::new()),
+        }
+    }
+}
+
+fn failed(error: RemoteError) -> io::Error {
+    io::Error::other(error)
+}
+
+impl fmt::Debug for RemoteBlob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("RemoteBlob").field(&self.digest).finish()
+    }
+}
+
+impl Ranged for RemoteBlob {
+    fn size(&self) -> u64 {
+        self.digest.size()
+    }
+
+    fn read_at(&self, offset: u64, count: usize) -> io::Result<Bytes> {
+        let mut reading = self.reading.lock().expect("no holder panics");
+        tokio::task::block_in_place(|| {
+            self.runtime.block_on(self.read(offset, count, &mut reading))
+        })
+    }
+}

@@ -1,0 +1,141 @@
+//! A flipped bit anywhere: what it hits is not there any more, and wrong bytes are never served.
+
+use std::path::{Path, PathBuf};
+
+use store::{Blob, BlobStore as _, Cellar as _, ValueStore as _};
+use testkit::MemoryDisk;
+
+use super::support::{digest, has, has_rightly, key, noise, now, open, read, text, value, write};
+
+/// Returns the paths of files with that ending.
+fn files(disk: &MemoryDisk, ending: &str) -> Vec<PathBuf> {
+    disk.paths().into_iter().filter(|it| it.to_string_lossy().ends_with(ending)).collect()
+}
+
+fn flip(disk: &MemoryDisk, path: &Path, at: usize, bit: usize) {
+    let mut bytes = disk.read(path).unwrap();
+    bytes[at] ^= 1 << (bit % 8);
+    disk.overwrite(path, bytes);
+}
+
+/// The blob that is damaged where a test wants to know what is.
+const VICTIM: u64 = 30;
+
+/// Returns a disk with a store of small and large blobs and values, the first half of them sealed.
+fn filled() -> (MemoryDisk, Vec<bytes::Bytes>) {
+    let disk = MemoryDisk::new();
+    let store = open(&disk);
+    let mut blobs = Vec::new();
+    for number in 0..60 {
+        // One is too large to share a block, so that it stands there as it is.
+        let more = if number == VICTIM { 200_000 } else { 0 };
+        let length = more + 50 + usize::try_from(number).unwrap() * 13;
+        blobs.push(if number % 3 == 0 { noise(number, length) } else { text(number, length) });
+        write(&*store, blobs.last().unwrap()).unwrap();
+        now(store.record(&key(number), value(&format!("of {number}")))).unwrap();
+        if number == 30 {
+            store.end_segment();
+            store.keep_house().unwrap();
+        }
+    }
+    let large = noise(7, (2 << 20) + 4321);
+    write(&*store, &large).unwrap();
+    blobs.push(large);
+    store.commit().unwrap();
+    // As after a kill: the index knows only of the first half.
+    (disk.after_kill(), blobs)
+}
+
+/// Asks for everything, twice: what is wrong is nowhere, and stays nowhere, until it is written again.
+fn check(disk: &MemoryDisk, blobs: &[bytes::Bytes], what: &str) -> u64 {
+    let store = open(disk);
+    let there: Vec<bool> = blobs.iter().map(|bytes| has_rightly(&*store, bytes)).collect();
+    for number in 0..60 {
+        let found = now(store.lookup(&key(number))).unwrap();
+        assert!(found.is_none() || found == Some(value(&format!("of {number}"))), "{what}");
+    }
+    let lost = there.iter().filter(|is| !**is).count();
+    assert!(lost <= blobs.len() / 2 + 1, "{what}: {lost} blobs are gone");
+    for (bytes, is_there) in blobs.iter().zip(there) {
+        assert_eq!(has(&*store, digest(bytes)), is_there, "{what}: it was found to be gone");
+        write(&*store, bytes).unwrap();
+        assert_eq!(read(&*store, digest(bytes)).as_ref(), Some(bytes), "{what}: written again");
+    }
+    now(store.scrub(u64::MAX)).unwrap();
+    assert!(blobs.iter().all(|bytes| has_rightly(&*store, bytes)), "{what}");
+    store.stat().corrupt
+}
+
+#[test]
+fn a_bit_flipped_in_a_journal_a_sealed_segment_or_a_large_file_is_noticed() {
+    let (disk, blobs) = filled();
+    for (ending, steps) in [(".journal", 120), (".sealed", 120), ("", 12)] {
+        let path = match ending {
+            "" => disk.paths().into_iter().find(|it| it.starts_with("large")).unwrap(),
+            ending => files(&disk, ending).pop().unwrap(),
+        };
+        let length = disk.read(&path).unwrap().iter().rposition(|it| *it != 0).unwrap() + 1;
+        for step in 0..steps {
+            let at = step * (length - 1) / (steps - 1);
+            let flipped = disk.after_kill();
+            flip(&flipped, &path, at, step);
+            check(&flipped, &blobs, &format!("byte {at} of {}", path.display()));
+        }
+    }
+}
+
+#[test]
+fn a_bit_flipped_in_the_index_never_leads_to_wrong_bytes() {
+    let (disk, blobs) = filled();
+    let index = disk.read(Path::new("index")).unwrap();
+    let used: Vec<usize> = (0..index.len()).filter(|at| index[*at] != 0).collect();
+    for (number, at) in used.iter().step_by(used.len() / 150).enumerate() {
+        let flipped = disk.after_kill();
+        flip(&flipped, Path::new("index"), *at, number);
+        check(&flipped, &blobs, &format!("byte {at} of the index"));
+    }
+}
+
+#[test]
+fn what_is_found_to_be_corrupt_is_counted_and_kept_aside_and_scrubbing_finds_it() {
+    let (disk, blobs) = filled();
+    let [path] = &files(&disk, ".sealed")[..] else { unreachable!("one segment was sealed") };
+    let victim = &blobs[usize::try_from(VICTIM).unwrap()];
+    let sealed = disk.read(path).unwrap();
+    let at = sealed.windows(victim.len()).position(|it| it == &victim[..]).unwrap();
+    let flipped = disk.after_kill();
+    flip(&flipped, path, at + 1000, 3);
+    let store = open(&flipped);
+    assert!(has(&*store, digest(victim)), "nobody has noticed yet");
+    let scrubbed = now(store.scrub(u64::MAX)).unwrap();
+    assert_eq!(scrubbed.corrupt, 1);
+    assert_eq!(scrubbed.records, 121);
+    assert_eq!(store.stat().corrupt, 1);
+    assert!(!has(&*store, digest(victim)), "it is taken away");
+    let kept: Vec<_> =
+        flipped.paths().into_iter().filter(|it| it.starts_with("quarantine")).collect();
+    assert_eq!(kept.len(), 1);
+    assert_eq!(flipped.read(&kept[0]).unwrap().len(), victim.len());
+    assert_eq!(now(store.scrub(u64::MAX)).unwrap().corrupt, 0, "the rest is right");
+    drop(store);
+    assert!(!has(&*open(&flipped), digest(victim)), "and it stays away");
+}
+
+#[test]
+fn a_large_file_that_is_corrupt_fails_where_it_is_and_is_gone_then() {
+    let (disk, blobs) = filled();
+    let large = blobs.last().unwrap();
+    let path = disk.paths().into_iter().find(|it| it.starts_with("large")).unwrap();
+    flip(&disk, &path, 1_500_000, 0);
+    let store = open(&disk);
+    let Some(Blob::Ranged(ranged)) = now(store.read(digest(large))).unwrap() else {
+        unreachable!("it is large");
+    };
+    assert_eq!(ranged.read_at(17, 100).unwrap(), large.slice(17..117));
+    let end = ranged.read_at(large.len() as u64 - 100, 1 << 20).unwrap();
+    assert_eq!(end, large.slice(large.len() - 100..));
+    let error = ranged.read_at(1_400_000, 10).unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::InvalidData);
+    assert!(!has(&*store, digest(large)));
+    assert_eq!(store.stat().corrupt, 1);
+}
