@@ -24,6 +24,8 @@ mod turbo;
 mod unpacking;
 mod webdav;
 
+pub(crate) use self::draining::drain_refused;
+
 use std::sync::Arc;
 
 use axum::Router;
@@ -95,7 +97,6 @@ pub(crate) fn router(front: Front) -> Router {
         .merge(turbo::routes())
         .route("/{*path}", any(elsewhere))
         .with_state(caches)
-        .layer(middleware::from_fn(draining::drain_refused))
 }
 
 async fn ccache(State(caches): State<Caches>, request: Request) -> Result<Response, Refusal> {

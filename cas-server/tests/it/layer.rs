@@ -6,12 +6,14 @@ use std::sync::{Arc, LazyLock, Mutex};
 use axum::body::Body;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use cas_server::{Elsewhere, Peer, PeerAddress, Unauthenticated};
+use cas_server::{Config, Drain, Elsewhere, Peer, PeerAddress, Server, Unauthenticated};
 use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
 use proptest::prelude::*;
+use testkit::MemoryStore;
 
 use crate::asking::{CLOSED, House, bearing, grant, request, request_from};
+use crate::http::client::Client;
 
 const OPEN: &str = "[listen]\ntcp = [\"0.0.0.0:0\"]\n[identity]\nallow_unauthenticated_beyond_loopback = true\n\
                     [identity.anonymous]\nrights = [\"read\"]\n";
@@ -50,6 +52,32 @@ async fn over_http_a_refusal_is_401_and_says_what_to_send() {
     let with_error = "Bearer realm=\"bld\", error=\"invalid_token\"";
     assert_eq!(challenges(&wrong), [with_error, "Basic realm=\"bld\""]);
     assert_eq!(text(wrong).await, "this token is not known here, or was revoked\n");
+}
+
+#[tokio::test]
+async fn whoever_is_still_sending_hears_that_he_is_refused_and_may_say_who_he_is() {
+    let house = House::new(CLOSED);
+    let secret = house.token("ci", grant("read,write-blobs,write-values", "trusted", &[]));
+    let text = format!("[listen]\ntcp = [\"127.0.0.1:0\"]\n{CLOSED}");
+    let config = Config::parse(&text, &house.path("bld-server.toml"), Some(&house.path("")));
+    let drain = Drain::new();
+    let cellar = Arc::new(MemoryStore::new());
+    let server = Server::open(&config.unwrap(), cellar, drain.clone()).await.unwrap();
+    let address = server.addresses()[0];
+    let serving = tokio::spawn(server.serve());
+
+    let mut client = Client::connect(address).await;
+    // More than is under way in all buffers together.
+    let body = vec![7; 3 << 20];
+    let nameless = client.put("/gradle/key", &body).await;
+    assert_eq!(nameless.status, 401);
+    let named = format!("Bearer {}", secret.reveal());
+    let named = [("authorization", named.as_str())];
+    assert_eq!(client.ask("PUT", "/gradle/key", &named, Some(&body)).await.status, 201);
+
+    drop(client);
+    drain.begin();
+    serving.await.unwrap();
 }
 
 #[tokio::test]
