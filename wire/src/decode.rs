@@ -162,6 +162,14 @@ pub fn action_result_message(
     Ok(result)
 }
 
+/// Returns the bytes of the root directory in an encoded `Tree`, which is its first record.
+pub fn tree_root(tree: &[u8]) -> Option<&[u8]> {
+    const ROOT: u8 = 0x0a;
+    let mut rest = tree.strip_prefix(&[ROOT])?;
+    let length = prost::encoding::decode_varint(&mut rest).ok()?;
+    rest.get(..usize::try_from(length).ok()?)
+}
+
 fn metadata(message: reapi::ExecutedActionMetadata) -> Result<ExecutionMetadata, DecodeError> {
     Ok(ExecutionMetadata {
         cpu: cpu(&message)?,

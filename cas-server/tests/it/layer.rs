@@ -6,9 +6,7 @@ use std::sync::{Arc, LazyLock, Mutex};
 use axum::body::Body;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use cas_server::{
-    Config, Elsewhere, Identities, IdentityError, Peer, PeerAddress, Unauthenticated,
-};
+use cas_server::{Elsewhere, Peer, PeerAddress, Unauthenticated};
 use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
 use proptest::prelude::*;
@@ -84,14 +82,16 @@ async fn whoever_looks_whether_the_server_lives_need_not_say_who_he_is() {
 }
 
 #[test]
-fn a_server_that_others_reach_starts_once_somebody_can_say_who_he_is() {
-    let house = House::new("");
-    let exposed =
-        Config::parse("[listen]\ntcp = [\"[::]:0\"]\n", &house.path("c"), Some(&house.path("")));
-    let exposed = exposed.unwrap();
-    assert!(matches!(Identities::open(&exposed), Err(IdentityError::Exposed(_))));
-    house.token("ci", grant("read", "trusted", &[]));
-    Identities::open(&exposed).unwrap();
+fn a_server_that_others_reach_lets_nobody_in_until_somebody_can_say_who_he_is() {
+    let house = House::new("[listen]\ntcp = [\"[::]:0\"]\n");
+    for address in ["127.0.0.1:1", "10.0.0.7:1"] {
+        let refusal = house.identify(&request_from(address, &[])).unwrap_err();
+        assert_eq!(refusal, Unauthenticated::Nothing);
+        let shown = request_from(address, &[("authorization", "Bearer x")]);
+        assert_eq!(house.identify(&shown).unwrap_err(), Unauthenticated::UnknownToken);
+    }
+    let secret = house.token("ci", grant("read", "trusted", &[]));
+    house.identify(&bearing(&secret)).unwrap();
 }
 
 #[test]
@@ -110,6 +110,17 @@ fn only_this_machine_calls_without_a_name() {
     let mut socket = request(&[("host", "anything")]);
     socket.extensions_mut().insert(Peer::new(PeerAddress::Unix));
     house.identify(&socket).unwrap();
+}
+
+#[test]
+fn where_nobody_could_say_who_he_is_it_does_not_matter_what_he_says() {
+    let shown = [("authorization", "Bearer whatever-turborepo-sends")];
+    let house = House::new("");
+    assert!(house.identify(&request(&shown)).unwrap().is_anonymous());
+    house.identify(&request_from("10.0.0.7:1", &shown)).unwrap_err();
+
+    house.token("ci", grant("read", "trusted", &[]));
+    assert_eq!(house.identify(&request(&shown)).unwrap_err(), Unauthenticated::UnknownToken);
 }
 
 #[test]

@@ -19,11 +19,14 @@ use cas_server::observe::Observer;
 use cas_server::{Caller, Door, Drain, Front, Limits, Operation, Origins, Rights};
 use futures::StreamExt as _;
 use futures::future::join_all;
-use model::{ActionDigest, ActionResult, Digest, DigestFunction, OutputFile, RelativePath};
+use model::{
+    ActionDigest, ActionResult, Digest, DigestFunction, Directory, Node, OutputDirectory,
+    OutputFile, PathSegment, RelativePath, TreeDigest,
+};
 use store::{
     ActionCache as _, Blob, BlobStore as _, LocalStore, Namespace, Provenance, Purpose,
     Remote as _, RemoteError, RemoteOptions, RemoteStore, Retry, Secret, StoreError, TieredStore,
-    Tls,
+    Tls, Value, ValueKey, ValueStore,
 };
 use testkit::{MemoryStore, blob_store_promises, complete_action_cache_promises};
 use tokio::net::{TcpListener, UnixListener};
@@ -248,6 +251,7 @@ fn failing(code: i32, times: u64) -> Way {
         let mut counts = counts.lock().unwrap();
         let count = counts.entry(path.to_owned()).or_default();
         *count += 1;
+        let times = if path == "GetCapabilities" { times.min(1) } else { times };
         if *count <= times { status(code) } else { Passage::On(request) }
     })
 }
@@ -277,11 +281,17 @@ async fn what_fails_for_a_while_is_tried_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_fails_for_good_says_so() {
-    let served = serve(trusted(), failing(14, u64::MAX)).await;
+    let served = serve(trusted(), Arc::new(|_, _| status(14))).await;
     let error = RemoteStore::connect(served.options()).await.err().unwrap();
     assert!(error.is_unreachable() && !error.is_mistake(), "{error}");
     assert!(error.to_string().contains("not available"), "{error}");
-    assert_eq!(served.calls("GetCapabilities"), 4, "as often as it may be tried");
+    assert_eq!(served.calls("GetCapabilities"), 2, "nobody waits long for who is not there");
+
+    let served = serve(trusted(), failing(14, u64::MAX)).await;
+    let store = served.connect().await;
+    let error = store.lookup(ActionDigest(blake3(b"an action"))).await.unwrap_err();
+    assert!(error.is_unreachable() && error.is_transient(), "{error}");
+    assert_eq!(served.calls("GetActionResult"), 4, "as often as it may be tried");
 
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let nobody = listener.local_addr().unwrap();
@@ -378,6 +388,41 @@ async fn a_result_whose_outputs_are_not_there_is_no_hit() {
     assert_eq!(store.lookup(action).await.unwrap(), None);
     store.write(output, Bytes::from_static(b"an output").into()).await.unwrap();
     assert_eq!(store.lookup(action).await.unwrap().unwrap().files, result.files);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_forgets_roots_of_directories_is_told_them_by_their_lists() {
+    use bazel_remote_apis::build::bazel::remote::execution::v2 as reapi;
+    use prost::Message as _;
+
+    let served = serve(trusted(), straight()).await;
+    let store = served.connect().await;
+    let mut directory = Directory::new();
+    let node = Node::File { digest: blake3(b"in it"), executable: false };
+    directory.add(PathSegment::new("a").unwrap(), node).unwrap();
+    let root = wire::encode::directory(&directory);
+    let list = wire::encode::tree(&root, &[]);
+    for bytes in [Bytes::from_static(b"in it"), root.clone(), list.clone()] {
+        store.write(blake3(&bytes), bytes.into()).await.unwrap();
+    }
+    let path = RelativePath::new("out/tree").unwrap();
+    let (tree, root) = (blake3(&list), TreeDigest(blake3(&root)));
+    let directories = vec![OutputDirectory { path, tree, root }];
+    let result = ActionResult { directories, ..ActionResult::default() };
+    let action = ActionDigest(blake3(b"an action"));
+    store.record(action, &result).await.unwrap();
+
+    // As a server keeps it that does not know the field.
+    let (namespace, space) = (Namespace::Trusted, "ac/blake3/a/project".to_owned());
+    let key = ValueKey { namespace, space, key: action.0.hex() };
+    let value = ValueStore::lookup(&served.store, &key).await.unwrap().unwrap();
+    let mut message = reapi::ActionResult::decode(value.bytes.clone()).unwrap();
+    message.output_directories[0].root_directory_digest = None;
+    let bytes = message.encode_to_vec().into();
+    ValueStore::record(&served.store, &key, Value { bytes, ..value }).await.unwrap();
+
+    let found = store.lookup(action).await.unwrap().unwrap();
+    assert_eq!(found.directories, result.directories);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -25,6 +25,9 @@ pub(super) const ANSWER_TIME_MAX: Duration = Duration::from_secs(30);
 /// How long a stream may say nothing.
 pub(super) const SILENCE_MAX: Duration = Duration::from_secs(60);
 
+/// How often it is tried to reach a remote at all: each attempt may take as long as connecting may.
+const FIRST_ATTEMPTS_MAX: u32 = 2;
+
 /// A connection, and who is at its other end.
 pub(super) struct Connection {
     pub(super) address: Arc<str>,
@@ -124,7 +127,17 @@ impl Connection {
         purpose: Option<&Purpose>,
         attempt: impl Fn(Call) -> F,
     ) -> Result<T, RemoteError> {
-        let mut patience = Patience::new(self.retry);
+        self.call_with(self.retry, verb, purpose, attempt).await
+    }
+
+    async fn call_with<T, F: Future<Output = Result<T, Status>>>(
+        &self,
+        retry: Retry,
+        verb: &'static str,
+        purpose: Option<&Purpose>,
+        attempt: impl Fn(Call) -> F,
+    ) -> Result<T, RemoteError> {
+        let mut patience = Patience::new(retry);
         loop {
             let answered =
                 tokio::time::timeout(ANSWER_TIME_MAX, attempt(self.begin(purpose).await?));
@@ -135,6 +148,16 @@ impl Connection {
             };
             self.pause(verb, &mut patience, status).await?;
         }
+    }
+
+    /// Like [`Connection::call`], for the first call of all: whoever is not there is not waited for long.
+    pub(super) async fn first_call<T, F: Future<Output = Result<T, Status>>>(
+        &self,
+        verb: &'static str,
+        attempt: impl Fn(Call) -> F,
+    ) -> Result<T, RemoteError> {
+        let attempts = self.retry.attempts.min(FIRST_ATTEMPTS_MAX);
+        self.call_with(Retry { attempts, ..self.retry }, verb, None, attempt).await
     }
 
     /// Waits until it is time to try again, if that may help.

@@ -143,7 +143,11 @@ fn small(digest: Digest, blob: Blob) -> Result<Bytes, StoreError> {
 #[async_trait]
 impl ActionCache for RemoteStore {
     async fn lookup(&self, action: ActionDigest) -> Result<Option<ActionResult>, StoreError> {
-        let found = results::lookup(&self.connection, self.purpose.as_ref(), action).await;
+        let read = |digest| async move {
+            let blob = self.read(digest).await.ok()??;
+            tokio::task::block_in_place(|| blob.into_bytes().ok())
+        };
+        let found = results::lookup(&self.connection, self.purpose.as_ref(), action, read).await;
         Ok(found.map_err(Arc::new)?)
     }
 

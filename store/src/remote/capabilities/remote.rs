@@ -13,7 +13,7 @@ use crate::remote::connection::Connection;
 
 /// Asks a remote what it says of itself.
 pub(in crate::remote) async fn ask(connection: &Connection) -> Result<Said, RemoteError> {
-    let answered = connection.call("ask what it can do of", None, |call| {
+    let answered = connection.first_call("ask what can be done at", |call| {
         let instance_name = connection.instance.clone();
         async move {
             let request = call.request(GetCapabilitiesRequest { instance_name });

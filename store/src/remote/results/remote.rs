@@ -1,6 +1,7 @@
 //! The calls of `ActionCache`.
 
-use model::{ActionDigest, ActionResult};
+use bytes::Bytes;
+use model::{ActionDigest, ActionResult, Digest};
 use tonic::Code;
 use wire::proto::reapi::action_cache_client::ActionCacheClient;
 use wire::proto::reapi::{GetActionResultRequest, UpdateActionResultRequest};
@@ -11,11 +12,18 @@ use crate::remote::{Purpose, RemoteError};
 /// How large a result may be, in bytes: one of ten thousand outputs has two million.
 const RESULT_BYTES_MAX: usize = 8 << 20;
 
+/// The largest list of directories that is read to find its root, in bytes: that of a large source tree.
+const LIST_BYTES_MAX: u64 = 64 << 20;
+
 /// Returns what the action made, if somebody recorded it. What makes no sense is as good as nothing.
-pub(in crate::remote) async fn lookup(
+///
+/// Servers that know only older versions of the protocol lose the digests of root directories; what `read` returns of
+/// the lists of directories tells them again.
+pub(in crate::remote) async fn lookup<F: Future<Output = Option<Bytes>>>(
     connection: &Connection,
     purpose: Option<&Purpose>,
     action: ActionDigest,
+    read: impl Fn(Digest) -> F,
 ) -> Result<Option<ActionResult>, RemoteError> {
     let function = action.0.function();
     let answered = connection.call("look up a result at", purpose, |call| {
@@ -35,8 +43,20 @@ pub(in crate::remote) async fn lookup(
             }
         }
     });
-    let message = answered.await?;
-    Ok(message.and_then(|it| wire::decode::action_result_message(function, it).ok()))
+    let Some(mut message) = answered.await? else { return Ok(None) };
+    for directory in &mut message.output_directories {
+        if directory.root_directory_digest.is_none() {
+            let tree = directory.tree_digest.as_ref();
+            let Ok(tree) = wire::decode::digest(function, tree, "tree_digest") else {
+                return Ok(None);
+            };
+            let list = if tree.size() <= LIST_BYTES_MAX { read(tree).await } else { None };
+            let root = list.as_deref().and_then(wire::decode::tree_root);
+            let Some(root) = root.map(|root| Digest::of(function, root)) else { return Ok(None) };
+            directory.root_directory_digest = Some(wire::encode::digest_message(root));
+        }
+    }
+    Ok(wire::decode::action_result_message(function, message).ok())
 }
 
 /// Remembers what the action made.
