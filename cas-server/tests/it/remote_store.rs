@@ -1,11 +1,11 @@
 //! `bld`'s own client against this server, and against the ways in which a network and a server fail.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use axum::Router;
 use axum::body::Body;
@@ -16,7 +16,9 @@ use base64::Engine as _;
 use bytes::Bytes;
 use cas_server::metrics::Metrics;
 use cas_server::observe::Observer;
-use cas_server::{Caller, Door, Drain, Front, Limits, Operation, Origins, Rights};
+use cas_server::{
+    Authority, Caller, Config, Door, Drain, Front, Limits, Operation, Origins, Peer, Rights, Role,
+};
 use futures::StreamExt as _;
 use futures::future::join_all;
 use model::{
@@ -32,6 +34,7 @@ use testkit::{MemoryStore, blob_store_promises, complete_action_cache_promises};
 use tokio::net::{TcpListener, UnixListener};
 use wire::request::{METADATA_HEADER, RequestMetadata};
 
+use crate::asking::grant;
 use crate::support::{caller, noise, trusted};
 
 const BLAKE3: DigestFunction = DigestFunction::Blake3;
@@ -476,6 +479,52 @@ async fn a_socket_of_the_file_system_is_a_way_as_well() {
     tokio::spawn(async move { door(router).serve_unix(listener).await });
     let options = options(format!("unix:{}", path.display()));
     use_all(&RemoteStore::connect(options).await.unwrap()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_side_knows_the_other_by_its_certificate() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let day = Duration::from_secs(24 * 60 * 60);
+    let authority = Authority::new(&path("ca"));
+    let now = SystemTime::now();
+    authority.init(now, day).unwrap();
+    let (names, addresses) = (Vec::new(), vec![IpAddr::from([127, 0, 0, 1])]);
+    let issue = |name: &str, role| authority.issue(name, &role, now, day, folder.path()).unwrap();
+    issue("server", Role::Server { names, addresses });
+    issue("me", Role::Client(grant("read", "trusted", &[])));
+
+    let config = "[tls]\ncertificate = \"server.pem\"\nkey = \"server.key\"\n\
+                  client_authority = \"ca/ca.pem\"\nclient_revocations = \"ca/ca.crl\"\n";
+    let config = Config::parse(config, &path("bld-server.toml"), Some(folder.path())).unwrap();
+    let tls = Arc::new(cas_server::Tls::open(config.tls.as_ref().unwrap()).unwrap());
+    let shown: Arc<Mutex<Vec<bool>>> = Arc::default();
+    let seen = Arc::clone(&shown);
+    let way: Way = Arc::new(move |_, request| {
+        let peer = request.extensions().get::<Peer>().unwrap();
+        seen.lock().unwrap().push(peer.certificate().is_some());
+        Passage::On(request)
+    });
+    let router = router(&MemoryStore::new(), trusted(), way, Arc::default()).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("grpcs://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { door(router).encrypted(tls).serve_tcp(listener).await });
+
+    let ca_file = Some(authority.certificate());
+    let anonymous = Tls { ca_file: ca_file.clone(), identity: None };
+    let identity = Some((path("me.pem"), path("me.key")));
+    let known = Tls { ca_file, identity };
+    for (tls, is_shown) in [(anonymous, false), (known, true)] {
+        let secret = Secret::Token("s3cret".to_owned());
+        let options = RemoteOptions { tls, secret, ..options(address.clone()) };
+        use_all(&RemoteStore::connect(options).await.unwrap()).await.unwrap();
+        let shown = std::mem::take(&mut *shown.lock().unwrap());
+        assert!(shown.len() > 5 && shown.iter().all(|it| *it == is_shown), "{shown:?}");
+    }
+    // The system knows no such authority, so nobody there is told anything.
+    let error = RemoteStore::connect(options(address)).await.err().unwrap();
+    assert!(error.is_unreachable(), "{error}");
+    assert!(shown.lock().unwrap().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -59,11 +59,9 @@ fn a_server_is_looked_at_purged_and_scrubbed_from_afar() {
     let stat = machine.run(&["cache", "stat", "--remote", remote, "--json"]).expect(0).json();
     assert_eq!(stat["values"], 1);
     assert_eq!(stat["lookups"], json!({"ccache": {"hits": 1, "misses": 1, "incomplete": 0}}));
-    let client = &stat["clients"][0];
-    assert_eq!(
-        (client["identity"].as_str(), client["tool"].as_str()),
-        (Some("anonymous"), Some("ccache"))
-    );
+    let clients = stat["clients"].as_array().unwrap();
+    let client = clients.iter().find(|it| it["tool"] == "ccache").unwrap();
+    assert_eq!(client["identity"], "anonymous");
     assert_eq!(client["requests"], 3);
     let text = machine.run(&["cache", "stat", "--remote", remote]).expect(0).stdout;
     assert!(text.contains("ccache                 50.0 % found (1 hits, 1 misses)"), "{text}");

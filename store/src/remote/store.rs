@@ -49,7 +49,8 @@ pub struct RemoteStore {
 }
 
 impl RemoteStore {
-    /// Reaches a remote, and finds out whether it can do what is needed. It belongs to the runtime that this is called in.
+    /// Reaches a remote, and finds out whether it can do what is needed. It belongs to the runtime that this is called in,
+    /// which must have several threads: what is hashed or compressed would hold all others up.
     pub async fn connect(options: RemoteOptions) -> Result<Self, RemoteError> {
         let RemoteOptions { address, instance, function, secret, tls, retry, invocation } = options;
         let address = Address::parse(&address)?;

@@ -18,39 +18,54 @@ const LEVEL: i32 = 3;
 /// A block is kept compressed if that saves at least a part in so many; else it costs more time than room.
 const WORTHWHILE: usize = 16;
 
-/// Writes what is alive in a journal as a sealed segment beside it. The journal remains.
+/// What sealing a journal asks of the store.
+pub(super) trait Census {
+    /// Returns for each record whether it is what its name stands for.
+    fn are_alive(&self, records: &[(Header, Place)]) -> Result<Vec<bool>, StoreError>;
+    /// Makes what superseded the others survive a loss of power.
+    fn commit(&self) -> Result<(), StoreError>;
+    /// Returns whether somebody waits for this to end.
+    fn is_over(&self) -> bool;
+}
+
+/// Writes what is alive in a journal as a sealed segment beside it. The journal remains. Returns nothing if it was not to
+/// be ended.
 pub(super) fn seal(
     files: &Files,
     journal: &Journal,
-    is_alive: impl Fn(&[(Header, Place)]) -> Result<Vec<bool>, StoreError>,
-    sync_superseding: impl FnOnce() -> Result<(), StoreError>,
-) -> Result<Sealed, StoreError> {
-    let (headers, order) = survey(journal, is_alive)?;
+    census: &impl Census,
+) -> Result<Option<Sealed>, StoreError> {
+    let Some(survey) = survey(journal, census)? else { return Ok(None) };
     let path = draft_path(journal.id());
     files.remove(&path)?;
     let mut writer = Writer::new(files.create(&path)?)?;
-    let written = writer.write(journal, &headers, &order);
-    if let Err(error) = written {
+    let written = writer.write(journal, &survey, census);
+    if !matches!(written, Ok(true)) {
         let _ = files.remove(&path);
-        return Err(error);
+        return written.map(|_| None);
     }
     writer.file.sync()?;
     // What is left out here was superseded by records that must not be lost any more.
-    sync_superseding()?;
+    census.commit()?;
     files.rename(&path, &sealed::path(journal.id()))?;
     files.sync_folder(Path::new("segments"))?;
     let sealed = Sealed::open(files, journal.id())?;
-    sealed.ok_or_else(|| files.failed("seal", &path)(std::io::ErrorKind::InvalidData.into()))
+    let damaged = || files.failed("seal", &path)(std::io::ErrorKind::InvalidData.into());
+    Ok(Some(sealed.ok_or_else(damaged)?))
 }
 
 /// How many records are asked about at once.
 const BATCH: usize = 1024;
 
-/// Returns all headers, those of dead records marked so, and in which order payloads are to be written.
-fn survey(
-    journal: &Journal,
-    is_alive: impl Fn(&[(Header, Place)]) -> Result<Vec<bool>, StoreError>,
-) -> Result<(Vec<Header>, Vec<u32>), StoreError> {
+/// What is in a journal.
+struct Survey {
+    /// All headers, those of dead records marked so.
+    headers: Vec<Header>,
+    /// In which order the payloads are to be written.
+    order: Vec<u32>,
+}
+
+fn survey(journal: &Journal, census: &impl Census) -> Result<Option<Survey>, StoreError> {
     let (mut headers, mut order) = (Vec::new(), Vec::<(Likeness, u32)>::new());
     let ordinals: Vec<u32> = (0..journal.records()).collect();
     for ordinals in ordinals.chunks(BATCH) {
@@ -65,7 +80,10 @@ fn survey(
             likenesses.push(likeness(&record.payload));
             found.push((record.header, place));
         }
-        let alive = is_alive(&found)?;
+        if census.is_over() {
+            return Ok(None);
+        }
+        let alive = census.are_alive(&found)?;
         for (((mut header, place), alive), likeness) in found.into_iter().zip(alive).zip(likenesses)
         {
             if !alive && header.form != Form::Tombstone {
@@ -78,7 +96,8 @@ fn survey(
         }
     }
     order.sort_unstable();
-    Ok((headers, order.into_iter().map(|(_, ordinal)| ordinal).collect()))
+    let order = order.into_iter().map(|(_, ordinal)| ordinal).collect();
+    Ok(Some(Survey { headers, order }))
 }
 
 struct Writer {
@@ -97,25 +116,28 @@ impl Writer {
     fn write(
         &mut self,
         journal: &Journal,
-        headers: &[Header],
-        order: &[u32],
-    ) -> Result<(), StoreError> {
-        let mut spans = vec![Span::default(); headers.len()];
+        survey: &Survey,
+        census: &impl Census,
+    ) -> Result<bool, StoreError> {
+        let mut spans = vec![Span::default(); survey.headers.len()];
         let (mut block, mut within) = (Vec::with_capacity(2 * BLOCK_BYTES), Vec::new());
-        for &ordinal in order {
+        for &ordinal in &survey.order {
             let Some(Raw { payload, .. }) = journal.read(ordinal)? else { continue };
             // A large record is not the worse for being alone, and small ones are read without it.
             if !block.is_empty() && block.len() + payload.len() > BLOCK_BYTES {
                 self.finish(&mut block, &mut within, &mut spans)?;
+                if census.is_over() {
+                    return Ok(false);
+                }
             }
             within.push((ordinal, block.len()));
             block.extend_from_slice(&payload);
         }
         self.finish(&mut block, &mut within, &mut spans)?;
         let table = self.end;
-        let records = u32::try_from(headers.len()).expect("ordinals have 32 bits");
+        let records = u32::try_from(survey.headers.len()).expect("ordinals have 32 bits");
         let mut rows = Vec::new();
-        for ((header, span), ordinal) in headers.iter().zip(spans).zip(0..) {
+        for ((header, span), ordinal) in survey.headers.iter().zip(spans).zip(0..) {
             let place = Place { segment: journal.id(), ordinal };
             rows.extend_from_slice(&sealed::encode(header, span, place));
             if rows.len() >= BLOCK_BYTES {
@@ -124,7 +146,8 @@ impl Writer {
             }
         }
         rows.extend_from_slice(&Sealed::trailer(journal.id(), records, table, journal.begun()));
-        self.put(&rows)
+        self.put(&rows)?;
+        Ok(true)
     }
 
     fn finish(

@@ -224,8 +224,8 @@ fn what_was_uploaded_survives_a_kill_and_is_taken_up() {
     let killed = disk.after_kill();
     drop(once);
     let again = open(&killed);
-    assert_eq!(now(again.uploaded(name, "a session")).unwrap(), Some(2_000_000));
-    assert_eq!(now(again.uploaded(name, "killed in the middle")).unwrap(), None);
+    assert_eq!(now(again.uploaded(&[name], "a session")).unwrap(), Some(2_000_000));
+    assert_eq!(now(again.uploaded(&[name], "killed in the middle")).unwrap(), None);
     let mut upload = now(again.upload(&[name], "a session")).unwrap();
     assert_eq!(upload.bytes(), 2_000_000);
     upload.write(bytes.slice(2_000_000..)).unwrap();
