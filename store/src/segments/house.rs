@@ -161,6 +161,13 @@ impl Census for Core {
         self.commit()
     }
 
+    fn waiting(&self) -> usize {
+        let is_journal =
+            |id: &u32| self.segments.get(*id).is_some_and(|it| matches!(&*it, Segment::Journal(_)));
+        // All but the one that is appended to.
+        self.segments.ids().iter().filter(|it| is_journal(it)).count().saturating_sub(1)
+    }
+
     fn is_over(&self) -> bool {
         self.bells.sealer.is_over()
     }
