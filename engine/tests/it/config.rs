@@ -20,6 +20,7 @@ fn everything_has_a_default() {
             settings: {},
             mirrors: [],
             rules: None,
+            remote: None,
         }
     "#]]
     .assert_eq(&said(""));
@@ -32,7 +33,7 @@ fn what_it_does_not_know_is_refused_where_it_stands() {
           |
         2 | digets = "sha256"
           | ^^^^^^
-        unknown field `digets`, expected one of `digest`, `rules`, `settings`, `debian`
+        unknown field `digets`, expected one of `digest`, `rules`, `settings`, `debian`, `remote`
     "#]]
     .assert_eq(&said("digest = \"blake3\"\ndigets = \"sha256\"\n"));
     expect![[r#"
@@ -70,4 +71,26 @@ fn what_it_does_not_know_is_refused_where_it_stands() {
         string values must be quoted, expected literal string
     "#]]
     .assert_eq(&said("digest = \n"));
+}
+
+#[test]
+fn a_remote_is_written_to_unless_it_says_otherwise_and_has_no_secret() {
+    let remote =
+        |text: &str| Config::parse(&format!("[remote]\n{text}")).map(|it| it.remote.unwrap());
+    let plain = remote("url = \"grpcs://cache\"").unwrap();
+    assert_eq!(
+        (plain.url.as_str(), plain.instance.as_str(), plain.upload),
+        ("grpcs://cache", "", true)
+    );
+    let read =
+        remote("url = \"grpcs://cache\"\nupload = false\ncredential_helper = \"login\"").unwrap();
+    assert_eq!((read.upload, read.credential_helper.as_deref()), (false, Some("login")));
+    for wrong in [
+        "",
+        "url = \"grpcs://cache\"\ntoken = \"secret\"",
+        "url = \"grpcs://cache\"\ncredential_helper = \"./login\"",
+        "url = \"grpcs://cache\"\npassword = \"secret\"",
+    ] {
+        remote(wrong).unwrap_err();
+    }
 }
