@@ -31,7 +31,7 @@ const SAVE_INTERVAL: Duration = Duration::from_secs(60);
 const SETTLED_AT_ONCE: usize = 4;
 
 /// How far compressing stands back behind whoever waits for an answer.
-const NICENESS: i32 = 10;
+const NICENESS: i32 = 5;
 
 /// What keeps the house; dropping it ends the threads.
 #[derive(Debug)]
