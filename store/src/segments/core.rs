@@ -161,7 +161,7 @@ impl Core {
 
     /// Returns what a holder pins as long as it lives: to read a blob of several records.
     pub(super) fn reader(self: &Arc<Self>) -> Reader {
-        let holder = self.leases.reader(self.settings.clock.now());
+        let holder = self.leases.reader();
         Reader { core: Arc::clone(self), holder }
     }
 }
@@ -175,6 +175,6 @@ pub(super) struct Reader {
 
 impl Drop for Reader {
     fn drop(&mut self) {
-        self.core.leases.release(&self.holder);
+        self.core.leases.end_reader(&self.holder);
     }
 }

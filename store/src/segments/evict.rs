@@ -100,8 +100,7 @@ impl Core {
             room.full = None;
             return Ok(());
         }
-        self.leases.end_silent(self.settings.clock.now());
-        self.uploads.expire(&self.files, self.settings.clock.now())?;
+        self.expire()?;
         let verdict = Verdict {
             target_bytes,
             releases: self.leases.releases(),

@@ -31,7 +31,7 @@ const SAVE_INTERVAL: Duration = Duration::from_secs(60);
 const SETTLED_AT_ONCE: usize = 4;
 
 /// How far compressing stands back behind whoever waits for an answer.
-const NICENESS: i32 = 10;
+const NICENESS: i32 = 5;
 
 /// What keeps the house; dropping it ends the threads.
 #[derive(Debug)]
@@ -102,6 +102,7 @@ fn keep(core: &Arc<Core>) {
         if core.recent().is_due() || appended.elapsed() >= IDLE {
             log.note("bring the index up to date", core.checkpoint());
         }
+        log.note("forget what nobody came back for", core.expire());
         log.note("make room", core.evict_ahead());
         if saved.elapsed() >= SAVE_INTERVAL {
             saved = Instant::now();
@@ -174,6 +175,13 @@ impl Census for Core {
 }
 
 impl Core {
+    /// Ends the leases and uploads that nothing was heard of for too long.
+    pub(super) fn expire(&self) -> Result<(), StoreError> {
+        let now = self.settings.clock.now();
+        self.leases.end_silent(now);
+        self.uploads.expire(&self.files, now)
+    }
+
     /// Drops what is oldest before anybody has to wait for room.
     pub(super) fn evict_ahead(&self) -> Result<(), StoreError> {
         match self.evict_to(self.settings.soft_bytes()) {

@@ -145,6 +145,11 @@ impl Journal {
         Ok(place)
     }
 
+    /// Gives back the memory that more records would have needed.
+    pub(super) fn shrink(&self) {
+        self.extent().offsets.shrink_to_fit();
+    }
+
     /// Makes what was appended survive a loss of power.
     pub(super) fn sync(&self) -> Result<(), StoreError> {
         let (from, to) = {

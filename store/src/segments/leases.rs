@@ -35,6 +35,11 @@ struct Held {
     /// What anybody pins.
     places: RoaringTreemap,
     readers: u64,
+    leases: BTreeMap<LeaseId, Pins>,
+    /// What any lease pins.
+    leased: RoaringTreemap,
+    readers: BTreeMap<u64, RoaringTreemap>,
+    next_reader: u64,
     /// How many times something was let go.
     releases: u64,
 }
@@ -42,7 +47,7 @@ struct Held {
 #[derive(Debug)]
 struct Pins {
     places: RoaringTreemap,
-    /// How many bytes of those nobody had pinned before.
+    /// How many bytes of those no lease had pinned before.
     bytes: u64,
     used: SystemTime,
 }
@@ -65,12 +70,12 @@ impl Leases {
     }
 
     /// Returns a new holder who reads.
-    pub(super) fn reader(&self, now: SystemTime) -> Holder {
+    pub(super) fn reader(&self) -> Holder {
         let mut held = self.held();
-        held.readers += 1;
-        let holder = Holder::Reader(held.readers);
-        held.by_holder.insert(holder.clone(), Pins::new(now));
-        holder
+        held.next_reader += 1;
+        let reader = held.next_reader;
+        held.readers.insert(reader, RoaringTreemap::new());
+        Holder::Reader(reader)
     }
 
     /// Says that a holder is still there, and pins places of that many bytes each for him.
@@ -82,28 +87,37 @@ impl Leases {
     ) -> Result<(), TooManyLeases> {
         let mut held = self.held();
         let held = &mut *held;
-        if !held.by_holder.contains_key(holder) {
+        let lease = match holder {
+            Holder::Lease(lease) => lease,
+            Holder::Reader(reader) => {
+                let pins = held.readers.entry(*reader).or_default();
+                pins.extend(places.map(|(place, _)| key(place)));
+                return Ok(());
+            }
+        };
+        if !held.leases.contains_key(lease) {
             held.end_silent(now);
-            if held.by_holder.len() >= LEASES_MAX {
+            if held.leases.len() >= LEASES_MAX {
                 return Err(TooManyLeases);
             }
-            held.by_holder.insert(holder.clone(), Pins::new(now));
+            held.leases.insert(lease.clone(), Pins::new(now));
         }
-        let pins = held.by_holder.get_mut(holder).expect("it was put there");
+        let pins = held.leases.get_mut(lease).expect("it was put there");
         pins.used = pins.used.max(now);
         for (place, bytes) in places {
-            if pins.places.insert(key(place)) && held.places.insert(key(place)) {
+            if pins.places.insert(key(place)) && held.leased.insert(key(place)) {
                 pins.bytes += bytes;
             }
         }
         Ok(())
     }
 
-    /// Lets go all that a holder pins.
-    pub(super) fn release(&self, holder: &Holder) {
+    /// Lets go all that a reader pins.
+    pub(super) fn end_reader(&self, holder: &Holder) {
         let mut held = self.held();
-        if held.by_holder.remove(holder).is_some() {
-            held.unite();
+        held.releases += 1;
+        if let Holder::Reader(reader) = holder {
+            held.readers.remove(reader);
         }
     }
 
@@ -113,20 +127,19 @@ impl Leases {
     }
 
     pub(super) fn is_pinned(&self, place: Place) -> bool {
-        self.held().places.contains(key(place))
+        let held = self.held();
+        held.leased.contains(key(place)) || held.readers.values().any(|it| it.contains(key(place)))
     }
 
     /// Says that what was at one place is at another now.
     pub(super) fn moved(&self, from: Place, to: Place) {
         let mut held = self.held();
-        let held = &mut *held;
-        if !held.places.contains(key(from)) {
-            return;
+        if held.leased.contains(key(from)) {
+            held.leased.insert(key(to));
         }
-        held.places.insert(key(to));
-        for pins in held.by_holder.values_mut() {
-            if pins.places.contains(key(from)) {
-                pins.places.insert(key(to));
+        for places in held.holders() {
+            if places.contains(key(from)) {
+                places.insert(key(to));
             }
         }
     }
@@ -135,17 +148,16 @@ impl Leases {
     pub(super) fn forget(&self, segment: u32) {
         let range = u64::from(segment) << 32..=u64::from(segment) << 32 | u64::from(u32::MAX);
         let mut held = self.held();
-        held.places.remove_range(range.clone());
-        for pins in held.by_holder.values_mut() {
-            pins.places.remove_range(range.clone());
+        held.leased.remove_range(range.clone());
+        for places in held.holders() {
+            places.remove_range(range.clone());
         }
     }
 
     pub(super) fn pinned(&self) -> Pinned {
         let held = self.held();
-        let leases = held.by_holder.keys().filter(|it| matches!(it, Holder::Lease(_))).count();
-        let bytes = held.by_holder.values().map(|it| it.bytes).sum();
-        Pinned { leases: leases as u64, bytes }
+        let bytes = held.leases.values().map(|it| it.bytes).sum();
+        Pinned { leases: held.leases.len() as u64, bytes }
     }
 
     /// Returns how many times something was let go.
@@ -173,13 +185,21 @@ impl Held {
         if self.by_holder.len() < before {
             self.unite();
         }
+    fn holders(&mut self) -> impl Iterator<Item = &mut RoaringTreemap> {
+        self.leases.values_mut().map(|it| &mut it.places).chain(self.readers.values_mut())
     }
 
-    fn unite(&mut self) {
+    fn end_silent(&mut self, now: SystemTime) {
+        let before = self.leases.len();
+        self.leases
+            .retain(|_, pins| now.duration_since(pins.used).unwrap_or_default() < LEASE_TIME);
+        if self.leases.len() == before {
+            return;
+        }
         self.releases += 1;
-        self.places = RoaringTreemap::new();
-        for pins in self.by_holder.values() {
-            self.places |= &pins.places;
+        self.leased = RoaringTreemap::new();
+        for pins in self.leases.values() {
+            self.leased |= &pins.places;
         }
     }
 }

@@ -333,6 +333,7 @@ impl Core {
         if active.file().resize(active.end()).is_ok() {
             self.segments.resize(active.id(), active.end());
         }
+        active.shrink();
         head.note_last(&active);
         head.ended.push(active);
         self.bells.sealer.ring();

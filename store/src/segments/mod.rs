@@ -102,8 +102,7 @@ impl SegmentStore {
     /// blobs into chunks, makes room.
     pub fn keep_house(&self) -> Result<(), StoreError> {
         let core = &self.core;
-        core.leases.end_silent(core.settings.clock.now());
-        core.uploads.expire(&core.files, core.settings.clock.now())?;
+        core.expire()?;
         core.sweep()?;
         while let Some(name) = core.settling.next() {
             core.settle(name)?;

@@ -16,7 +16,7 @@ use crate::StoreError;
 const BATCH_NAMES: usize = 64 << 10;
 
 /// How many entries are in memory at most, should the index not take them: then nothing more is written.
-const NAMES_MAX: usize = 8 * BATCH_NAMES;
+const NAMES_MAX: usize = 4 * BATCH_NAMES;
 
 /// How many bytes of journals are not in the index at most: what starting has to look through.
 const BATCH_BYTES: u64 = 64 << 20;

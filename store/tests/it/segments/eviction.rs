@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use store::{
-    BlobStore as _, Cellar as _, LeaseId, SegmentStore, Settings, StoreError, ValueStore as _,
+    BlobStore as _, Cellar as _, LeaseId, SegmentStore, Settings, StoreError, UploadStore as _,
+    ValueStore as _,
 };
 use testkit::MemoryDisk;
 
@@ -307,4 +308,33 @@ fn a_lease_holds_while_threads_write_and_evict() {
         assert!(!told.is_empty());
         assert!(now(store.find_missing(told)).unwrap().is_empty());
     });
+}
+
+#[test]
+fn interrupted_uploads_are_forgotten_after_a_night_and_take_a_part_of_the_budget() {
+    let disk = MemoryDisk::new();
+    let (store, clock) = open_with(&disk, AMPLE_BYTES);
+    let large = noise(1, 3 << 20);
+    let name = digest(&large);
+    let begin = |session: &str| {
+        let mut upload = now(store.upload(name, session)).unwrap();
+        upload.write(large.slice(..2_900_000)).unwrap();
+    };
+    begin("an evening");
+    clock.pass(Duration::from_secs(11 * 60 * 60));
+    store.keep_house().unwrap();
+    assert_eq!(now(store.uploaded(name, "an evening")).unwrap(), Some(2_900_000));
+    clock.pass(Duration::from_secs(60 * 60));
+    store.keep_house().unwrap();
+    assert_eq!(now(store.uploaded(name, "an evening")).unwrap(), None);
+    assert!(!disk.paths().iter().any(|it| it.starts_with("uploads")));
+
+    let sessions: Vec<String> = (0..6).map(|it| format!("session {it}")).collect();
+    for session in &sessions {
+        clock.pass(Duration::from_secs(1));
+        begin(session);
+    }
+    let kept = |session: &&String| now(store.uploaded(name, session)).unwrap().is_some();
+    let kept: Vec<&String> = sessions.iter().filter(kept).collect();
+    assert_eq!(kept, sessions[4..].iter().collect::<Vec<_>>(), "an eighth of 64 MiB, the latest");
 }

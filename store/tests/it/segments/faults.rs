@@ -4,8 +4,8 @@ use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
 use store::{
-    BlobStore as _, Cellar as _, ChunkStore as _, SegmentStore, StoreError, UploadStore as _,
-    ValueStore as _,
+    BlobStore as _, Cellar as _, ChunkStore as _, LeaseId, SegmentStore, StoreError,
+    UploadStore as _, ValueStore as _,
 };
 use testkit::{Fault, MemoryDisk};
 
@@ -199,4 +199,42 @@ fn a_full_disk_is_an_answer_and_the_store_goes_on_when_there_is_room() {
     }
     store.keep_house().unwrap();
     said.check(&store, "when there is room again");
+}
+
+#[test]
+fn a_fault_while_room_is_made_breaks_no_lease_and_serves_nothing_wrong() {
+    let others: Vec<_> = (0..80).map(|it| noise(it, 60_000)).collect();
+    // Not each of the many calls: those that make room are the same for each segment.
+    for nth in (0..).step_by(23) {
+        let disk = MemoryDisk::new();
+        let store = SegmentStore::open_on(Arc::new(disk.clone()), settings(SCARCE_BYTES)).unwrap();
+        let build = store.for_lease(&LeaseId::new("a build").unwrap());
+        let held: Vec<_> = (0..10).map(|it| text(it, 5000)).collect();
+        for bytes in &held {
+            now(build.write(digest(bytes), bytes.clone().into())).unwrap();
+        }
+        disk.fail_on_call(nth, Fault::Unreadable);
+        for (number, bytes) in others.iter().enumerate() {
+            let _ = write(&*store, bytes);
+            if number % 20 == 19 {
+                let _ = store.keep_house();
+            }
+        }
+        let has_failed = disk.mend();
+        store.keep_house().unwrap();
+        for bytes in &held {
+            assert!(has_rightly(&*store, bytes), "call {nth}: it is held");
+        }
+        for bytes in &others {
+            has_rightly(&*store, bytes);
+        }
+        assert!(disk.bytes_taken() <= SCARCE_BYTES, "call {nth}");
+        assert!(store.stat().evicted_bytes > 0);
+        let killed = open(&disk.after_kill());
+        assert!(held.iter().all(|bytes| has_rightly(&*killed, bytes)), "call {nth}, after a kill");
+        if !has_failed {
+            assert!(nth > 500, "there are more calls than {nth}");
+            return;
+        }
+    }
 }
