@@ -56,5 +56,6 @@ where
         .merge(http::router(front))
         .layer(middleware::from_fn_with_state(load, load::limit))
         .layer(identify)
+        .layer(middleware::from_fn(http::drain_refused))
         .layer(Observe::new(observer))
 }

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use crate::command::{
-    affected, build, builds, cache, clean, completions, config, diff, failures, init, lock, log,
-    man, plan, query, run, server, shell, test, verify, why,
+    affected, bench, build, builds, cache, clean, completions, config, diff, failures, init, lock,
+    log, man, plan, query, run, server, shell, test, verify, why,
 };
 use crate::size::ByteSize;
 
@@ -69,6 +69,9 @@ pub(crate) enum Command {
     /// Look at the store, shrink it, verify it
     #[command(subcommand)]
     Cache(cache::CacheCommand),
+    /// Measure servers
+    #[command(subcommand)]
+    Bench(bench::BenchCommand),
     /// Share what is built with others: say who they are and what they may do
     Server(server::ServerArgs),
     /// Say what this machine can do, what is degraded, and how to mend it

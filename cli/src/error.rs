@@ -114,6 +114,8 @@ pub(crate) enum CliError {
     #[error("cannot run {}", path.display())]
     Run { path: PathBuf, source: std::io::Error },
     #[error(transparent)]
+    Bench(#[from] crate::command::bench::BenchError),
+    #[error(transparent)]
     Server(#[from] cas_server::admin::RemoteError),
     #[error(transparent)]
     Serve(#[from] cas_server::ServeError),
@@ -206,9 +208,11 @@ impl CliError {
             Self::Build(error) if is_mistake(error) => exit::USER_ERROR,
             Self::Git(error) if error.is_mistake() => exit::USER_ERROR,
             Self::Files(error) if is_content(&error.source) => exit::USER_ERROR,
+            Self::Bench(error) if error.is_mistake() => exit::USER_ERROR,
             Self::Server(error) if error.is_mistake() => exit::USER_ERROR,
             Self::Git(_)
             | Self::Server(_)
+            | Self::Bench(_)
             | Self::Fetch(_)
             | Self::Build(_)
             | Self::Disk { .. }

@@ -49,8 +49,8 @@ use mimalloc::MiMalloc;
 
 use args::{Args, Command};
 use command::{
-    affected, build, builds, cache, clean, completions, config, diff, doctor, failures, init, lock,
-    log, man, plan, query, run as run_command, server, shell, test, verify, why,
+    affected, bench, build, builds, cache, clean, completions, config, diff, doctor, failures,
+    init, lock, log, man, plan, query, run as run_command, server, shell, test, verify, why,
 };
 use error::CliError;
 use settings::Settings;
@@ -94,6 +94,7 @@ fn run(args: Args) -> Result<std::process::ExitCode, CliError> {
         Command::Log(args) => log::run(&settings, &args),
         Command::Query(args) => query::run(&settings, &args),
         Command::Plan(args) => plan::run(&settings, &args),
+        Command::Bench(command) => bench::run(&settings, &command),
         Command::Cache(command) => cache::run(&settings, &command),
         Command::Server(args) => server::run(&settings, &args),
         Command::Doctor => Ok(doctor::run(&settings)),

@@ -18,6 +18,9 @@ use super::{ClientStat, Purge, ScrubState, Stat};
 use crate::asked;
 use crate::metrics::{Kind, Lookups, Tallied};
 
+/// What the server is told of who asks.
+const USER_AGENT: &str = concat!("bld/", env!("CARGO_PKG_VERSION"));
+
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Why a server did not do what it was asked.
@@ -77,6 +80,7 @@ impl Admin<Channel> {
             return Err(refused());
         }
         let endpoint = Endpoint::from_shared(format!("http://{rest}"));
+        let endpoint = endpoint.and_then(|it| it.user_agent(USER_AGENT));
         let endpoint = endpoint.map_err(|_invalid| refused())?;
         let connect = |source| RemoteError::Connect { address: address.to_owned(), source };
         Ok(Self::new(endpoint.connect().await.map_err(connect)?))

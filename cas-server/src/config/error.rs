@@ -50,19 +50,6 @@ pub enum ConfigError {
          `identity.anonymous.rights` has to say what for, as in `[\"read\"]`"
     )]
     NoAnonymousRights,
-    /// Other machines could reach it, and nobody could do anything.
-    #[error(
-        "other machines can reach {addresses}, and nobody could say who he is: make a token \
-         (`bld server token create`, which writes {}), name an issuer under `identity.jwt` or a `tls.client_authority`, or say in words \
-         `identity.allow_unauthenticated_beyond_loopback = true` and what for under `identity.anonymous`",
-        tokens.display()
-    )]
-    Nobody {
-        /// Where.
-        addresses: Exposed,
-        /// The file of tokens that is not there.
-        tokens: PathBuf,
-    },
     /// There are too many issuers.
     #[error("`identity.jwt` names {count} issuers, and {allowed} are allowed")]
     ManyIssuers {
@@ -90,7 +77,6 @@ impl ConfigError {
             | Self::NoClientAuthority
             | Self::Unauthenticated { .. }
             | Self::NoAnonymousRights
-            | Self::Nobody { .. }
             | Self::ManyIssuers { .. }
             | Self::SameIssuer { .. } => true,
         }

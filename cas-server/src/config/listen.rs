@@ -1,12 +1,12 @@
 //! Where a server listens, and that nobody gets in from there who should not.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use super::{Config, ConfigError, text};
+use super::{Config, ConfigError, DEFAULT_PORT, text};
 
 /// Where a server listens.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -18,6 +18,12 @@ pub struct Listen {
     /// A socket on this machine.
     #[serde(deserialize_with = "text::optional_path")]
     pub unix: Option<PathBuf>,
+}
+
+impl Default for Listen {
+    fn default() -> Self {
+        Self { tcp: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, DEFAULT_PORT))], unix: None }
+    }
 }
 
 impl Listen {
@@ -41,39 +47,19 @@ impl fmt::Display for Exposed {
 }
 
 impl Config {
-    /// Returns the addresses where secrets would travel unencrypted between machines.
-    pub fn unencrypted_beyond_loopback(&self) -> Option<Exposed> {
-        let exposed: Vec<_> = self.listen.beyond_loopback().collect();
-        (self.tls.is_none() && !exposed.is_empty()).then_some(Exposed(exposed))
-    }
-
-    /// Fails if other machines could do something without saying who they are and nobody said in words that they may, or if
-    /// nobody could say who he is. `knows_tokens` says whether there is a token that somebody could show.
-    pub(crate) fn check_exposure(&self, knows_tokens: bool) -> Result<(), ConfigError> {
+    /// Returns the addresses that other machines may reach.
+    pub fn exposed(&self) -> Option<Exposed> {
         let addresses: Vec<_> = self.listen.beyond_loopback().collect();
-        if addresses.is_empty() {
-            return Ok(());
-        }
-        let (addresses, identity) = (Exposed(addresses), &self.identity);
-        let rights = identity.anonymous.rights;
-        match (identity.allow_unauthenticated_beyond_loopback, rights.is_empty()) {
-            (false, false) => Err(ConfigError::Unauthenticated { addresses, rights }),
-            (true, true) => Err(ConfigError::NoAnonymousRights),
-            (true, false) => Ok(()),
-            (false, true) => {
-                if knows_tokens || self.knows_certificates() || !identity.issuers.is_empty() {
-                    return Ok(());
-                }
-                Err(ConfigError::Nobody { addresses, tokens: identity.tokens.clone() })
-            }
-        }
+        (!addresses.is_empty()).then_some(Exposed(addresses))
     }
 
-    fn knows_certificates(&self) -> bool {
+    /// Returns whether callers can be known by certificates.
+    pub(crate) fn knows_certificates(&self) -> bool {
         self.tls.as_ref().is_some_and(|tls| tls.client_authority.is_some())
     }
 
-    /// Fails if what it says contradicts itself.
+    /// Fails if what it says contradicts itself, or if other machines could do something without saying who they are and nobody
+    /// said in words that they may.
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         if self.listen.tcp.is_empty() && self.listen.unix.is_none() {
             return Err(ConfigError::NoListener);
@@ -82,6 +68,12 @@ impl Config {
         if (revokes || !self.identity.certificates.is_empty()) && !self.knows_certificates() {
             return Err(ConfigError::NoClientAuthority);
         }
-        Ok(())
+        let Some(addresses) = self.exposed() else { return Ok(()) };
+        let rights = self.identity.anonymous.rights;
+        match (self.identity.allow_unauthenticated_beyond_loopback, rights.is_empty()) {
+            (false, false) => Err(ConfigError::Unauthenticated { addresses, rights }),
+            (true, true) => Err(ConfigError::NoAnonymousRights),
+            (true, false) | (false, true) => Ok(()),
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! What a client still sends when it was refused already.
 //!
-//! Over HTTP/1 an answer is often not read before the request was written. A connection that is closed meanwhile looks to
-//! the client as if there had been no answer at all.
+//! An answer is often not read before the request was written. A connection that is closed meanwhile, or a stream of HTTP/2 that is
+//! reset, looks to many clients as if there had been no answer at all. Those of gRPC know better.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,8 +13,8 @@ use axum::extract::Request;
 use axum::middleware::Next;
 use axum::response::Response;
 use bytes::Bytes;
-use http::Version;
-use http::header::EXPECT;
+use http::HeaderMap;
+use http::header::{CONTENT_TYPE, EXPECT};
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 
@@ -50,9 +50,9 @@ impl http_body::Body for SharedBody {
 }
 
 /// Answers, and if that is a refusal receives the rest of a small body before.
-pub(super) async fn drain_refused(request: Request, next: Next) -> Response {
-    // With HTTP/2 one request can end alone. Whoever expects to be asked for the body has not sent it.
-    let is_sent = request.version() <= Version::HTTP_11 && !request.headers().contains_key(EXPECT);
+pub(crate) async fn drain_refused(request: Request, next: Next) -> Response {
+    // Whoever expects to be asked for the body has not sent it.
+    let is_sent = !request.headers().contains_key(EXPECT) && !is_grpc(request.headers());
     if !is_sent || request.body().is_end_stream() {
         return next.run(request).await;
     }
@@ -66,6 +66,10 @@ pub(super) async fn drain_refused(request: Request, next: Next) -> Response {
         let _is_drained = drained.await;
     }
     response
+}
+
+fn is_grpc(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_TYPE).is_some_and(|it| it.as_bytes().starts_with(b"application/grpc"))
 }
 
 async fn drain(body: &mut SharedBody) {

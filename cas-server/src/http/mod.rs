@@ -17,13 +17,14 @@ mod draining;
 mod incoming;
 mod kept;
 mod key;
-mod lookups;
 mod nx;
 mod range;
 mod refusal;
 mod turbo;
 mod unpacking;
 mod webdav;
+
+pub(crate) use self::draining::drain_refused;
 
 use std::sync::Arc;
 
@@ -96,8 +97,6 @@ pub(crate) fn router(front: Front) -> Router {
         .merge(turbo::routes())
         .route("/{*path}", any(elsewhere))
         .with_state(caches)
-        .layer(middleware::from_fn(draining::drain_refused))
-        .layer(middleware::from_fn(lookups::count))
 }
 
 async fn ccache(State(caches): State<Caches>, request: Request) -> Result<Response, Refusal> {

@@ -4,6 +4,7 @@ mod certificate;
 mod credential;
 mod granted;
 mod here;
+mod issuer;
 mod jwks;
 mod jwt;
 mod layer;
@@ -21,7 +22,7 @@ use std::time::SystemTime;
 use http::Request;
 
 use crate::caller::Caller;
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, Exposed};
 use crate::reload::{Refresh, Reloaded};
 use crate::rights::{Grant, Rights};
 use certificate::Certificates;
@@ -33,8 +34,9 @@ pub use certificate::{CertificateError, PeerCertificate, RevocationsError};
 pub use credential::CredentialError;
 pub use granted::GrantedError;
 pub(crate) use granted::uri as granted_uri;
+pub use issuer::{IssuerConfig, IssuerError};
 pub use jwks::KeysError;
-pub use jwt::{IssuerConfig, IssuerError, JwtError};
+pub use jwt::JwtError;
 pub use layer::{Identified, IdentityLayer};
 pub use name::InvalidName;
 pub(crate) use name::check as check_name;
@@ -50,9 +52,6 @@ pub use tokens::{TokenError, TokenFile};
 /// Why callers cannot be known.
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityError {
-    /// They need not be, and should.
-    #[error(transparent)]
-    Exposed(#[from] ConfigError),
     /// Not by tokens.
     #[error("cannot use the tokens")]
     Tokens(#[from] TokenError),
@@ -73,25 +72,51 @@ pub struct Identities {
     /// Whoever says nothing, where that is only good for what everybody may see.
     nobody: Arc<Caller>,
     takes_anonymous_from_elsewhere: bool,
+    knows_certificates: bool,
 }
 
 impl Identities {
-    /// Reads the files that say who is known. Fails as well if other machines could do something without being known, or if
-    /// they could call and nobody is known.
+    /// Reads the files that say who is known.
     pub fn open(config: &Config) -> Result<Self, IdentityError> {
         let identity = &config.identity;
-        let tokens = Tokens::watch(&identity.tokens)?;
-        config.check_exposure(!tokens.get().is_empty())?;
         let revoked = config.tls.as_ref().and_then(|tls| tls.client_revocations.as_deref());
         let nothing = Grant { rights: Rights::default(), ..identity.anonymous.clone() };
-        Ok(Self {
-            tokens: Arc::new(tokens),
+        let identities = Self {
+            tokens: Arc::new(Tokens::watch(&identity.tokens)?),
             jwts: Jwts::open(&identity.issuers)?,
             certificates: Certificates::open(&identity.certificates, revoked)?,
             anonymous: Arc::new(Caller::anonymous(&identity.anonymous)),
             nobody: Arc::new(Caller::anonymous(&nothing)),
             takes_anonymous_from_elsewhere: identity.allow_unauthenticated_beyond_loopback,
-        })
+            knows_certificates: config.knows_certificates(),
+        };
+        if let Some(addresses) = config.exposed() {
+            identities.warn(config, &addresses);
+        }
+        Ok(identities)
+    }
+
+    /// Tells whoever runs the server what he may not have meant, though it lets nobody in.
+    fn warn(&self, config: &Config, addresses: &Exposed) {
+        if config.tls.is_none() {
+            tracing::warn!(
+                %addresses,
+                "tokens travel unencrypted: `tls.certificate` and `tls.key` would change that, or a proxy before the server"
+            );
+        }
+        if !self.shows_somebody() && self.anonymous.rights.is_empty() {
+            let tokens = config.identity.tokens.display();
+            tracing::warn!(
+                %addresses, %tokens,
+                "nobody can say who he is: make a token (`bld server token create`), or name an issuer under `identity.jwt` or \
+                 a `tls.client_authority`"
+            );
+        }
+    }
+
+    /// Returns whether there is anything by which somebody could show who he is.
+    fn shows_somebody(&self) -> bool {
+        self.knows_certificates || !self.jwts.is_empty() || !self.tokens.get().is_empty()
     }
 
     /// Returns the files that have to be looked at again and again, for [`keep_fresh`](crate::keep_fresh).
@@ -108,7 +133,9 @@ impl Identities {
         request: &Request<B>,
         now: SystemTime,
     ) -> Result<Arc<Caller>, Unauthenticated> {
-        if let Some(shown) = credential(request.headers())? {
+        if let Some(shown) = credential(request.headers())?
+            && !self.knows_nobody()
+        {
             return if Tokens::could_be_one(&shown) {
                 self.tokens.get().caller(&shown, now)
             } else if shown.reveal().contains('.') {
@@ -128,6 +155,11 @@ impl Identities {
             here::check(request, peer).map_err(Unauthenticated::NotFromHere)?;
         }
         Ok(Arc::clone(&self.anonymous))
+    }
+
+    /// Returns whether nobody could show who he is, and need not. Turborepo, for one, sends a token whether there are any or not.
+    fn knows_nobody(&self) -> bool {
+        !self.shows_somebody() && !self.anonymous.rights.is_empty()
     }
 
     /// Returns whoever may do nothing.

@@ -7,7 +7,7 @@ use askama::Template;
 use store::CellarStat;
 
 use super::Operation;
-use super::show::{bytes, count, duration, several, share};
+use super::show::{bytes, count, duration, several, share, times};
 use crate::admin::ScrubState;
 use crate::metrics::{Kind, Lookups, Tallied};
 use crate::observe::Remark;
@@ -135,7 +135,7 @@ fn tiles(operation: &Operation, stat: &CellarStat, total: &Tallied) -> Vec<Tile>
             bytes(stat.logical_bytes),
             format!("{}, {}", several(stat.blobs, "blob"), several(stat.values, "value")),
         ),
-        tile("Made smaller", format!("{smaller:.1}×"), chunks(stat)),
+        tile("Made smaller", times(smaller), chunks(stat)),
         tile(
             "Things stay",
             stays.map_or_else(|| "until it is full".to_owned(), duration),
@@ -170,7 +170,7 @@ fn tiles(operation: &Operation, stat: &CellarStat, total: &Tallied) -> Vec<Tile>
 
 fn chunks(stat: &CellarStat) -> String {
     match ratio(stat.chunked_bytes, stat.chunk_bytes) {
-        Some(ratio) => format!("large blobs share chunks: {ratio:.1}×"),
+        Some(ratio) => format!("large blobs share chunks: {}", times(ratio)),
         None => "on the disk than uncompressed".to_owned(),
     }
 }
@@ -217,6 +217,8 @@ fn others(operation: &Operation) -> Others {
     let recent = operation.observer().recent();
     let now = metrics.uptime().as_secs();
     let mut clients = metrics.clients().read();
+    // Somebody's first request may be under way.
+    clients.retain(|(_, _, it)| it.requests > 0);
     clients.sort_by_key(|(_, _, it)| std::cmp::Reverse(it.requests));
     let row = |(tool, identity, it): (String, Arc<str>, Tallied)| ClientRow {
         identity: identity.to_string(),
@@ -270,10 +272,10 @@ fn ago(at: SystemTime) -> String {
 }
 
 fn since(it: Duration) -> String {
-    if it < Duration::from_secs(2) {
-        "now".to_owned()
-    } else {
-        format!("{} ago", duration(Duration::from_secs(it.as_secs())))
+    match it.as_secs() {
+        0..2 => "now".to_owned(),
+        seconds @ 2..60 => format!("{seconds} s ago"),
+        seconds => format!("{} ago", duration(Duration::from_secs(seconds))),
     }
 }
 

@@ -38,6 +38,7 @@ pub(super) fn duration(it: Duration) -> String {
         if small == 0 { format!("{large} {one}") } else { format!("{large} {one} {small} {other}") }
     };
     match seconds {
+        0 if it.is_zero() => "0 s".to_owned(),
         0 if it < Duration::from_millis(1) => format!("{} µs", it.as_micros()),
         0 => format!("{} ms", it.as_millis()),
         1..60 => format!("{:.1} s", it.as_secs_f64()),
@@ -45,6 +46,11 @@ pub(super) fn duration(it: Duration) -> String {
         3_600..86_400 => two(seconds / 3_600, "h", seconds % 3_600 / 60, "min"),
         _ => two(seconds / 86_400, "d", seconds % 86_400 / 3_600, "h"),
     }
+}
+
+/// Returns how many times: `4.3×`; of what is less than once, enough to see that it is not nothing.
+pub(super) fn times(ratio: f64) -> String {
+    if ratio < 1.0 { format!("{ratio:.2}×") } else { format!("{ratio:.1}×") }
 }
 
 /// Returns a share: `97 %`. What is not all is never shown as all, and what is not nothing never as nothing.
@@ -79,6 +85,7 @@ mod tests {
 
     #[test]
     fn durations_have_at_most_two_units() {
+        assert_eq!(duration(Duration::ZERO), "0 s");
         let shown = [90, 250_000, 1_500_000, 61_000_000, 3_600_000_000, 100_000_000_000];
         let shown = shown.map(|micros| duration(Duration::from_micros(micros)));
         assert_eq!(shown, ["90 µs", "250 ms", "1.5 s", "1 min 1 s", "1 h", "1 d 3 h"]);

@@ -125,8 +125,6 @@ pub(crate) fn grant(rights: &str, namespace: &str, above: &[&str]) -> Grant {
 
 /// Returns why no server is configured so.
 pub(crate) fn fault(config: &str) -> String {
-    match Config::parse(config, Path::new("bld-server.toml"), Some(Path::new("/nowhere"))) {
-        Err(error) => error.to_string(),
-        Ok(config) => Identities::open(&config).err().unwrap().to_string(),
-    }
+    let (file, root) = (Path::new("bld-server.toml"), Path::new("/nowhere"));
+    Config::parse(config, file, Some(root)).unwrap_err().to_string()
 }

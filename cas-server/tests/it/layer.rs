@@ -6,14 +6,14 @@ use std::sync::{Arc, LazyLock, Mutex};
 use axum::body::Body;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use cas_server::{
-    Config, Elsewhere, Identities, IdentityError, Peer, PeerAddress, Unauthenticated,
-};
+use cas_server::{Config, Drain, Elsewhere, Peer, PeerAddress, Server, Unauthenticated};
 use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
 use proptest::prelude::*;
+use testkit::MemoryStore;
 
 use crate::asking::{CLOSED, House, bearing, grant, request, request_from};
+use crate::http::client::Client;
 
 const OPEN: &str = "[listen]\ntcp = [\"0.0.0.0:0\"]\n[identity]\nallow_unauthenticated_beyond_loopback = true\n\
                     [identity.anonymous]\nrights = [\"read\"]\n";
@@ -55,6 +55,32 @@ async fn over_http_a_refusal_is_401_and_says_what_to_send() {
 }
 
 #[tokio::test]
+async fn whoever_is_still_sending_hears_that_he_is_refused_and_may_say_who_he_is() {
+    let house = House::new(CLOSED);
+    let secret = house.token("ci", grant("read,write-blobs,write-values", "trusted", &[]));
+    let text = format!("[listen]\ntcp = [\"127.0.0.1:0\"]\n{CLOSED}");
+    let config = Config::parse(&text, &house.path("bld-server.toml"), Some(&house.path("")));
+    let drain = Drain::new();
+    let cellar = Arc::new(MemoryStore::new());
+    let server = Server::open(&config.unwrap(), cellar, drain.clone()).await.unwrap();
+    let address = server.addresses()[0];
+    let serving = tokio::spawn(server.serve());
+
+    let mut client = Client::connect(address).await;
+    // More than is under way in all buffers together.
+    let body = vec![7; 3 << 20];
+    let nameless = client.put("/gradle/key", &body).await;
+    assert_eq!(nameless.status, 401);
+    let named = format!("Bearer {}", secret.reveal());
+    let named = [("authorization", named.as_str())];
+    assert_eq!(client.ask("PUT", "/gradle/key", &named, Some(&body)).await.status, 201);
+
+    drop(client);
+    drain.begin();
+    serving.await.unwrap();
+}
+
+#[tokio::test]
 async fn over_grpc_a_refusal_is_unauthenticated_in_trailers_only() {
     let house = House::new(CLOSED);
     for kind in ["application/grpc", "application/grpc+proto"] {
@@ -84,14 +110,16 @@ async fn whoever_looks_whether_the_server_lives_need_not_say_who_he_is() {
 }
 
 #[test]
-fn a_server_that_others_reach_starts_once_somebody_can_say_who_he_is() {
-    let house = House::new("");
-    let exposed =
-        Config::parse("[listen]\ntcp = [\"[::]:0\"]\n", &house.path("c"), Some(&house.path("")));
-    let exposed = exposed.unwrap();
-    assert!(matches!(Identities::open(&exposed), Err(IdentityError::Exposed(_))));
-    house.token("ci", grant("read", "trusted", &[]));
-    Identities::open(&exposed).unwrap();
+fn a_server_that_others_reach_lets_nobody_in_until_somebody_can_say_who_he_is() {
+    let house = House::new("[listen]\ntcp = [\"[::]:0\"]\n");
+    for address in ["127.0.0.1:1", "10.0.0.7:1"] {
+        let refusal = house.identify(&request_from(address, &[])).unwrap_err();
+        assert_eq!(refusal, Unauthenticated::Nothing);
+        let shown = request_from(address, &[("authorization", "Bearer x")]);
+        assert_eq!(house.identify(&shown).unwrap_err(), Unauthenticated::UnknownToken);
+    }
+    let secret = house.token("ci", grant("read", "trusted", &[]));
+    house.identify(&bearing(&secret)).unwrap();
 }
 
 #[test]
@@ -110,6 +138,17 @@ fn only_this_machine_calls_without_a_name() {
     let mut socket = request(&[("host", "anything")]);
     socket.extensions_mut().insert(Peer::new(PeerAddress::Unix));
     house.identify(&socket).unwrap();
+}
+
+#[test]
+fn where_nobody_could_say_who_he_is_it_does_not_matter_what_he_says() {
+    let shown = [("authorization", "Bearer whatever-turborepo-sends")];
+    let house = House::new("");
+    assert!(house.identify(&request(&shown)).unwrap().is_anonymous());
+    house.identify(&request_from("10.0.0.7:1", &shown)).unwrap_err();
+
+    house.token("ci", grant("read", "trusted", &[]));
+    assert_eq!(house.identify(&request(&shown)).unwrap_err(), Unauthenticated::UnknownToken);
 }
 
 #[test]

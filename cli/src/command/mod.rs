@@ -1,6 +1,7 @@
 //! The commands, one file each: what can be typed after its name, and what it does.
 
 pub(crate) mod affected;
+pub(crate) mod bench;
 pub(crate) mod build;
 pub(crate) mod builds;
 pub(crate) mod cache;

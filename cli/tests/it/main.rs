@@ -27,6 +27,8 @@ mod loadtest;
 mod locks;
 mod machine;
 mod machines;
+mod measuring;
+mod operating;
 mod pages;
 mod plans;
 mod pty;

@@ -12,6 +12,7 @@ use super::large::{PIECE_BYTES, RECORD_BLOB_BYTES_MAX};
 use super::leases::Holder;
 use super::log::{Put, Rank, Wish};
 use super::manifest;
+use super::recent::Looked;
 use super::record::{Entry, Form, Name, Record};
 use crate::{Blob, Ranged, StoreError, Upload as _};
 
@@ -114,12 +115,14 @@ impl Core {
         blob: Blob,
         holder: Option<&Holder>,
     ) -> Result<(), StoreError> {
-        if self.present(&[digest], holder)?[0] && !digest.is_empty() {
+        let looked = self.look(&[Name::of_blob(&digest)])?;
+        let is_known = looked.entries[0].is_some();
+        if is_known && self.present(&[digest], holder)?[0] {
             return Ok(());
         }
         match blob {
             Blob::Bytes(bytes) if bytes.len() as u64 <= RECORD_BLOB_BYTES_MAX => {
-                self.write_bytes(digest, bytes, holder)
+                self.write_bytes(digest, bytes, holder, &looked)
             }
             blob @ (Blob::Bytes(_) | Blob::File(_) | Blob::Ranged(_)) => {
                 blocking(|| self.write_pieces(digest, blob, holder))
@@ -132,6 +135,7 @@ impl Core {
         digest: Digest,
         bytes: Bytes,
         holder: Option<&Holder>,
+        looked: &Looked,
     ) -> Result<(), StoreError> {
         let hash = || Digest::of(digest.function(), &bytes);
         let found = if bytes.len() > HASHED_HERE_BYTES { blocking(hash) } else { hash() };
@@ -141,7 +145,11 @@ impl Core {
         if digest.is_empty() {
             return Ok(());
         }
-        self.put_bytes(digest, bytes, holder)
+        let record = Record::new(Name::of_blob(&digest), Form::Bytes, digest.size(), bytes);
+        match self.put_after(looked, &record, Wish::Absent, Rank::Writer)? {
+            Put::Done(_) if holder.is_none() => Ok(()),
+            Put::Done(_) | Put::Refused(_) => self.put_until_held(&record, digest, holder),
+        }
     }
 
     /// Keeps the bytes of a blob that may be there already; they are what its digest says.
@@ -154,18 +162,18 @@ impl Core {
         if self.present(&[digest], holder)?[0] {
             return Ok(());
         }
-        self.put_bytes(digest, bytes, holder)
+        let record = Record::new(Name::of_blob(&digest), Form::Bytes, digest.size(), bytes);
+        self.put_until_held(&record, digest, holder)
     }
 
-    fn put_bytes(
+    fn put_until_held(
         &self,
+        record: &Record,
         digest: Digest,
-        bytes: Bytes,
         holder: Option<&Holder>,
     ) -> Result<(), StoreError> {
-        let record = Record::new(Name::of_blob(&digest), Form::Bytes, digest.size(), bytes);
         loop {
-            self.put_blob(&record, digest)?;
+            self.put_blob(record, digest)?;
             // For whoever holds nothing it does not matter that it may have been dropped a moment later.
             if holder.is_none() || self.present(&[digest], holder)?[0] {
                 return Ok(());

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use super::core::Core;
 use super::journal;
 use super::large;
-use super::record::Form;
-use super::seal::seal;
+use super::record::{Form, Header, Place};
+use super::seal::{Census, seal};
 use super::sealed;
 use super::segment::Segment;
 use crate::StoreError;
@@ -150,6 +150,29 @@ impl Log {
     }
 }
 
+impl Census for Core {
+    fn are_alive(&self, records: &[(Header, Place)]) -> Result<Vec<bool>, StoreError> {
+        let names: Vec<_> = records.iter().map(|(header, _)| header.name).collect();
+        let entries = self.find(&names)?.into_iter().zip(records);
+        Ok(entries.map(|(entry, (_, place))| entry.is_some_and(|it| it.place == *place)).collect())
+    }
+
+    fn commit(&self) -> Result<(), StoreError> {
+        self.commit()
+    }
+
+    fn waiting(&self) -> usize {
+        let is_journal =
+            |id: &u32| self.segments.get(*id).is_some_and(|it| matches!(&*it, Segment::Journal(_)));
+        // All but the one that is appended to.
+        self.segments.ids().iter().filter(|it| is_journal(it)).count().saturating_sub(1)
+    }
+
+    fn is_over(&self) -> bool {
+        self.bells.sealer.is_over()
+    }
+}
+
 impl Core {
     /// Drops what is oldest before anybody has to wait for room.
     pub(super) fn evict_ahead(&self) -> Result<(), StoreError> {
@@ -171,8 +194,7 @@ impl Core {
             if self.head().active_id() == Some(id) {
                 continue;
             }
-            let is_alive = |records: &[_]| self.are_alive(records);
-            let sealed = seal(&self.files, journal, is_alive, || self.commit())?;
+            let Some(sealed) = seal(&self.files, journal, self)? else { return Ok(()) };
             // Whoever drops segments holds this.
             let _room = self.room.lock().expect("no holder panics");
             if self.segments.get(id).is_none() {
@@ -185,15 +207,6 @@ impl Core {
             self.files.remove(&journal::path(id))?;
         }
         Ok(())
-    }
-
-    fn are_alive(
-        &self,
-        records: &[(super::record::Header, super::record::Place)],
-    ) -> Result<Vec<bool>, StoreError> {
-        let names: Vec<_> = records.iter().map(|(header, _)| header.name).collect();
-        let entries = self.find(&names)?.into_iter().zip(records);
-        Ok(entries.map(|(entry, (_, place))| entry.is_some_and(|it| it.place == *place)).collect())
     }
 
     /// Removes the files of large blobs that no record stands for any more, and finds those that are to be cut.

@@ -213,15 +213,26 @@ impl Head {
 impl Core {
     /// Appends a record and publishes it, if the wish holds for what has its name.
     pub(super) fn put(&self, record: &Record, wish: Wish, rank: Rank) -> Result<Put, StoreError> {
-        let name = record.header.name;
         // Outside the lock, where others need not wait for the disk.
-        let looked = self.look(&[name])?;
+        let looked = self.look(&[record.header.name])?;
         if !wish.holds(looked.entries[0]) {
             return Ok(Put::Refused(looked.entries[0]));
         }
+        self.put_after(&looked, record, wish, rank)
+    }
+
+    /// Does the same for a name, and that alone, that was looked up a moment ago.
+    pub(super) fn put_after(
+        &self,
+        looked: &Looked,
+        record: &Record,
+        wish: Wish,
+        rank: Rank,
+    ) -> Result<Put, StoreError> {
+        let name = record.header.name;
         loop {
             let mut head = self.head();
-            let old = self.current(name, 0, &looked)?;
+            let old = self.current(name, 0, looked)?;
             let old = old.filter(|it| self.segments.get(it.place.segment).is_some());
             if !wish.holds(old) {
                 return Ok(Put::Refused(old));

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
-use super::blocks::BLOCK_BYTES;
+use super::blocks::{BLOCK_BYTES, BLOCK_PER_RECORD};
 use super::files::{Files, StoreFile};
 use super::journal::Journal;
 use super::record::{FIRST_VALUE, Form, Header, Place, Raw, Record};
@@ -12,45 +12,69 @@ use super::sealed::{self, Sealed, Span};
 use super::similarity::{Likeness, likeness};
 use crate::StoreError;
 
-/// How hard zstd tries: what it takes one core is about what a disk writes.
-const LEVEL: i32 = 3;
+/// How hard zstd tries: some 80 MB a second and core, and a fifteenth less room than when it hurries.
+const LEVEL: i32 = 6;
+
+/// How hard it tries when segments come faster than that.
+const LEVEL_IN_A_HURRY: i32 = 3;
+
+/// In a hurry is who has so many segments to compress.
+const HURRY_SEGMENTS: usize = 3;
 
 /// A block is kept compressed if that saves at least a part in so many; else it costs more time than room.
 const WORTHWHILE: usize = 16;
 
-/// Writes what is alive in a journal as a sealed segment beside it. The journal remains.
+/// What sealing a journal asks of the store.
+pub(super) trait Census {
+    /// Returns for each record whether it is what its name stands for.
+    fn are_alive(&self, records: &[(Header, Place)]) -> Result<Vec<bool>, StoreError>;
+    /// Makes what superseded the others survive a loss of power.
+    fn commit(&self) -> Result<(), StoreError>;
+    /// Returns how many segments are to be compressed, this one included.
+    fn waiting(&self) -> usize;
+    /// Returns whether somebody waits for this to end.
+    fn is_over(&self) -> bool;
+}
+
+/// Writes what is alive in a journal as a sealed segment beside it. The journal remains. Returns nothing if it was not to
+/// be ended.
 pub(super) fn seal(
     files: &Files,
     journal: &Journal,
-    is_alive: impl Fn(&[(Header, Place)]) -> Result<Vec<bool>, StoreError>,
-    sync_superseding: impl FnOnce() -> Result<(), StoreError>,
-) -> Result<Sealed, StoreError> {
-    let (headers, order) = survey(journal, is_alive)?;
+    census: &impl Census,
+) -> Result<Option<Sealed>, StoreError> {
+    let Some(survey) = survey(journal, census)? else { return Ok(None) };
     let path = draft_path(journal.id());
     files.remove(&path)?;
-    let mut writer = Writer::new(files.create(&path)?)?;
-    let written = writer.write(journal, &headers, &order);
-    if let Err(error) = written {
+    let level = if census.waiting() < HURRY_SEGMENTS { LEVEL } else { LEVEL_IN_A_HURRY };
+    let mut writer = Writer::new(files.create(&path)?, level)?;
+    let written = writer.write(journal, &survey, census);
+    if !matches!(written, Ok(true)) {
         let _ = files.remove(&path);
-        return Err(error);
+        return written.map(|_| None);
     }
     writer.file.sync()?;
     // What is left out here was superseded by records that must not be lost any more.
-    sync_superseding()?;
+    census.commit()?;
     files.rename(&path, &sealed::path(journal.id()))?;
     files.sync_folder(Path::new("segments"))?;
     let sealed = Sealed::open(files, journal.id())?;
-    sealed.ok_or_else(|| files.failed("seal", &path)(std::io::ErrorKind::InvalidData.into()))
+    let damaged = || files.failed("seal", &path)(std::io::ErrorKind::InvalidData.into());
+    Ok(Some(sealed.ok_or_else(damaged)?))
 }
 
 /// How many records are asked about at once.
 const BATCH: usize = 1024;
 
-/// Returns all headers, those of dead records marked so, and in which order payloads are to be written.
-fn survey(
-    journal: &Journal,
-    is_alive: impl Fn(&[(Header, Place)]) -> Result<Vec<bool>, StoreError>,
-) -> Result<(Vec<Header>, Vec<u32>), StoreError> {
+/// What is in a journal.
+struct Survey {
+    /// All headers, those of dead records marked so.
+    headers: Vec<Header>,
+    /// In which order the payloads are to be written.
+    order: Vec<u32>,
+}
+
+fn survey(journal: &Journal, census: &impl Census) -> Result<Option<Survey>, StoreError> {
     let (mut headers, mut order) = (Vec::new(), Vec::<(Likeness, u32)>::new());
     let ordinals: Vec<u32> = (0..journal.records()).collect();
     for ordinals in ordinals.chunks(BATCH) {
@@ -65,7 +89,10 @@ fn survey(
             likenesses.push(likeness(&record.payload));
             found.push((record.header, place));
         }
-        let alive = is_alive(&found)?;
+        if census.is_over() {
+            return Ok(None);
+        }
+        let alive = census.are_alive(&found)?;
         for (((mut header, place), alive), likeness) in found.into_iter().zip(alive).zip(likenesses)
         {
             if !alive && header.form != Form::Tombstone {
@@ -78,7 +105,8 @@ fn survey(
         }
     }
     order.sort_unstable();
-    Ok((headers, order.into_iter().map(|(_, ordinal)| ordinal).collect()))
+    let order = order.into_iter().map(|(_, ordinal)| ordinal).collect();
+    Ok(Some(Survey { headers, order }))
 }
 
 struct Writer {
@@ -88,8 +116,8 @@ struct Writer {
 }
 
 impl Writer {
-    fn new(file: StoreFile) -> Result<Self, StoreError> {
-        let compressor = zstd::bulk::Compressor::new(LEVEL);
+    fn new(file: StoreFile, level: i32) -> Result<Self, StoreError> {
+        let compressor = zstd::bulk::Compressor::new(level);
         let compressor = compressor.map_err(StoreError::disk("compress into", file.path()))?;
         Ok(Self { file, end: 0, compressor })
     }
@@ -97,25 +125,32 @@ impl Writer {
     fn write(
         &mut self,
         journal: &Journal,
-        headers: &[Header],
-        order: &[u32],
-    ) -> Result<(), StoreError> {
-        let mut spans = vec![Span::default(); headers.len()];
+        survey: &Survey,
+        census: &impl Census,
+    ) -> Result<bool, StoreError> {
+        let mut spans = vec![Span::default(); survey.headers.len()];
         let (mut block, mut within) = (Vec::with_capacity(2 * BLOCK_BYTES), Vec::new());
-        for &ordinal in order {
+        let mut smallest = usize::MAX;
+        for &ordinal in &survey.order {
             let Some(Raw { payload, .. }) = journal.read(ordinal)? else { continue };
-            // A large record is not the worse for being alone, and small ones are read without it.
-            if !block.is_empty() && block.len() + payload.len() > BLOCK_BYTES {
+            let smallest_now = smallest.min(payload.len());
+            let limit = BLOCK_BYTES.max(BLOCK_PER_RECORD * smallest_now);
+            smallest = smallest_now;
+            if !block.is_empty() && block.len() + payload.len() > limit {
+                smallest = payload.len();
                 self.finish(&mut block, &mut within, &mut spans)?;
+                if census.is_over() {
+                    return Ok(false);
+                }
             }
             within.push((ordinal, block.len()));
             block.extend_from_slice(&payload);
         }
         self.finish(&mut block, &mut within, &mut spans)?;
         let table = self.end;
-        let records = u32::try_from(headers.len()).expect("ordinals have 32 bits");
+        let records = u32::try_from(survey.headers.len()).expect("ordinals have 32 bits");
         let mut rows = Vec::new();
-        for ((header, span), ordinal) in headers.iter().zip(spans).zip(0..) {
+        for ((header, span), ordinal) in survey.headers.iter().zip(spans).zip(0..) {
             let place = Place { segment: journal.id(), ordinal };
             rows.extend_from_slice(&sealed::encode(header, span, place));
             if rows.len() >= BLOCK_BYTES {
@@ -124,7 +159,8 @@ impl Writer {
             }
         }
         rows.extend_from_slice(&Sealed::trailer(journal.id(), records, table, journal.begun()));
-        self.put(&rows)
+        self.put(&rows)?;
+        Ok(true)
     }
 
     fn finish(

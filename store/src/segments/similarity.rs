@@ -9,9 +9,9 @@ const SHINGLE_BYTES: usize = 8;
 /// Odd numbers that make independent orders of the shingles.
 const ORDERS: [u64; 3] = [0x9e37_79b9_7f4a_7c15, 0xc2b2_ae3d_27d4_eb4f, 0xd6e8_feb8_6659_fd93];
 
-/// The smallest shingle in each of a few orders (Broder's min-hash): two payloads have the same one as probably as they
-/// have shingles in common.
-pub(super) type Likeness = [u32; ORDERS.len()];
+/// About how long a payload is, and the smallest shingle in each of a few orders (Broder's min-hash): two payloads have the
+/// same one as probably as they have shingles in common.
+pub(super) type Likeness = (u32, [u32; ORDERS.len()]);
 
 /// Returns the likeness of a payload.
 pub(super) fn likeness(payload: &[u8]) -> Likeness {
@@ -24,7 +24,8 @@ pub(super) fn likeness(payload: &[u8]) -> Likeness {
             *smallest = (*smallest).min((mixed >> 32) as u32);
         }
     }
-    smallest
+    // Those that are four times as long stand elsewhere: long ones share larger blocks than short ones.
+    (payload.len().max(1).ilog2() / 2, smallest)
 }
 
 #[cfg(test)]
@@ -39,7 +40,7 @@ mod tests {
         let changed = text.replace("line 90 ", "line 0x5a ");
         let shared = |one: &str, other: &str| {
             let (one, other) = (likeness(one.as_bytes()), likeness(other.as_bytes()));
-            one.iter().zip(other).filter(|(one, other)| *one == other).count()
+            one.1.iter().zip(other.1).filter(|(one, other)| *one == other).count()
         };
         assert_eq!(shared(&text, &changed), ORDERS.len());
         assert_eq!(shared(&text, &other), 0);

@@ -2,7 +2,7 @@
 
 mod bazel;
 mod bodies;
-mod client;
+pub(crate) mod client;
 mod families;
 mod hostile;
 mod http2;

@@ -28,11 +28,11 @@ pub(crate) struct PurgeArgs {
     what: What,
 
     /// Whose word on the action is forgotten
-    #[arg(long, value_name = "NAMESPACE", default_value = "trusted", requires = "action")]
+    #[arg(long, value_name = "NAMESPACE", default_value = "trusted", conflicts_with_all = ["digest", "writer"])]
     namespace: Namespace,
 
     /// Of which project the action is: its clients call it the instance name
-    #[arg(long, value_name = "NAME", default_value = "", requires = "action")]
+    #[arg(long, value_name = "NAME", default_value = "", conflicts_with_all = ["digest", "writer"])]
     project: String,
 }
 

@@ -188,7 +188,12 @@ fn ratio(of: u64, by: u64) -> Option<f64> {
 }
 
 fn times(of: u64, by: u64) -> String {
-    ratio(of, by).map_or_else(|| "–".to_owned(), |it| format!("{it:.1}×"))
+    match ratio(of, by) {
+        None => "–".to_owned(),
+        // Enough to see that it is not nothing: a store that is nearly empty has set more aside than it holds.
+        Some(it) if it < 1.0 => format!("{it:.2}×"),
+        Some(it) => format!("{it:.1}×"),
+    }
 }
 
 /// Returns how long something is, in its two largest units.

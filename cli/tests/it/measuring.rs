@@ -1,0 +1,35 @@
+//! `bld bench cache`: what is measured, and what is refused.
+
+use std::net::TcpListener;
+
+use crate::machine::Machine;
+
+#[test]
+fn the_ceiling_is_measured_without_any_server() {
+    let rows = "write,read,get-result";
+    let words = ["bench", "cache", "--ceiling", "--seconds", "0.05", "--clients", "1,3", "--rows"];
+    let ran = Machine::bare().run(&[&words[..], &[rows, "--json"]].concat());
+    let answer = ran.expect(0).json();
+    let rows = answer["rows"].as_array().unwrap();
+    let of = |key: &str| rows.iter().map(|row| row[key].clone()).collect::<Vec<_>>();
+    assert_eq!(of("row"), ["write", "write", "read", "read"]);
+    assert_eq!(of("clients"), [1, 3, 1, 3]);
+    assert_eq!(of("failures"), [0; 4]);
+    assert!(of("per_second").iter().all(|rate| rate.as_f64().unwrap() > 0.0), "{rows:?}");
+}
+
+#[test]
+fn a_server_elsewhere_has_to_be_meant_and_one_that_is_not_there_is_named() {
+    let machine = Machine::bare();
+    // An address for documentation: nobody is there, and nothing is sent to it.
+    let said = machine.run(&["bench", "cache", "--remote", "grpc://192.0.2.1"]).expect(2).stderr;
+    assert!(said.contains("--beyond-loopback"), "{said}");
+
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let nobody = format!("peer=grpc://{}", listener.local_addr().unwrap());
+    drop(listener);
+    let said = machine.run(&["bench", "cache", "--remote", &nobody]).expect(3).stderr;
+    assert!(said.contains("cannot reach peer"), "{said}");
+    let words = ["bench", "cache", "--remote", &nobody, "--server-pid", "1", "--server-pid", "1"];
+    machine.run(&words).expect(2);
+}
