@@ -45,9 +45,10 @@ pub(crate) fn run(settings: &Settings, command: &ConfigCommand) -> Result<ExitCo
 
 fn list(choices: &Choices) {
     for key in &KEYS {
-        if let Some(Said { value, origin }) = choices.all(key.name).first() {
-            say(&format!("{} = {value}  ({origin})", key.name));
-        }
+        say(&match choices.all(key.name).first() {
+            Some(Said { value, origin }) => format!("{} = {value}  ({origin})", key.name),
+            None => format!("{} is not set", key.name),
+        });
     }
 }
 

@@ -240,13 +240,13 @@ fn a_mistake_in_bld_toml() {
         (
             "digst = \"blake3\"\n",
             expect![[r#"
-            error: bld.toml cannot be read
-              because: TOML parse error at line 1, column 1
-              |
-            1 | digst = "blake3"
-              | ^^^^^
-            unknown field `digst`, expected one of `digest`, `rules`, `settings`, `debian`
-        "#]],
+                error: bld.toml cannot be read
+                  because: TOML parse error at line 1, column 1
+                  |
+                1 | digst = "blake3"
+                  | ^^^^^
+                unknown field `digst`, expected one of `digest`, `rules`, `settings`, `debian`, `remote`
+            "#]],
         ),
         (
             "digest = \"md5\"\n",
