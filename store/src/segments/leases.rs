@@ -31,10 +31,6 @@ pub(super) struct Leases {
 struct Held {
     /// How long a build is silent before what it pins is let go.
     time: Duration,
-    by_holder: BTreeMap<Holder, Pins>,
-    /// What anybody pins.
-    places: RoaringTreemap,
-    readers: u64,
     leases: BTreeMap<LeaseId, Pins>,
     /// What any lease pins.
     leased: RoaringTreemap,
@@ -176,23 +172,13 @@ impl Leases {
 }
 
 impl Held {
-    fn end_silent(&mut self, now: SystemTime) {
-        let before = self.by_holder.len();
-        self.by_holder.retain(|holder, pins| {
-            let silent = now.duration_since(pins.used).unwrap_or_default();
-            matches!(holder, Holder::Reader(_)) || silent < self.time
-        });
-        if self.by_holder.len() < before {
-            self.unite();
-        }
     fn holders(&mut self) -> impl Iterator<Item = &mut RoaringTreemap> {
         self.leases.values_mut().map(|it| &mut it.places).chain(self.readers.values_mut())
     }
 
     fn end_silent(&mut self, now: SystemTime) {
         let before = self.leases.len();
-        self.leases
-            .retain(|_, pins| now.duration_since(pins.used).unwrap_or_default() < LEASE_TIME);
+        self.leases.retain(|_, pins| now.duration_since(pins.used).unwrap_or_default() < self.time);
         if self.leases.len() == before {
             return;
         }

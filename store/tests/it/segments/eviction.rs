@@ -317,13 +317,13 @@ fn interrupted_uploads_are_forgotten_after_a_night_and_take_a_part_of_the_budget
     let large = noise(1, 3 << 20);
     let name = digest(&large);
     let begin = |session: &str| {
-        let mut upload = now(store.upload(name, session)).unwrap();
+        let mut upload = now(store.upload(&[name], session)).unwrap();
         upload.write(large.slice(..2_900_000)).unwrap();
     };
     begin("an evening");
     clock.pass(Duration::from_secs(11 * 60 * 60));
     store.keep_house().unwrap();
-    assert_eq!(now(store.uploaded(name, "an evening")).unwrap(), Some(2_900_000));
+    assert_eq!(now(store.uploaded(&[name], "an evening")).unwrap(), Some(2_900_000));
     clock.pass(Duration::from_secs(60 * 60));
     store.keep_house().unwrap();
     assert_eq!(now(store.uploaded(name, "an evening")).unwrap(), None);
