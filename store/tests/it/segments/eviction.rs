@@ -326,7 +326,7 @@ fn interrupted_uploads_are_forgotten_after_a_night_and_take_a_part_of_the_budget
     assert_eq!(now(store.uploaded(&[name], "an evening")).unwrap(), Some(2_900_000));
     clock.pass(Duration::from_secs(60 * 60));
     store.keep_house().unwrap();
-    assert_eq!(now(store.uploaded(name, "an evening")).unwrap(), None);
+    assert_eq!(now(store.uploaded(&[name], "an evening")).unwrap(), None);
     assert!(!disk.paths().iter().any(|it| it.starts_with("uploads")));
 
     let sessions: Vec<String> = (0..6).map(|it| format!("session {it}")).collect();
@@ -334,7 +334,7 @@ fn interrupted_uploads_are_forgotten_after_a_night_and_take_a_part_of_the_budget
         clock.pass(Duration::from_secs(1));
         begin(session);
     }
-    let kept = |session: &&String| now(store.uploaded(name, session)).unwrap().is_some();
+    let kept = |session: &&String| now(store.uploaded(&[name], session)).unwrap().is_some();
     let kept: Vec<&String> = sessions.iter().filter(kept).collect();
     assert_eq!(kept, sessions[4..].iter().collect::<Vec<_>>(), "an eighth of 64 MiB, the latest");
 }
