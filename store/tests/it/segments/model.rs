@@ -178,6 +178,7 @@ impl World {
                 let count = now(self.store.forget_writer("somebody")).unwrap();
                 let expected = self.oracle.values.len() as u64;
                 assert!(count == expected || count < expected && !self.is_ample());
+                self.note_some_forgotten();
                 self.oracle.values.clear();
             }
             Step::Others(count) => {
@@ -230,6 +231,20 @@ impl World {
         self.disk = disk;
         // Leases are in memory: a server that was started again has told nobody anything.
         self.held.clear();
+    }
+
+    /// Values are forgotten one by one: a loss of power may come between any two.
+    fn note_some_forgotten(&mut self) {
+        let numbers: Vec<_> = self.oracle.values.keys().copied().collect();
+        for some in 1..1_u64 << numbers.len() {
+            let mut moment = self.oracle.clone();
+            for (nth, number) in numbers.iter().enumerate() {
+                if some >> nth & 1 == 1 {
+                    moment.values.remove(number);
+                }
+            }
+            self.uncertain.push(moment);
+        }
     }
 
     fn note_commit(&mut self) {
