@@ -73,7 +73,7 @@ impl Core {
     /// Returns how many bytes the store takes on the disk.
     pub(super) fn physical_bytes(&self) -> u64 {
         let doomed = self.doomed_bytes.load(Ordering::Relaxed);
-        let files = self.recent().counters.file_bytes + doomed;
+        let files = self.recent().counters().file_bytes + doomed;
         let aside = self.quarantine.bytes() + self.uploads.bytes();
         self.segments.bytes() + self.index.bytes() + files + aside
     }

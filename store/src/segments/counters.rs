@@ -42,6 +42,15 @@ impl Counters {
         *self = Self::from_numbers(sums);
     }
 
+    /// Returns both sums together.
+    pub(super) fn and(self, other: Self) -> Self {
+        let mut sums = self.numbers();
+        for (sum, other) in sums.iter_mut().zip(other.numbers()) {
+            *sum = sum.wrapping_add(other);
+        }
+        Self::from_numbers(sums)
+    }
+
     pub(super) fn encode(&self) -> Vec<u8> {
         self.numbers().iter().flat_map(|it| it.to_le_bytes()).collect()
     }

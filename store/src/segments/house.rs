@@ -93,6 +93,8 @@ fn commit(core: &Arc<Core>) {
 fn keep(core: &Arc<Core>) {
     let mut log = Log::default();
     let (mut saved, mut appended, mut sequence) = (Instant::now(), Instant::now(), 0);
+    // What was found in the journals need not be looked for again by the next start.
+    log.note("bring the index up to date", core.checkpoint());
     log.note("look through the large files", core.sweep());
     while core.bells.keeper.wait(KEEP_INTERVAL) {
         let now = core.head().sequence();

@@ -183,19 +183,19 @@ impl Index {
     }
 
     /// Makes the changes, which survive a loss of power then. If it fails some of them may have been made; making all of
-    /// them again is right.
-    pub(super) fn apply(&self, changes: &Changes) -> Result<(), StoreError> {
+    /// them again is right. Returns the sums over all entries.
+    pub(super) fn apply(&self, changes: &Changes) -> Result<Counters, StoreError> {
         let names: Vec<_> = changes.names.iter().collect();
         let mut parts = names.chunks(TRANSACTION_NAMES).peekable();
         while let Some(part) = parts.next() {
             // What says up to where the index goes comes with the last of the names.
             let rest = if parts.peek().is_none() { Some(changes) } else { None };
-            self.ask("change", |database| transact(database, part, rest))?;
+            let counters = self.ask("change", |database| transact(database, part, rest))?;
+            if rest.is_some() {
+                return Ok(counters);
+            }
         }
-        if names.is_empty() {
-            self.ask("change", |database| transact(database, &[], Some(changes)))?;
-        }
-        Ok(())
+        self.ask("change", |database| transact(database, &[], Some(changes)))
     }
 
     /// Closes the database, so that it need not be mended when it is opened.
@@ -279,14 +279,14 @@ fn transact(
     database: &Database,
     names: &[(&Name, &Option<Entry>)],
     rest: Option<&Changes>,
-) -> Result<(), redb::Error> {
+) -> Result<Counters, redb::Error> {
     let mut transaction = database.begin_write()?;
     transaction.set_durability(Durability::Immediate)?;
     transaction.set_quick_repair(true);
+    let mut counters = Counters::default();
     {
         let mut table = transaction.open_table(NAMES)?;
         let mut sums = transaction.open_table(COUNTERS)?;
-        let mut counters = Counters::default();
         if let Some(bytes) = sums.get(())? {
             counters = Counters::decode(bytes.value()).unwrap_or_default();
         }
@@ -296,7 +296,15 @@ fn transact(
                 None => table.remove(name.bytes())?,
             };
             let old = old.and_then(|it| Entry::decode(it.value()));
-            counters.replace(name, old, **entry);
+            let mut new = **entry;
+            if let Some(new) =
+                new.as_mut().filter(|it| old.is_some_and(|old| old.is_chunk && !it.is_chunk))
+            {
+                // Nobody had asked what was there when it was found in a journal.
+                new.is_chunk = true;
+                table.insert(name.bytes(), &new.encode())?;
+            }
+            counters.replace(name, old, new);
         }
         sums.insert((), counters.encode().as_slice())?;
         if let Some(changes) = rest {
@@ -318,7 +326,8 @@ fn transact(
             transaction.open_table(NEXT)?.insert((), changes.next_segment)?;
         }
     }
-    Ok(transaction.commit()?)
+    transaction.commit()?;
+    Ok(counters)
 }
 
 /// The file of the database, until it is closed.

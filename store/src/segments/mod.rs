@@ -200,7 +200,7 @@ impl Cellar for SegmentStore {
 
     fn stat(&self) -> CellarStat {
         let (core, pinned) = (&self.core, self.core.leases.pinned());
-        let counters = core.recent().counters;
+        let counters = core.recent().counters();
         let evicted = *core.evicted();
         CellarStat {
             blobs: counters.blobs,

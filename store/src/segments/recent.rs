@@ -12,11 +12,12 @@ use super::record::{Entry, Name};
 use crate::StoreError;
 
 /// How many entries are put into the index at once. Names are hashes: each entry changes a page of its own in a large index,
-/// and the more come at once the more of them share one.
-const BATCH_NAMES: usize = 64 << 10;
+/// and the more come at once the more of them share one. This many take some 30 MB of memory.
+const BATCH_NAMES: usize = 256 << 10;
 
-/// How many entries are in memory at most, should the index not take them: then nothing more is written.
-const NAMES_MAX: usize = 4 * BATCH_NAMES;
+/// How many entries are in memory at most beside those that are being put into the index, should that be slow or fail: then
+/// nothing more is written.
+const NAMES_MAX: usize = 2 * BATCH_NAMES;
 
 /// How many bytes of journals are not in the index at most: what starting has to look through.
 const BATCH_BYTES: u64 = 64 << 20;
@@ -33,8 +34,10 @@ pub(super) struct Recent {
     leaving: Arc<BTreeMap<Name, Word>>,
     /// How many times entries have left: what was read from the index before that may be old.
     pub(super) departures: u64,
-    /// What is true of index and recent entries together.
-    pub(super) counters: Counters,
+    /// What is true of the index, and what the others will add to that.
+    indexed: Counters,
+    fresh_counters: Counters,
+    leaving_counters: Counters,
     /// How many times something was put in the place of what was there: who found that may have to look again.
     moves: u64,
     /// How many bytes were appended since the last entries left.
@@ -62,10 +65,21 @@ impl Recent {
         new: Option<Entry>,
         bytes: u64,
     ) {
-        self.counters.replace(&name, old, new);
+        self.fresh_counters.replace(&name, old, new);
         self.fresh.insert(name, new);
         self.moves += u64::from(old.is_some());
         self.bytes += bytes;
+    }
+
+    /// Does the same where nobody asked the index what was there. The counters are right again when it has the entry.
+    pub(super) fn publish_unasked(&mut self, name: Name, new: Option<Entry>, bytes: u64) {
+        let old = self.get(&name).unwrap_or_default();
+        self.publish(name, old, new, bytes);
+    }
+
+    /// Returns what is true of all entries.
+    pub(super) fn counters(&self) -> Counters {
+        self.indexed.and(self.fresh_counters).and(self.leaving_counters)
     }
 
     /// Returns how many times something was put in the place of what was there.
@@ -75,7 +89,7 @@ impl Recent {
 
     /// Goes on counting from what the index holds.
     pub(super) fn begin(&mut self, counters: Counters) {
-        self.counters = counters;
+        self.indexed = counters;
     }
 
     /// Returns the names from `first` on that stand here, with the newest word on each.
@@ -156,11 +170,13 @@ impl Core {
         }
         let Some(changes) = &leaving.changes else { return Ok(()) };
         self.commit()?;
-        self.index.apply(changes)?;
+        let indexed = self.index.apply(changes)?;
         leaving.changes = None;
         {
             let mut recent = self.recent();
             recent.leaving = Arc::default();
+            recent.leaving_counters = Counters::default();
+            recent.indexed = indexed;
             recent.departures += 1;
         }
         self.index.measure()?;
@@ -203,6 +219,7 @@ impl Core {
         }
         leaving.doomed.append(&mut head.doomed);
         recent.leaving = Arc::new(std::mem::take(&mut recent.fresh));
+        recent.leaving_counters = std::mem::take(&mut recent.fresh_counters);
         recent.bytes = 0;
         changes.names = Arc::clone(&recent.leaving);
         leaving.changes = Some(changes);

@@ -37,9 +37,6 @@ const BOOT: &str = "boot";
 /// Says which version made the store.
 const FORMAT_FILE: &str = "format";
 
-/// How many records are published at once.
-const BATCH: usize = 4096;
-
 /// What there is of a segment.
 #[derive(Debug)]
 enum Found {
@@ -314,16 +311,10 @@ fn replay_journal(
         let must_check = was_down && header.form == Form::File;
         if must_check { core.has_whole_file(header, payload) } else { Ok(true) }
     };
-    let mut batch = Vec::new();
     journal.scan(is_whole, |place, header| {
-        batch.push((place, header));
-        if batch.len() < BATCH {
-            return Ok(());
-        }
-        publish(core, &std::mem::take(&mut batch))?;
+        publish(core, place, &header)?;
         if core.recent().is_due() { core.checkpoint() } else { Ok(()) }
     })?;
-    publish(core, &batch)?;
     if journal.records() > before {
         core.head().note_unsynced(journal);
     }
@@ -365,13 +356,13 @@ fn replay_sealed(core: &Core, id: u32, covered: Covered) -> Result<(), StoreErro
     let Some(segment) = core.segments.get(id) else { return Ok(()) };
     let mut covered = covered;
     while covered.records < segment.records() {
-        let mut batch = Vec::new();
         for header in segment.headers(covered.records)? {
             let place = Place { segment: id, ordinal: covered.records };
-            batch.extend(header.filter(|it| it.form != Form::Dead).map(|it| (place, it)));
+            if let Some(header) = header.filter(|it| it.form != Form::Dead) {
+                publish(core, place, &header)?;
+            }
             covered.records += 1;
         }
-        publish(core, &batch)?;
         core.head().noted.insert(id, covered);
         if core.recent().is_due() {
             core.checkpoint()?;
@@ -380,29 +371,22 @@ fn replay_sealed(core: &Core, id: u32, covered: Covered) -> Result<(), StoreErro
     Ok(())
 }
 
-/// Publishes records that the index does not know; they are newer than all that it knows, and the later ones than the
-/// earlier.
-fn publish(core: &Core, records: &[(Place, Header)]) -> Result<(), StoreError> {
-    let names: Vec<_> = records.iter().map(|(_, header)| header.name).collect();
-    let looked = core.look(&names)?;
-    for (index, (place, header)) in records.iter().enumerate() {
-        let old = core.current(header.name, index, &looked)?;
-        let (place, form, size) = (*place, header.form, header.size);
-        let is_chunk = old.is_some_and(|it| it.is_chunk);
-        let new = (form != Form::Tombstone).then_some(Entry { place, form, is_chunk, size });
-        let bytes = HEADER_BYTES as u64 + u64::from(header.stored);
-        core.recent().publish(header.name, old, new, bytes);
-        let Some(entry) = new else { continue };
-        if form == Form::Manifest {
-            let payload = core.peek(entry)?;
-            let chunks = payload.and_then(|it| manifest::decode(&it, size)).unwrap_or_default();
-            core.mark_chunks(&chunks)?;
-        }
-        if form == Form::File {
-            core.settling.add(header.name);
-            // The process that wrote the file may have been killed before it was on the disk.
-            core.sync_file_of(header.name, entry)?;
-        }
+/// Publishes a record that the index does not know; it is newer than all that it knows.
+fn publish(core: &Core, place: Place, header: &Header) -> Result<(), StoreError> {
+    let (form, size) = (header.form, header.size);
+    let new = (form != Form::Tombstone).then_some(Entry { place, form, is_chunk: false, size });
+    let bytes = HEADER_BYTES as u64 + u64::from(header.stored);
+    // To ask the index what was there would take longer than everything else.
+    core.recent().publish_unasked(header.name, new, bytes);
+    if let (Form::Manifest, Some(entry)) = (form, new) {
+        let payload = core.peek(entry)?;
+        let chunks = payload.and_then(|it| manifest::decode(&it, size)).unwrap_or_default();
+        core.mark_chunks(&chunks)?;
+    }
+    if let (Form::File, Some(entry)) = (form, new) {
+        core.settling.add(header.name);
+        // The process that wrote the file may have been killed before it was on the disk.
+        core.sync_file_of(header.name, entry)?;
     }
     Ok(())
 }
