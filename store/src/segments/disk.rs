@@ -27,7 +27,7 @@ pub trait Disk: Debug + Send + Sync + 'static {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Takes a file away. That there is none is no error.
     fn remove(&self, path: &Path) -> io::Result<()>;
-    /// Returns the names in a folder, in any order.
+    /// Returns the names in a folder that are UTF-8, in any order: no other one is of the store.
     fn list(&self, folder: &Path) -> io::Result<Vec<String>>;
     /// Makes a folder and those above it. That there is one is no error.
     fn make_folder(&self, folder: &Path) -> io::Result<()>;
@@ -116,8 +116,11 @@ impl Disk for RealDisk {
     }
 
     fn list(&self, folder: &Path) -> io::Result<Vec<String>> {
-        let entries = fs::read_dir(self.root.join(folder))?;
-        entries.map(|it| Ok(it?.file_name().to_string_lossy().into_owned())).collect()
+        let mut names = Vec::new();
+        for entry in fs::read_dir(self.root.join(folder))? {
+            names.extend(entry?.file_name().into_string());
+        }
+        Ok(names)
     }
 
     fn make_folder(&self, folder: &Path) -> io::Result<()> {
