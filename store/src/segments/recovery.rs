@@ -213,7 +213,7 @@ impl Folder {
                 tracing::warn!("the index is damaged, or of another time; it is made again");
                 drop(opened);
                 self.is_rebuilt = true;
-                self.set_aside(&index::path())?;
+                self.files.remove(&index::path())?;
                 let index = Index::open(&self.files)?;
                 Ok((index, Known::default()))
             }
