@@ -399,7 +399,14 @@ impl DiskFile for MemoryFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        let mut state = self.disk.call()?;
+        let mut state = match self.disk.call() {
+            Ok(state) => state,
+            Err(error) => {
+                // As the kernel does: it says once that the disk did not take what was written, and forgets that then.
+                self.disk.state().files.get_mut(&self.file).expect("files stay").changes.clear();
+                return Err(error);
+            }
+        };
         let content = state.files.get_mut(&self.file).expect("files stay");
         for change in content.changes.drain(..) {
             change.apply(&mut content.synced);

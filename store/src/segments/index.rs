@@ -14,7 +14,7 @@ use redb::{
 
 use super::counters::Counters;
 use super::disk::DiskFile;
-use super::files::Files;
+use super::files::{Files, StoreFile};
 use super::quarantine::is_unreadable;
 use super::record::{ENTRY_BYTES, Entry, NAME_BYTES, Name, read_u32};
 use crate::StoreError;
@@ -233,8 +233,8 @@ impl Index {
             file
         };
         let is_closed = Arc::new(AtomicBool::new(false));
-        let backend = Backend { file: file.raw(), is_closed: Arc::clone(&is_closed) };
         self.bytes.store(file.allocated()?, Ordering::Relaxed);
+        let backend = Backend { file, is_closed: Arc::clone(&is_closed) };
         let opened = guarded(|| {
             let mut builder = Database::builder();
             Ok(builder.set_cache_size(CACHE_BYTES).create_with_backend(backend)?)
@@ -360,7 +360,7 @@ fn transact(
 /// The file of the database, until it is closed.
 #[derive(Debug)]
 struct Backend {
-    file: Arc<dyn DiskFile>,
+    file: StoreFile,
     is_closed: Arc<AtomicBool>,
 }
 
@@ -369,7 +369,7 @@ impl Backend {
         if self.is_closed.load(Ordering::SeqCst) {
             return Err(io::Error::other("the disk failed before"));
         }
-        Ok(&*self.file)
+        Ok(self.file.raw())
     }
 }
 
@@ -391,7 +391,8 @@ impl StorageBackend for Backend {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.file()?.sync()
+        let bytes = self.file()?.len()?;
+        self.file.try_persist(bytes)
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {

@@ -401,7 +401,7 @@ impl Core {
 
     fn sync(&self, dirty: &mut Dirty) -> Result<(), StoreError> {
         while let Some(file) = dirty.files.last() {
-            file.sync()?;
+            file.persist(file.len()?)?;
             dirty.files.pop();
         }
         while let Some(folder) = dirty.folders.last() {

@@ -267,8 +267,7 @@ impl Folder {
                         journal.cut_off()?;
                     }
                     if let Some(offsets) = known.offsets.remove(&id).filter(|it| !it.is_empty()) {
-                        let end = covered.bytes;
-                        journal.assume(Extent { offsets, end, synced: end });
+                        journal.assume(Extent { offsets, end: covered.bytes });
                     }
                     core.head().cover(journal, covered);
                     self.replay_journal(core, journal, is_strict)?;
