@@ -302,7 +302,12 @@ impl Folder {
         };
         journal.scan(is_whole, |place, header| {
             self.publish(core, place, &header)?;
-            if core.recent().is_due() { core.checkpoint() } else { Ok(()) }
+            if core.recent().is_due() {
+                // The index is not to lead to what a loss of power takes.
+                core.head().note_unsynced(journal);
+                core.checkpoint()?;
+            }
+            Ok(())
         })?;
         if journal.records() > before {
             core.head().note_unsynced(journal);
