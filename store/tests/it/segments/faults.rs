@@ -187,6 +187,24 @@ fn what_the_disk_does_not_take_is_written_again_before_it_is_acknowledged() {
 }
 
 #[test]
+fn names_wait_for_the_index_in_bounded_memory() {
+    /// More than may wait, with room to spare.
+    const NAMES: u64 = 530_000;
+    let disk = MemoryDisk::new();
+    // All of them are in one journal.
+    let store = SegmentStore::open_on(Arc::new(disk.clone()), settings(8 << 30)).unwrap();
+    let before = store.stat().physical_bytes;
+    for number in 0..NAMES {
+        write(&*store, &Bytes::copy_from_slice(&number.to_le_bytes())).unwrap();
+    }
+    let index_bytes = disk.read(std::path::Path::new("index")).unwrap().len();
+    assert!(
+        index_bytes > 20 << 20,
+        "{index_bytes} bytes: nobody kept the house, but the names are there ({before})"
+    );
+}
+
+#[test]
 fn a_full_disk_is_an_answer_and_the_store_goes_on_when_there_is_room() {
     let disk = MemoryDisk::new();
     let store: Arc<SegmentStore> =
