@@ -124,6 +124,24 @@ fn what_a_build_was_told_exists_stays_while_others_write_three_times_the_capacit
 }
 
 #[test]
+fn a_value_that_is_copied_forward_while_its_writer_is_forgotten_is_forgotten() {
+    let disk = MemoryDisk::new();
+    let (store, _clock) = open(&disk);
+    let build = store.for_lease(&LeaseId::new("a build").unwrap());
+    now(build.record(&key(1), value("poisoned"))).unwrap();
+    store.end_segment();
+    store.keep_house().unwrap();
+    let (others, other_disk) = (Arc::clone(&store), disk.clone());
+    disk.meanwhile(Path::new("segments"), move || {
+        flood(&others, &other_disk, 0, 2 * SCARCE_BYTES);
+        assert!(others.stat().evicted_bytes > 0);
+    });
+    assert_eq!(now(store.forget_writer("somebody")).unwrap(), 1);
+    assert!(store.stat().evicted_bytes > 0, "it was copied while it was looked at");
+    assert_eq!(now(store.lookup(&key(1))).unwrap(), None);
+}
+
+#[test]
 fn a_large_blob_that_a_build_holds_stays_in_whatever_form_it_is() {
     let disk = MemoryDisk::new();
     let (store, clock) = open_with(&disk, AMPLE_BYTES);
