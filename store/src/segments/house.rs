@@ -199,28 +199,33 @@ impl Core {
 
     /// Compresses every journal that nothing is appended to any more.
     pub(super) fn seal_ended(&self) -> Result<(), StoreError> {
+        let mut done = Ok(());
         for id in self.segments.ids() {
-            if self.bells.sealer.is_over() {
-                return Ok(());
+            if self.bells.sealer.is_over() || done.as_ref().is_err_and(StoreError::is_full) {
+                break;
             }
-            let Some(segment) = self.segments.get(id) else { continue };
-            let Segment::Journal(journal) = &*segment else { continue };
-            if self.head().active_id() == Some(id) {
-                continue;
-            }
-            let Some(sealed) = seal(&self.files, journal, self)? else { return Ok(()) };
-            // Whoever drops segments holds this.
-            let _room = self.room.lock().expect("no holder panics");
-            if self.segments.get(id).is_none() {
-                self.files.remove(&sealed::path(id))?;
-                continue;
-            }
-            let bytes = sealed.bytes();
-            self.head().sealed.push(id);
-            self.segments.insert(id, Segment::Sealed(Arc::new(sealed)), bytes);
-            self.files.remove(&journal::path(id))?;
+            // What is wrong with one of them is nothing to the others.
+            done = done.and(self.seal_if_ended(id));
         }
-        Ok(())
+        done
+    }
+
+    fn seal_if_ended(&self, id: u32) -> Result<(), StoreError> {
+        let Some(segment) = self.segments.get(id) else { return Ok(()) };
+        let Segment::Journal(journal) = &*segment else { return Ok(()) };
+        if self.head().active_id() == Some(id) {
+            return Ok(());
+        }
+        let Some(sealed) = seal(&self.files, journal, self)? else { return Ok(()) };
+        // Whoever drops segments holds this.
+        let _room = self.room.lock().expect("no holder panics");
+        if self.segments.get(id).is_none() {
+            return self.files.remove(&sealed::path(id));
+        }
+        let bytes = sealed.bytes();
+        self.head().sealed.push(id);
+        self.segments.insert(id, Segment::Sealed(Arc::new(sealed)), bytes);
+        self.files.remove(&journal::path(id))
     }
 
     /// Removes the files of large blobs that no record stands for any more, and finds those that are to be cut.

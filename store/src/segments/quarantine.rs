@@ -87,6 +87,14 @@ pub(super) fn is_damage(error: &StoreError) -> bool {
     matches!(error, StoreError::Disk { source, .. } if is_unreadable(source))
 }
 
+/// Takes what cannot be read for nothing.
+pub(super) fn or_nothing<T: Default>(read: Result<T, StoreError>) -> Result<T, StoreError> {
+    match read {
+        Err(error) if is_damage(&error) => Ok(T::default()),
+        read => read,
+    }
+}
+
 /// Returns the same of what a call said.
 pub(super) fn is_unreadable(error: &io::Error) -> bool {
     /// What the kernel says of a sector that cannot be read (EIO).

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::blocks::Blocks;
 use super::files::{Files, StoreFile};
 use super::journal::{from_nanos, to_nanos};
+use super::quarantine::or_nothing;
 use super::record::{Form, Header, NAME_BYTES, Name, Place, Raw, read_u32, read_u64};
 use crate::StoreError;
 
@@ -54,7 +55,7 @@ impl Sealed {
         let bytes = file.len()?;
         let Some(end) = bytes.checked_sub(TRAILER_BYTES as u64) else { return Ok(None) };
         let mut trailer = [0; TRAILER_BYTES];
-        file.read_at(end, &mut trailer)?;
+        or_nothing(file.read_at(end, &mut trailer))?;
         let right =
             trailer[..8] == MAGIC && read_u32(&trailer, 60) == crc32c::crc32c(&trailer[..60]);
         if !right || read_u32(&trailer, 8) != id {
@@ -119,7 +120,13 @@ impl Sealed {
     pub(super) fn headers(&self, from: u32) -> Result<Vec<Option<Header>>, StoreError> {
         let count = self.records.saturating_sub(from).min(ROWS);
         let mut rows = vec![0; count as usize * ROW_BYTES];
-        self.file.read_at(self.row_at(from), &mut rows)?;
+        let read = self.file.read_at(self.row_at(from), &mut rows).map(|()| true);
+        if !or_nothing(read)? {
+            // A sector that cannot be read takes its own rows with it, and no others.
+            for (ordinal, row) in (from..).zip(rows.chunks_exact_mut(ROW_BYTES)) {
+                or_nothing(self.file.read_at(self.row_at(ordinal), row))?;
+            }
+        }
         let place = |index| Place { segment: self.id, ordinal: from + index };
         let rows = (0..count).zip(rows.chunks_exact(ROW_BYTES));
         Ok(rows.map(|(index, row)| Some(decode(row, place(index))?.0)).collect())

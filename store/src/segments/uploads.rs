@@ -14,6 +14,7 @@ use super::disk::blocking;
 use super::files::{Files, StoreFile};
 use super::large::{self, LargeFile, PIECE_BYTES, RECORD_BLOB_BYTES_MAX};
 use super::leases::Holder;
+use super::quarantine::or_nothing;
 use super::record::{Form, Name, Record};
 use crate::{StoreError, Upload};
 
@@ -247,7 +248,9 @@ impl SegmentUpload {
         while self.bytes < length {
             let rest = usize::try_from(length - self.bytes).unwrap_or(usize::MAX);
             let piece = &mut piece[..rest.min(PIECE_BYTES)];
-            file.read_at(self.bytes, piece)?;
+            if !or_nothing(file.read_at(self.bytes, piece).map(|()| true))? {
+                return self.restart();
+            }
             self.note(piece);
             if self.digest.size() <= RECORD_BLOB_BYTES_MAX {
                 memory.extend_from_slice(piece);
