@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::core::Core;
 use super::journal;
 use super::large;
+use super::log::Doomed;
 use super::record::{Form, Header, Place};
 use super::seal::{Census, seal};
 use super::sealed;
@@ -230,20 +231,17 @@ impl Core {
 
     /// Removes the files of large blobs that no record stands for any more, and finds those that are to be cut.
     pub(super) fn sweep(&self) -> Result<(), StoreError> {
-        for folder in self.files.list(Path::new(large::FOLDER))? {
-            let folder = Path::new(large::FOLDER).join(folder);
-            for file in self.files.list(&folder)? {
-                let path = folder.join(&file);
-                // What is newer than this start is not for this to judge.
-                let parsed = large::parse(&file).filter(|(_, it)| self.uploads.is_older(*it));
-                let Some((name, _)) = parsed else { continue };
-                let entry = self.find(&[name])?[0].filter(|it| it.form == Form::File);
-                let live = entry.map_or(Ok(None), |entry| self.file_of(name, entry))?;
-                if live.as_deref() == Some(&*path) {
-                    self.settling.add(name);
-                } else {
-                    self.files.remove(&path)?;
-                }
+        // What is newer than this start is not for this to judge.
+        let found = large::list(&self.files)?.into_iter();
+        for file in found.filter(|it| self.uploads.is_older(it.number)) {
+            let entry = self.find(&[file.name])?[0].filter(|it| it.form == Form::File);
+            let live = entry.map_or(Ok(None), |entry| self.file_of(file.name, entry))?;
+            if live.as_deref() == Some(&*file.path) {
+                self.settling.add(file.name);
+            } else if let Some(there) = self.files.open(&file.path)? {
+                // What took its place may not be on the disk yet.
+                let bytes = there.len()?;
+                self.doom(&mut self.head(), Doomed { path: file.path, bytes });
             }
         }
         Ok(())

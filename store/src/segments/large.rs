@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 
 use super::core::Core;
-use super::files::StoreFile;
+use super::files::{Files, StoreFile};
 use super::quarantine::{is_damage, or_nothing};
 use super::record::{Entry, Header, Name, read_u32, read_u64};
 use crate::{Blob, Ranged, StoreError};
@@ -49,7 +49,7 @@ pub(super) fn path(name: &Name, number: u64) -> PathBuf {
 }
 
 /// Returns which blob's file has that name, and its number.
-pub(super) fn parse(file: &str) -> Option<(Name, u64)> {
+fn parse(file: &str) -> Option<(Name, u64)> {
     let (name, number) = file.split_once('.')?;
     let (kind, hash) = name.split_once('-')?;
     let mut bytes = [0; super::record::NAME_BYTES];
@@ -63,6 +63,37 @@ pub(super) fn parse(file: &str) -> Option<(Name, u64)> {
     let name = Name::from_bytes(bytes)?;
     let number = u64::from_str_radix(number, 16).ok()?;
     (path(&name, number).file_name()?.to_str()? == file).then_some((name, number))
+}
+
+/// A file that is there.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) path: PathBuf,
+    pub(super) name: Name,
+    pub(super) number: u64,
+}
+
+/// Returns all files.
+pub(super) fn list(files: &Files) -> Result<Vec<Found>, StoreError> {
+    let mut found = Vec::new();
+    for folder in files.list(Path::new(FOLDER))? {
+        let folder = Path::new(FOLDER).join(folder);
+        let names = match files.list(&folder) {
+            // It is a stranger, and no folder.
+            Err(StoreError::Disk { source, .. })
+                if source.kind() == io::ErrorKind::NotADirectory =>
+            {
+                continue;
+            }
+            names => names?,
+        };
+        let parsed = names.iter().filter_map(|file| {
+            let (name, number) = parse(file)?;
+            Some(Found { path: folder.join(file), name, number })
+        });
+        found.extend(parsed);
+    }
+    Ok(found)
 }
 
 impl Core {

@@ -45,7 +45,6 @@ use self::disk::{RealDisk, blocking};
 use self::files::Files;
 use self::house::House;
 use self::leases::Holder;
-use self::log::Wish;
 use self::record::Name;
 use crate::{
     Blob, BlobStore, Cellar, CellarStat, ChunkStore, LeaseId, Scrubbed, Spool, StoreError, Upload,
@@ -160,7 +159,7 @@ impl ValueStore for SegmentStore {
     }
 
     async fn forget(&self, key: &ValueKey) -> Result<bool, StoreError> {
-        let had = self.core.forget(Name::of_value(key), Wish::Present)?;
+        let had = self.core.forget(Name::of_value(key), |_| Ok(true))?;
         self.core.acknowledge().await?;
         Ok(had)
     }
@@ -237,7 +236,7 @@ impl Cellar for SegmentStore {
 
     async fn forget_blob(&self, digest: Digest) -> Result<bool, StoreError> {
         let is_there = self.core.present(&[digest], None)?[0] && !digest.is_empty();
-        let had = is_there && self.core.forget(Name::of_blob(&digest), Wish::Present)?;
+        let had = is_there && self.core.forget(Name::of_blob(&digest), |_| Ok(true))?;
         self.core.acknowledge().await?;
         Ok(had)
     }
