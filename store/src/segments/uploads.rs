@@ -41,7 +41,8 @@ const NAMELESS: &str = ".once";
 pub(super) struct Uploads {
     parked: Mutex<BTreeMap<String, Parked>>,
     bytes: AtomicU64,
-    /// Numbers files: it begins with the time at which the store was opened, so that none comes twice.
+    /// Numbers files: it begins with the time at which the store was opened, or after all that there are, so that none
+    /// comes twice.
     number: AtomicU64,
     first_number: u64,
 }
@@ -65,7 +66,10 @@ impl Uploads {
             }
         }
         let bytes = parked.values().map(|it| it.bytes).sum();
-        let first_number = super::journal::to_nanos(SystemTime::now());
+        // The clock may have been set back.
+        let after_all = large::list(files)?.iter().map(|it| it.number.saturating_add(1)).max();
+        let now = super::journal::to_nanos(SystemTime::now());
+        let first_number = after_all.map_or(now, |it| it.max(now));
         let number = AtomicU64::new(first_number);
         Ok(Self { parked: Mutex::new(parked), bytes: AtomicU64::new(bytes), number, first_number })
     }

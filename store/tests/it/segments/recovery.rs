@@ -293,3 +293,25 @@ fn what_was_uploaded_survives_a_kill_and_is_taken_up() {
     let left = killed.paths().into_iter().filter(|it| it.starts_with("uploads")).count();
     assert_eq!(left, 0, "nothing of it remains");
 }
+
+#[test]
+fn large_files_from_before_the_clock_was_set_back_are_swept_and_stay_apart() {
+    let disk = MemoryDisk::new();
+    let large = noise(4, 3 << 20);
+    let path = |number: u64| {
+        let hex = digest(&large).hex();
+        PathBuf::from(format!("large/{}/2-{hex}.{number:x}", &hex[..2]))
+    };
+    // In the year 2262.
+    let future = i64::MAX as u64;
+    drop(open(&disk));
+    store::Disk::make_folder(&disk, path(0).parent().unwrap()).unwrap();
+    disk.overwrite(&path(future), b"of a blob that is forgotten".to_vec());
+    disk.overwrite(Path::new("large/a stranger"), Vec::new());
+    let store = open(&disk);
+    write(&*store, &large).unwrap();
+    assert!(disk.read(&path(future + 2)).is_some(), "{:?}", disk.paths());
+    store.keep_house().unwrap();
+    assert!(disk.read(&path(future)).is_none(), "no record stands for it");
+    assert!(has_rightly(&*store, &large));
+}
