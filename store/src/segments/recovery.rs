@@ -87,7 +87,7 @@ pub(super) fn open(files: Files, settings: Settings) -> Result<Core, StoreError>
         commits: Commits::new(),
         leases: super::leases::Leases::new(settings.lease),
         touched: Touched::open(&files)?,
-        uploads: Uploads::open(&files, now)?,
+        uploads: Uploads::open(&files, now, was_down)?,
         settling: super::settle::Settling::default(),
         quarantine: Quarantine::open(&files)?,
         bells: Bells::default(),

@@ -55,11 +55,12 @@ struct Parked {
 }
 
 impl Uploads {
-    /// Finds what was being uploaded when the store was closed.
-    pub(super) fn open(files: &Files, now: SystemTime) -> Result<Self, StoreError> {
+    /// Finds what was being uploaded when the store was closed. If the machine was down since, nobody knows how much of it
+    /// is on the disk.
+    pub(super) fn open(files: &Files, now: SystemTime, was_down: bool) -> Result<Self, StoreError> {
         let mut parked = BTreeMap::new();
         for name in files.list(Path::new(FOLDER))? {
-            if name.ends_with(NAMELESS) {
+            if was_down || name.ends_with(NAMELESS) {
                 files.remove(&Path::new(FOLDER).join(&name))?;
             } else if let Some(file) = files.open(&Path::new(FOLDER).join(&name))? {
                 parked.insert(name, Parked { bytes: file.len()?, since: now });

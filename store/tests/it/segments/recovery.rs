@@ -295,6 +295,28 @@ fn what_was_uploaded_survives_a_kill_and_is_taken_up() {
 }
 
 #[test]
+fn what_was_uploaded_is_not_believed_after_a_loss_of_power() {
+    use store::UploadStore as _;
+    let disk = MemoryDisk::new();
+    let store = open(&disk);
+    let bytes = noise(3, 3 << 20);
+    let name = digest(&bytes);
+    let mut upload = now(store.upload(&[name], "a session")).unwrap();
+    upload.write(bytes.slice(..2_000_000)).unwrap();
+    drop(upload);
+    for seed in 0..4 {
+        let found = disk.after_power_loss(seed);
+        let again = open(&found);
+        assert_eq!(now(again.uploaded(&[name], "a session")).unwrap(), None);
+        assert!(!found.paths().iter().any(|it| it.starts_with("uploads")), "it takes no room");
+        let mut upload = now(again.upload(&[name], "a session")).unwrap();
+        upload.write(bytes.slice(usize::try_from(upload.bytes()).unwrap()..)).unwrap();
+        upload.finish().unwrap();
+        assert!(has_rightly(&*again, &bytes));
+    }
+}
+
+#[test]
 fn large_files_from_before_the_clock_was_set_back_are_swept_and_stay_apart() {
     let disk = MemoryDisk::new();
     let large = noise(4, 3 << 20);
