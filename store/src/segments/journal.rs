@@ -28,7 +28,8 @@ const WINDOW_BYTES: usize = 1 << 20;
 pub(super) struct Journal {
     id: u32,
     begun: SystemTime,
-    before: Before,
+    /// Unknown where the journal's head is damaged.
+    before: Option<Before>,
     file: StoreFile,
     extent: Mutex<Extent>,
 }
@@ -73,6 +74,7 @@ impl Journal {
             let _ = files.remove(&path);
             return Err(error);
         }
+        let before = Some(before);
         Ok(Self { id, begun, before, file, extent: Mutex::new(Extent::new()) })
     }
 
@@ -83,14 +85,19 @@ impl Journal {
         if file.len()? < FIRST_RECORD {
             return Ok(None);
         }
-        or_nothing(file.read_at(0, &mut head))?;
+        let is_read = or_nothing(file.read_at(0, &mut head).map(|()| true))?;
         let right = head[..8] == MAGIC && read_u32(&head, 60) == crc32c::crc32c(&head[..60]);
-        if !right || read_u32(&head, 8) != id {
-            return Ok(None);
-        }
-        let begun = from_nanos(read_u64(&head, 12));
         let before = Before { segment: read_u32(&head, 20), records: read_u32(&head, 24) };
-        Ok(Some(Self { id, begun, before, file, extent: Mutex::new(Extent::new()) }))
+        let before = (right && read_u32(&head, 8) == id).then_some(before);
+        let first = Place { segment: id, ordinal: 0 };
+        // The first record says as well whose journal it is.
+        let is_ours = before.is_some()
+            || !is_read
+            || Window::new(&file)?.header(FIRST_RECORD, first)?.is_some();
+        // What stands there of the time is for statistics only.
+        let begun = from_nanos(read_u64(&head, 12));
+        let extent = Mutex::new(Extent::new());
+        Ok(is_ours.then_some(Self { id, begun, before, file, extent }))
     }
 
     pub(super) fn id(&self) -> u32 {
@@ -101,7 +108,7 @@ impl Journal {
         self.begun
     }
 
-    pub(super) fn before(&self) -> Before {
+    pub(super) fn before(&self) -> Option<Before> {
         self.before
     }
 

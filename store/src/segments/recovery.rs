@@ -369,7 +369,7 @@ impl Folder {
 /// Returns whether all is there that was appended before the journal was begun: what is later than something that is
 /// lost is lost with it.
 fn follows(core: &Core, journal: &Journal, known: &Known) -> bool {
-    let before = journal.before();
+    let Some(before) = journal.before() else { return false };
     match core.segments.get(before.segment) {
         Some(segment) => segment.records() >= before.records,
         // The index would have known of it, if it had been dropped.

@@ -58,13 +58,22 @@ impl Sealed {
         or_nothing(file.read_at(end, &mut trailer))?;
         let right =
             trailer[..8] == MAGIC && read_u32(&trailer, 60) == crc32c::crc32c(&trailer[..60]);
-        if !right || read_u32(&trailer, 8) != id {
-            return Ok(None);
-        }
-        let (records, table) = (read_u32(&trailer, 12), read_u64(&trailer, 16));
+        let records = if right && read_u32(&trailer, 8) == id {
+            Some(read_u32(&trailer, 12))
+        } else {
+            count_rows(&file, id, end)?
+        };
+        // What stands there of the time is for statistics only.
         let begun = from_nanos(read_u64(&trailer, 24));
-        let fits = table.checked_add(u64::from(records) * ROW_BYTES as u64) == Some(end);
-        Ok(fits.then_some(Self { id, begun, file, bytes, records, table }))
+        let table = records.and_then(|it| end.checked_sub(u64::from(it) * ROW_BYTES as u64));
+        Ok(records.zip(table).map(|(records, table)| Self {
+            id,
+            begun,
+            file,
+            bytes,
+            records,
+            table,
+        }))
     }
 
     /// Returns what ends the file of a sealed segment.
@@ -135,6 +144,27 @@ impl Sealed {
     fn row_at(&self, ordinal: u32) -> u64 {
         self.table + u64::from(ordinal) * ROW_BYTES as u64
     }
+}
+
+/// Returns how many records a segment has whose trailer, which begins at `end`, is damaged: a row is right under one ordinal
+/// only, so one of the last of them tells.
+fn count_rows(file: &StoreFile, id: u32, end: u64) -> Result<Option<u32>, StoreError> {
+    /// More than a sector that cannot be read takes with it, of whatever disk.
+    const LAST_ROWS: u32 = 64;
+    let most = u32::try_from(end / ROW_BYTES as u64).unwrap_or(u32::MAX);
+    for after in 0..most.min(LAST_ROWS) {
+        let mut row = [0; ROW_BYTES];
+        let at = end - u64::from(after + 1) * ROW_BYTES as u64;
+        if !or_nothing(file.read_at(at, &mut row).map(|()| true))? {
+            continue;
+        }
+        let is_at =
+            |ordinal: &u32| decode(&row, Place { segment: id, ordinal: *ordinal }).is_some();
+        if let Some(ordinal) = (0..most - after).find(is_at) {
+            return Ok(Some(ordinal + 1 + after));
+        }
+    }
+    Ok(None)
 }
 
 /// Returns the row of a record in the table of its segment.

@@ -85,6 +85,27 @@ fn a_bit_flipped_in_a_journal_a_sealed_segment_or_a_large_file_is_noticed() {
 }
 
 #[test]
+fn what_says_what_a_segment_is_can_be_damaged_and_nothing_is_lost() {
+    let (disk, blobs) = filled();
+    let [journal, sealed] = [".journal", ".sealed"].map(|it| files(&disk, it).pop().unwrap());
+    let length = disk.read(&sealed).unwrap().len();
+    let head = (0..64).map(|at| (&journal, at));
+    for (path, at) in head.chain((length - 64..length).map(|at| (&sealed, at))) {
+        let flipped = disk.after_kill();
+        flip(&flipped, path, at, at);
+        let store = open(&flipped);
+        let what = format!("byte {at} of {}", path.display());
+        assert!(blobs.iter().all(|it| has_rightly(&*store, it)), "{what}");
+        assert!(!flipped.paths().iter().any(|it| it.starts_with("lost+found")), "{what}");
+    }
+    let spoiled = disk.after_kill();
+    spoiled.spoil(&sealed, length - 1);
+    let store = open(&spoiled);
+    let there = blobs.iter().filter(|it| has_rightly(&*store, it)).count();
+    assert!(there > blobs.len() - 8, "{there} blobs: the sector has some rows, too");
+}
+
+#[test]
 fn a_sector_that_cannot_be_read_takes_what_is_in_it_and_nothing_stops() {
     let (disk, blobs) = filled();
     for (ending, steps) in [(".journal", 60), (".sealed", 60), ("", 6)] {
