@@ -16,10 +16,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::answer::text;
 use super::blocking;
 use super::refusal::Refusal;
-use super::unpacking::Unpacker;
 use crate::Limits;
 use crate::front::View;
 use crate::limits::{MEMORY_BYTES_MAX, PIECE_BYTES};
+use crate::unpacking::Unpacker;
 
 /// How many bytes of bodies are held in memory at once, all callers together. What finds no room goes to the disk.
 pub(super) const HELD_BYTES_MAX: usize = 256 << 20;
