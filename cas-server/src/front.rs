@@ -7,7 +7,9 @@ use bytes::Bytes;
 use http::Extensions;
 use model::DigestFunction;
 use store::{Cellar, LeaseId, Namespace, StoreError, Value, ValueKey};
+use tonic::Status;
 
+use crate::metrics::Limit;
 use crate::observe::Observed;
 use crate::{Caller, Denied, Limits, Right};
 
@@ -64,6 +66,17 @@ impl View {
     pub(crate) fn with(self, right: Right) -> Result<Self, Denied> {
         self.caller.require(right)?;
         Ok(self)
+    }
+
+    /// Refuses a blob that is larger than the operator allows.
+    pub(crate) fn refuse_large(&self, bytes: u64) -> Result<(), Status> {
+        let bytes_max = self.limits.blob;
+        if bytes <= bytes_max {
+            return Ok(());
+        }
+        self.observed.limited(Limit::BlobBytes);
+        let why = format!("the blob has {bytes} bytes; {bytes_max} are taken");
+        Err(Status::invalid_argument(why))
     }
 
     /// Returns what a key stands for, by the word of the first namespace that says something.

@@ -86,11 +86,7 @@ impl Writing {
     ) -> Result<Result<Self, i64>, Status> {
         let blob = resource.resource.blob;
         let wire = resource.resource.wire;
-        if blob.size() > view.limits.blob {
-            view.observed.limited(Limit::BlobBytes);
-            let why = format!("the blob has {} bytes; {} are taken", blob.size(), view.limits.blob);
-            return Err(Status::invalid_argument(why));
-        }
+        view.refuse_large(blob.size())?;
         if is_there(&view, &resource).await? {
             return Ok(Err(already_there(wire, blob.size())));
         }

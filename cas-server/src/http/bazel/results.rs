@@ -12,7 +12,7 @@ use wire::kept::KeptBody;
 use wire::references;
 
 use super::{FUNCTIONS, ResultName};
-use crate::completeness::is_complete;
+use crate::completeness;
 use crate::front::{View, results_space};
 use crate::http::answer::{JSON, OCTETS, answer, text};
 use crate::http::content::Content;
@@ -62,8 +62,8 @@ async fn find_result(
     let value = view.lookup_in(namespace, &space, &at.hex).await?;
     let Some(value) = value else { return Ok(None) };
     let Ok(needed) = references::of_result(function, &value.bytes) else { return Ok(None) };
-    let is_complete = is_complete(&*view.cellar, function, &needed).await?;
-    Ok(is_complete.then_some(value.bytes))
+    let missing = completeness::missing(&*view.cellar, function, &needed).await?;
+    Ok(missing.is_empty().then_some(value.bytes))
 }
 
 /// Keeps a result, or whatever else the bytes are.
