@@ -350,7 +350,7 @@ impl Begun {
         let store = settings.open_store(workspace.config.function)?;
         let display = Display::new(settings.json);
         let interrupts = settings.interrupts(&display)?;
-        let rewrites = store::rewrites(&settings.store);
+        let rewrites = store::rewrites(settings.store()?);
         Ok(Self { store, display, interrupts, jobs: settings.jobs, rewrites })
     }
 

@@ -184,6 +184,37 @@ fn a_result_is_purged_from_the_project_that_the_workspace_names() {
 }
 
 #[test]
+fn a_server_needs_no_home_where_it_is_said_what_it_keeps_where() {
+    let machine = Machine::bare();
+    let keep = machine.root().join("kept");
+    let listen = "[listen]\ntcp = [\"127.0.0.1:0\"]\n";
+    let homeless = |arguments: &[&str]| {
+        let mut command = machine.command(&[&["server"], arguments].concat());
+        command.env_remove("HOME").env_remove("BLD_STORE");
+        command
+    };
+    machine.write("bld-server.toml", listen);
+    let nowhere = Ran::of(&mut homeless(&[])).expect(2);
+    nowhere.says(&["neither HOME nor XDG_DATA_HOME is set", "root", "--store"]);
+
+    let flag = ["--store", keep.to_str().unwrap(), "--store-budget", "2GiB"];
+    let served = Served::of(&machine, homeless(&flag));
+    assert!(served.ask("PUT", "/ccache/ab/cdef0123", "an object").starts_with("HTTP/1.1 201"));
+    let stat = machine.run(&["cache", "stat", "--remote", &served.address, "--json"]).expect(0);
+    assert_eq!(stat.json()["budget_bytes"], 2_u64 << 30);
+    served.server.signal(Signal::TERM);
+    served.server.end().expect(0);
+
+    let store = keep.display();
+    machine.write(
+        "bld-server.toml",
+        &format!("root = \"{store}/root\"\n{listen}[store]\npath = \"{store}\"\n"),
+    );
+    let served = Served::of(&machine, homeless(&[]));
+    assert!(served.ask("GET", "/ccache/ab/cdef0123", "").ends_with("an object"));
+}
+
+#[test]
 fn what_makes_no_sense_is_refused_before_anybody_is_asked() {
     let machine = Machine::bare();
     for arguments in [
