@@ -12,7 +12,7 @@ use engine::{
 };
 use executor::{Limits, LocalExecutor, Rung};
 use fetch::{Lock, Progress as _};
-use store::{LocalStore, Remote};
+use store::{LocalStore, Remote, StoreError};
 
 use crate::elsewhere::Elsewhere;
 use crate::error::CliError;
@@ -23,7 +23,7 @@ use crate::nobody::Nobody;
 use crate::outside::{LockedTrees, Outside};
 use crate::progress::Display;
 use crate::settings::Settings;
-use crate::sharing::{Reached, RemoteArgs, Sharing};
+use crate::sharing::{PlaceArgs, Reached, RemoteArgs, Sharing};
 use crate::terminal::{chain, tell};
 use crate::workspace::{OpenWorkspace, requests};
 
@@ -306,7 +306,37 @@ impl Planned {
         self.drive(build.run())?.map_err(CliError::Build)
     }
 
-    /// Says what a build of the plan would find, run and wait for. Nothing is run.
+    /// Says what a build of the plan would find, here and in the remote, run and wait for. Nothing is run.
+    pub(crate) fn survey_sharing(
+        &self,
+        settings: &Settings,
+        place: &PlaceArgs,
+        retry_failed: bool,
+    ) -> Result<Survey, CliError> {
+        let work = async {
+            let Some(remote) = self.reach(settings, &place.to_read()).await? else {
+                return tokio::task::block_in_place(|| self.survey(retry_failed));
+            };
+            let display = Arc::clone(&self.display);
+            let degraded = move |error: &StoreError| {
+                let text = chain(error).join(": ");
+                display.warn(&format!("{text}; what the remote does not say counts as not there"));
+            };
+            let files = &self.workspace.files;
+            let surveyed = engine::survey_sharing(
+                &self.store,
+                remote,
+                degraded,
+                files,
+                &self.plan,
+                retry_failed,
+            );
+            surveyed.await.map_err(CliError::Build)
+        };
+        self.drive(work)?
+    }
+
+    /// Says what a build of the plan would find in this store, run and wait for. Nothing is run.
     pub(crate) fn survey(&self, retry_failed: bool) -> Result<Survey, CliError> {
         engine::survey(&self.store, &self.workspace.files, &self.plan, retry_failed)
             .map_err(CliError::Build)

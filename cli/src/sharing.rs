@@ -20,6 +20,17 @@ const NONE: &str = "none";
 /// What a command says of the remote.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct RemoteArgs {
+    #[command(flatten)]
+    pub(crate) place: PlaceArgs,
+
+    /// Only read from the remote
+    #[arg(long)]
+    pub(crate) no_upload: bool,
+}
+
+/// Which remote is meant.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct PlaceArgs {
     /// Share results with this remote: grpc://HOST:PORT, grpcs://HOST:PORT, unix:PATH; or none
     #[arg(long, value_name = "URL")]
     pub(crate) remote: Option<String>,
@@ -27,10 +38,13 @@ pub(crate) struct RemoteArgs {
     /// Which instance of the remote: for bld server, the project
     #[arg(long, value_name = "NAME")]
     pub(crate) remote_instance: Option<String>,
+}
 
-    /// Only read from the remote
-    #[arg(long)]
-    pub(crate) no_upload: bool,
+impl PlaceArgs {
+    /// Returns what a command says that gives the remote nothing.
+    pub(crate) fn to_read(&self) -> RemoteArgs {
+        RemoteArgs { place: self.clone(), no_upload: true }
+    }
 }
 
 /// How a command shares results.
@@ -55,12 +69,13 @@ impl Sharing {
         workspace: &OpenWorkspace,
         args: &RemoteArgs,
     ) -> Result<Option<Self>, CliError> {
-        let Some(said) = Said::of(settings, Some(workspace), args.remote.as_deref())? else {
+        let Some(said) = Said::of(settings, Some(workspace), args.place.remote.as_deref())? else {
             return Ok(None);
         };
         let uploads = said.may_upload() && !args.no_upload;
         let function = workspace.config.function;
-        Ok(Some(Self { options: said.options(args.remote_instance.clone(), function)?, uploads }))
+        let instance = args.place.remote_instance.clone();
+        Ok(Some(Self { options: said.options(instance, function)?, uploads }))
     }
 
     /// Returns where it is.

@@ -267,6 +267,58 @@ fn what_a_pull_request_took_over_counts_for_no_other_build() {
 }
 
 #[test]
+fn a_plan_knows_what_others_made_and_fetches_none_of_it() {
+    let server = Server::start();
+    build(&machine(), &server, &[]).expect(0);
+    let second = cut_off();
+    let plan = |more: &[&str]| {
+        let url = server.url();
+        let arguments = [&["plan", "//t:all", "--json", "--remote", &url][..], more].concat();
+        second.run(&arguments).expect(0).json()
+    };
+    server.forget_questions();
+    let all_found = plan(&[]);
+    let count = |plan: &Value, name: &str| plan["summary"][name].as_u64().unwrap();
+    assert_eq!((count(&all_found, "cached"), count(&all_found, "may_run")), (3, 0));
+    assert_eq!((count(&all_found, "will_run"), count(&all_found, "downloads")), (0, 0));
+    // Listings of directories come in batches.
+    let questions = ["GetCapabilities", "GetActionResult", "BatchReadBlobs"];
+    let asked = server.was_asked();
+    assert!(asked.iter().all(|it| questions.contains(&it.as_str())), "{asked:?}");
+    // It is what a build finds, and nothing of it came by being asked for.
+    let unshared = second.run(&["plan", "//t:all", "--json"]).expect(0).json();
+    assert_eq!(count(&unshared, "cached"), 0);
+
+    second.write("t/one.txt", "another\n");
+    let changed = plan(&[]);
+    assert_eq!(count(&changed, "will_run"), 1, "{changed:#}");
+    assert_eq!((count(&changed, "may_run"), count(&changed, "cached")), (1, 1));
+    assert_eq!(count(&plan(&["--offline"]), "cached"), 0);
+}
+
+#[test]
+fn runners_get_only_what_nobody_made() {
+    let server = Server::start();
+    let url = server.url();
+    let first = Machine::new().with_boxes();
+    let some = ["//p:cells{kernel=1}", "//p:cells{kernel=2}"];
+    first.run(&["build", some[0], some[1], "--remote", &url]).expect(0);
+    let second = Machine::new().with_boxes();
+    let shards = |more: &[&str]| {
+        let arguments = [&["plan", "--shards", "--per", "1", "--uncached", "//p:cells"], more];
+        let shards = second.run(&arguments.concat()).expect(0).json();
+        shards["include"].as_array().unwrap().len()
+    };
+    assert_eq!(shards(&[]), 3);
+    assert_eq!(shards(&["--remote", &url]), 1);
+    second.write("bld.toml", &format!("[remote]\nurl = \"{url}\"\n"));
+    assert_eq!(shards(&[]), 1);
+    drop(server);
+    let gone = second.run(&["plan", "//p:cells"]).expect(0);
+    gone.tells(&["warning:", &url, "will run"]);
+}
+
+#[test]
 fn events_and_records_say_what_came_from_the_remote() {
     let server = Server::start();
     build(&machine(), &server, &[]).expect(0);
