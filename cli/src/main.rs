@@ -6,6 +6,7 @@ mod carried;
 mod choices;
 mod ci;
 mod clock;
+mod coming;
 mod command;
 mod complete;
 mod costs;

@@ -14,6 +14,7 @@ use executor::{Limits, LocalExecutor, Rung};
 use fetch::{Lock, Progress as _};
 use store::{LocalStore, Remote, StoreError};
 
+use crate::coming::ShownRemote;
 use crate::elsewhere::Elsewhere;
 use crate::error::CliError;
 use crate::history::{self, Asked, FanOut, Journal, Manner};
@@ -252,7 +253,8 @@ impl Planned {
         let Some(sharing) = Sharing::of(settings, &self.workspace, args)? else { return Ok(None) };
         let Some(reached) = sharing.reach(&self.display).await? else { return Ok(None) };
         self.journal.ask(Elsewhere::reached(reached.store.clone()));
-        Ok(Some(self.reached.get_or_init(|| reached).remote()))
+        let remote = self.reached.get_or_init(|| reached).remote();
+        Ok(Some(Arc::new(ShownRemote::new(remote, Arc::clone(&self.display)))))
     }
 
     /// Returns a build of the plan, which has not begun.

@@ -14,8 +14,10 @@ use store::Namespace;
 use testkit::MemoryStore;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
+use tokio::sync::Semaphore;
 
 use crate::machine::{Machine, Ran, summary};
+use crate::pty::Terminal;
 
 /// What two machines know that know the same: one source, a file made of it, and one made of that.
 const CHAIN: &str = r#"
@@ -34,9 +36,11 @@ struct Server {
 }
 
 /// Who may ask: whoever sends this header, if any is named.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Default)]
 struct Guard {
     authorization: Option<&'static str>,
+    /// What is asked with these methods waits until there are permits: one lets a call pass.
+    held: Option<(&'static [&'static str], Arc<Semaphore>)>,
 }
 
 impl Server {
@@ -53,10 +57,16 @@ impl Server {
         let identify = middleware::from_fn(move |mut request: Request, next: Next| {
             request.extensions_mut().insert(Arc::clone(&caller));
             let method = request.uri().path().rsplit('/').next().unwrap().to_owned();
+            let held = guard.held.clone().filter(|(methods, _)| methods.contains(&method.as_str()));
             heard.lock().unwrap().push(method);
             let sent = request.headers().get("authorization").and_then(|it| it.to_str().ok());
             let is_known = guard.authorization.is_none_or(|known| sent == Some(known));
-            async move { if is_known { next.run(request).await } else { unauthenticated() } }
+            async move {
+                if let Some((_, gate)) = held {
+                    gate.acquire().await.unwrap().forget();
+                }
+                if is_known { next.run(request).await } else { unauthenticated() }
+            }
         });
         let cellar = Arc::new(store.clone());
         let observer = Observer::new(Arc::new(Metrics::new()));
@@ -184,7 +194,7 @@ fn a_remote_that_is_not_there_is_warned_of_and_done_without() {
 
 #[test]
 fn a_remote_that_does_not_know_who_asks_is_done_without_and_no_token_is_shown() {
-    let guard = Guard { authorization: Some("Bearer right") };
+    let guard = Guard { authorization: Some("Bearer right"), ..Guard::default() };
     let store = MemoryStore::new();
     let server = Server::start_for(Rights::ALL, Namespace::Trusted, &store, guard);
     let machine = machine();
@@ -201,7 +211,7 @@ fn a_remote_that_does_not_know_who_asks_is_done_without_and_no_token_is_shown() 
 
 #[test]
 fn the_workspace_says_where_results_are_shared_and_its_secrets_are_for_nobody_else() {
-    let guard = Guard { authorization: Some("Bearer t0ken") };
+    let guard = Guard { authorization: Some("Bearer t0ken"), ..Guard::default() };
     let store = MemoryStore::new();
     let server = Server::start_for(Rights::ALL, Namespace::Trusted, &store, guard);
     let machine = machine();
@@ -218,7 +228,7 @@ fn the_workspace_says_where_results_are_shared_and_its_secrets_are_for_nobody_el
         Rights::ALL,
         Namespace::Trusted,
         &MemoryStore::new(),
-        Guard { authorization: Some("Bearer t0ken") },
+        Guard { authorization: Some("Bearer t0ken"), ..Guard::default() },
     );
     let built = machine.run(&["build", "//t:all", "--remote", &other.url()]).expect(0);
     built.tells(&["does not know who asks"]);
@@ -316,6 +326,30 @@ fn runners_get_only_what_nobody_made() {
     drop(server);
     let gone = second.run(&["plan", "//p:cells"]).expect(0);
     gone.tells(&["warning:", &url, "will run"]);
+}
+
+#[test]
+fn what_comes_and_goes_is_drawn_while_it_does() {
+    let store = MemoryStore::new();
+    let serve = |methods| {
+        let gate = Arc::new(Semaphore::new(0));
+        let guard = Guard { held: Some((methods, Arc::clone(&gate))), ..Guard::default() };
+        let server = Server::start_for(Rights::ALL, Namespace::Trusted, &store, guard);
+        (server, gate)
+    };
+    let watch = |server: &Server, gate: &Semaphore, line: &str| {
+        let machine = Machine::new().with_boxes();
+        let command = machine.command(&["build", "//p:inner", "--remote", &server.url()]);
+        let terminal = Terminal::start(&command, 24, 100);
+        terminal.wait_until(line, |screen| screen.contains(line));
+        gate.add_permits(1_000);
+        let (ended, screen, _) = terminal.end();
+        assert!(ended.success() && !screen.contains(line), "{screen}");
+    };
+    let (server, gate) = serve(&["UpdateActionResult"]);
+    watch(&server, &gate, "    upload 1 result ");
+    let (server, gate) = serve(&["BatchReadBlobs"]);
+    watch(&server, &gate, "    download 1 blob");
 }
 
 #[test]
