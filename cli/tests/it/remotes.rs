@@ -12,7 +12,7 @@ use cas_server::{Caller, Door, Drain, Front, Limits, Operation, Origins, Rights}
 use serde_json::Value;
 use store::Namespace;
 use testkit::MemoryStore;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::runtime::Runtime;
 use tokio::sync::Semaphore;
 
@@ -95,6 +95,14 @@ impl Server {
     fn was_asked(&self) -> Vec<String> {
         self.asked.lock().unwrap().clone()
     }
+}
+
+/// Returns an address where nobody listens, and nobody can begin to as long as what is returned is there.
+fn nobody() -> (TcpSocket, String) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let url = format!("grpc://{}", socket.local_addr().unwrap());
+    (socket, url)
 }
 
 fn unauthenticated() -> Response {
@@ -184,9 +192,7 @@ fn a_clean_checkout_says_what_changed() {
 
 #[test]
 fn a_remote_that_is_not_there_is_warned_of_and_done_without() {
-    let server = Server::start();
-    let url = server.url();
-    drop(server);
+    let (_socket, url) = nobody();
     let machine = machine();
     let built = machine.run(&["build", "//t:all", "--remote", &url]).expect(0);
     built.tells(&["warning:", &url, "everything is made here", "3 actions ran"]);
@@ -323,7 +329,8 @@ fn runners_get_only_what_nobody_made() {
     assert_eq!(shards(&["--remote", &url]), 1);
     second.write("bld.toml", &format!("[remote]\nurl = \"{url}\"\n"));
     assert_eq!(shards(&[]), 1);
-    drop(server);
+    let (_socket, url) = nobody();
+    second.write("bld.toml", &format!("[remote]\nurl = \"{url}\"\n"));
     let gone = second.run(&["plan", "//p:cells"]).expect(0);
     gone.tells(&["warning:", &url, "will run"]);
 }
