@@ -129,3 +129,8 @@ fn key_in(namespace: &Namespace, space: &str, key: &str) -> ValueKey {
 pub(crate) fn results_space(function: DigestFunction, project: &str) -> String {
     format!("ac/{function}/{project}")
 }
+
+/// Returns the space of what else a project's clients keep under names of actions: by plain HTTP anything can be.
+pub(crate) fn raw_space(project: &str) -> String {
+    format!("ac/raw/{project}")
+}

@@ -40,7 +40,10 @@ pub use local::{
 pub use namespace::{InvalidNamespace, Namespace};
 pub use provenance::Provenance;
 pub use read_only::ReadOnlyStore;
-pub use remote::{Purpose, Remote, RemoteError, RemoteOptions, RemoteStore, Retry, Secret, Tls};
+pub use remote::{
+    Call as RemoteCall, Connection as RemoteConnection, Purpose, Remote, RemoteError,
+    RemoteOptions, RemoteStore, Retry, Secret, Tls,
+};
 pub use segments::{
     Acknowledge, COMMIT_INTERVAL, Clock, Disk, DiskFile, Housekeeping, Lock, SegmentStore, Settings,
 };
