@@ -317,7 +317,7 @@ fn interrupted_uploads_are_forgotten_after_a_night_and_take_a_part_of_the_budget
     let large = noise(1, 3 << 20);
     let name = digest(&large);
     let begin = |session: &str| {
-        let mut upload = now(store.upload(&[name], session)).unwrap();
+        let mut upload = now(store.upload(&[name], Some(session))).unwrap();
         upload.write(large.slice(..2_900_000)).unwrap();
     };
     begin("an evening");
@@ -337,4 +337,35 @@ fn interrupted_uploads_are_forgotten_after_a_night_and_take_a_part_of_the_budget
     let kept = |session: &&String| now(store.uploaded(&[name], session)).unwrap().is_some();
     let kept: Vec<&String> = sessions.iter().filter(kept).collect();
     assert_eq!(kept, sessions[4..].iter().collect::<Vec<_>>(), "an eighth of 64 MiB, the latest");
+}
+
+#[test]
+fn what_interrupted_uploads_take_is_given_back_whoever_replaces_whom() {
+    let disk = MemoryDisk::new();
+    let (store, clock) = open_with(&disk, AMPLE_BYTES);
+    let large = noise(1, 3 << 20);
+    let name = digest(&large);
+    let before = store.stat().physical_bytes;
+    for _ in 0..3 {
+        // A client comes again before the server sees that its connection is gone.
+        let mut uploads: Vec<_> =
+            (0..2).map(|_| now(store.upload(&[name], Some("a session"))).unwrap()).collect();
+        for (upload, bytes) in uploads.iter_mut().zip([2_000_000, 1_000_000]) {
+            let begun = usize::try_from(upload.bytes()).unwrap();
+            upload.write(large.slice(begun.min(bytes)..bytes)).unwrap();
+        }
+        drop(uploads);
+    }
+    assert_eq!(now(store.uploaded(&[name], "a session")).unwrap(), Some(1_000_000));
+    assert_eq!(store.stat().physical_bytes, before + 1_000_000, "one of them is there");
+
+    let mut nameless = now(store.upload(&[name], None)).unwrap();
+    nameless.write(large.slice(..1_000_000)).unwrap();
+    drop(nameless);
+    assert_eq!(store.stat().physical_bytes, before + 1_000_000, "nobody could take it up");
+
+    clock.pass(Duration::from_secs(13 * 60 * 60));
+    store.keep_house().unwrap();
+    assert_eq!(store.stat().physical_bytes, before);
+    assert!(!disk.paths().iter().any(|it| it.starts_with("uploads")));
 }
