@@ -472,7 +472,7 @@ async fn split(store: &impl ChunkStore, digest: Digest) -> Option<Vec<Digest>> {
 
 /// Asks an empty store for everything that a [`Cellar`] promises beside what its parts do.
 pub async fn cellar_promises(store: &impl Cellar) {
-    let lease = LeaseId::new("a build").expect("a name");
+    let lease = LeaseId::new(&"somebody".into(), "a build").expect("a name");
     let leased = store.for_lease(&lease);
     let bytes = Bytes::from_static(b"written under a lease");
     let digest = Digest::of(DigestFunction::Blake3, &bytes);

@@ -32,6 +32,7 @@ mod spool;
 mod touched;
 mod uploads;
 mod values;
+mod weighed;
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -183,7 +183,7 @@ impl Core {
         let parked = self.uploads.take(&self.files, &key, &path)?;
         upload.key = Some(key);
         match parked {
-            Some(parked) => blocking(|| upload.take_up(parked, path))?,
+            Some(parked) => blocking(|| upload.take_up(parked, &path))?,
             None if digest.size() > RECORD_BLOB_BYTES_MAX => upload.begin_file()?,
             None => {}
         }
@@ -245,10 +245,10 @@ impl SegmentUpload {
         Path::new(FOLDER).join(format!("{:x}{NAMELESS}", self.core.uploads.number()))
     }
 
-    fn take_up(&mut self, parked: Parked, path: PathBuf) -> Result<(), StoreError> {
+    fn take_up(&mut self, parked: Parked, path: &Path) -> Result<(), StoreError> {
         self.reserved = parked.bytes;
-        let Some(file) = self.core.files.open(&path)? else { return self.restart() };
-        self.sent = Sent::File(path.clone(), file.clone());
+        let Some(file) = self.core.files.open(path)? else { return self.restart() };
+        self.sent = Sent::File(path.to_owned(), file.clone());
         let length = file.len()?;
         if length > self.digest.size() {
             return self.restart();
@@ -266,7 +266,7 @@ impl SegmentUpload {
         }
         if self.digest.size() <= RECORD_BLOB_BYTES_MAX {
             self.sent = Sent::Memory(memory);
-            self.core.files.remove(&path)?;
+            self.core.files.remove(path)?;
         }
         Ok(())
     }

@@ -208,7 +208,7 @@ fn a_fault_while_room_is_made_breaks_no_lease_and_serves_nothing_wrong() {
     for nth in (0..).step_by(23) {
         let disk = MemoryDisk::new();
         let store = SegmentStore::open_on(Arc::new(disk.clone()), settings(SCARCE_BYTES)).unwrap();
-        let build = store.for_lease(&LeaseId::new("a build").unwrap());
+        let build = store.for_lease(&LeaseId::new(&"somebody".into(), "a build").unwrap());
         let held: Vec<_> = (0..10).map(|it| text(it, 5000)).collect();
         for bytes in &held {
             now(build.write(digest(bytes), bytes.clone().into())).unwrap();
