@@ -34,17 +34,14 @@ impl Front {
     /// Returns the store as whoever sent a request sees it.
     pub(crate) fn view(&self, extensions: &Extensions) -> View {
         let observed = Observed::of(extensions);
-        let lease = observed.metadata().and_then(|it| LeaseId::new(&it.invocation));
+        let caller = Arc::clone(Caller::of(extensions));
+        let build = observed.metadata();
+        let lease = build.and_then(|it| LeaseId::new(&caller.name, &it.invocation));
         let cellar = match lease {
             Some(lease) => self.cellar.for_lease(&lease),
             None => Arc::clone(&self.cellar),
         };
-        View {
-            cellar,
-            caller: Arc::clone(Caller::of(extensions)),
-            limits: Arc::clone(&self.limits),
-            observed,
-        }
+        View { cellar, caller, limits: Arc::clone(&self.limits), observed }
     }
 }
 

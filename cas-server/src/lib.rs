@@ -9,6 +9,7 @@ mod caller;
 mod capabilities;
 mod completeness;
 mod config;
+mod crowd;
 mod door;
 mod drain;
 mod fault;

@@ -94,9 +94,10 @@ impl Writing {
             refuse_offset(offset, 0)?;
             Sink::Memory(BytesMut::new(), None)
         } else {
-            let session = session(&view, &resource);
+            // What a compressed upload has sent says nothing of how much of the blob is here: it is never taken up.
+            let session = (wire == Wire::Identity).then(|| session(&view, &resource));
             let names: Vec<_> = blob.candidates().collect();
-            let upload = view.cellar.upload(&names, &session).await;
+            let upload = view.cellar.upload(&names, session.as_deref()).await;
             let upload = upload.map_err(|error| fault::of_store(&error))?;
             Sink::Disk(Disk::resume(upload, wire, offset)?)
         };

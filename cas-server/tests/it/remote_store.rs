@@ -97,7 +97,7 @@ async fn router(
 }
 
 fn door(router: Router) -> Door {
-    Door::new(router, Limits::default().connections, Drain::new())
+    Door::new(router, Limits::default().connections, Drain::new(), Arc::new(Metrics::new()))
 }
 
 fn metadata(request: &Request) -> RequestMetadata {

@@ -77,7 +77,8 @@ impl Server {
             let router = cas_server::router(front, origins, operation, identify).await;
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let address = listener.local_addr().unwrap();
-            let door = Door::new(router, Limits::default().connections, Drain::new());
+            let connections = Limits::default().connections;
+            let door = Door::new(router, connections, Drain::new(), Arc::new(Metrics::new()));
             tokio::spawn(async move { door.serve_tcp(listener).await });
             address
         });

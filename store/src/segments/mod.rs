@@ -32,6 +32,7 @@ mod spool;
 mod touched;
 mod uploads;
 mod values;
+mod weighed;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -171,8 +172,12 @@ impl ValueStore for SegmentStore {
 
 #[async_trait]
 impl UploadStore for SegmentStore {
-    async fn upload(&self, names: &[Digest], session: &str) -> Result<Box<dyn Upload>, StoreError> {
-        Ok(Box::new(self.core.upload(names, Some(session), self.holder.clone())?))
+    async fn upload(
+        &self,
+        names: &[Digest],
+        session: Option<&str>,
+    ) -> Result<Box<dyn Upload>, StoreError> {
+        Ok(Box::new(self.core.upload(names, session, self.holder.clone())?))
     }
 
     async fn uploaded(&self, names: &[Digest], session: &str) -> Result<Option<u64>, StoreError> {

@@ -85,7 +85,7 @@ pub(super) fn open(files: Files, settings: Settings) -> Result<Core, StoreError>
         evicted: std::sync::Mutex::default(),
         scrubbed: std::sync::Mutex::default(),
         commits: Commits::new(),
-        leases: super::leases::Leases::new(settings.lease),
+        leases: super::leases::Leases::new(settings.lease, settings.budget_bytes),
         touched: Touched::open(&files)?,
         uploads: Uploads::open(&files, now)?,
         settling: super::settle::Settling::default(),
