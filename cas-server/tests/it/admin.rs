@@ -40,7 +40,7 @@ async fn serve(routes: Routes, caller: Caller) -> Admin {
         function: DigestFunction::Blake3,
         secret: Secret::None,
         tls: Tls::default(),
-        retry: Retry { attempts: 1, first_pause: Duration::ZERO },
+        retry: Retry { attempts: 1, first_pause: Duration::ZERO, ..Retry::default() },
         invocation: "one question".to_owned(),
     };
     Admin::new(RemoteConnection::open(options).unwrap())

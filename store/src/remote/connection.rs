@@ -19,15 +19,9 @@ use super::{Purpose, RemoteError, RemoteOptions};
 /// How many calls are under way at once: enough to fill a long way, and few enough for any server.
 const CALLS_MAX: usize = 128;
 
-/// How long an answer in one piece may take.
-pub(super) const ANSWER_TIME_MAX: Duration = Duration::from_secs(30);
-
 /// How long an answer may take for which the other side has to look through all that it has: a hundred million records.
 /// Whether it is still there is found out meanwhile.
 const LONG_ANSWER_TIME_MAX: Duration = Duration::from_secs(60 * 60);
-
-/// How long a stream may say nothing.
-pub(super) const SILENCE_MAX: Duration = Duration::from_secs(60);
 
 /// How often it is tried to reach a remote at all: each attempt may take as long as connecting may.
 const FIRST_ATTEMPTS_MAX: u32 = 2;
@@ -142,7 +136,7 @@ impl Connection {
         purpose: Option<&Purpose>,
         attempt: impl Fn(Call) -> F,
     ) -> Result<T, RemoteError> {
-        self.call_within(ANSWER_TIME_MAX, self.retry, verb, purpose, attempt).await
+        self.call_within(self.retry.answer_time_max, self.retry, verb, purpose, attempt).await
     }
 
     /// Makes a call that is on behalf of no action and whose answer may take long, again if need be. `verb` says what it is
@@ -183,7 +177,7 @@ impl Connection {
     ) -> Result<T, RemoteError> {
         let attempts = self.retry.attempts.min(FIRST_ATTEMPTS_MAX);
         let retry = Retry { attempts, ..self.retry };
-        self.call_within(ANSWER_TIME_MAX, retry, verb, None, attempt).await
+        self.call_within(retry.answer_time_max, retry, verb, None, attempt).await
     }
 
     /// Waits until it is time to try again, if that may help.
