@@ -10,6 +10,7 @@ use store::StoreError;
 use super::key::InvalidKey;
 use crate::Denied;
 use crate::limits::RETRY_DELAY;
+use crate::results::Unusable;
 
 /// Asks for a name and password, or for a token; clients that have one send it only when they are asked.
 const CHALLENGE: HeaderValue = HeaderValue::from_static("Basic realm=\"bld\", Bearer");
@@ -43,8 +44,8 @@ pub(super) enum Refusal {
     Mismatch,
     #[error("the body is malformed")]
     Json(#[from] wire::json::JsonError),
-    #[error("the result refers to something malformed")]
-    Result(#[from] wire::decode::DecodeError),
+    #[error(transparent)]
+    Result(Unusable),
     #[error("the body is malformed")]
     Query(#[from] serde_json::Error),
     #[error("the body is not what zstd makes")]
@@ -109,6 +110,18 @@ impl Refusal {
             headers.insert(RETRY_AFTER, RETRY_DELAY.as_secs().into());
         }
         response
+    }
+}
+
+impl From<Unusable> for Refusal {
+    fn from(unusable: Unusable) -> Self {
+        match unusable {
+            Unusable::Denied(denied) => Self::Denied(denied),
+            Unusable::Malformed(_)
+            | Unusable::Mismatch { .. }
+            | Unusable::Link { .. }
+            | Unusable::Path { .. } => Self::Result(unusable),
+        }
     }
 }
 

@@ -233,3 +233,15 @@ async fn whoever_may_not_write_results_is_told_so() {
     assert_eq!(refused.code(), Code::PermissionDenied, "as Buck2's probe expects it");
     assert_eq!(get(&server, &digest(b"a")).await.unwrap_err().code(), Code::NotFound);
 }
+
+#[tokio::test]
+async fn whoever_may_not_write_blobs_cannot_write_them_inside_results() {
+    let mut rights = trusted().rights;
+    rights.write_blobs = false;
+    let server = TestServer::start_for(caller("recorder", rights, Namespace::Trusted)).await;
+    let action = digest(b"an action");
+    let result = reapi::ActionResult { stdout_raw: b"said".to_vec(), ..Default::default() };
+    let refused = put(&server, &action, result).await.unwrap_err();
+    assert_eq!(refused.code(), Code::PermissionDenied);
+    put(&server, &action, reapi::ActionResult::default()).await.unwrap();
+}
