@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::response::{IntoResponse, Response};
 use http::header::{ALLOW, CONTENT_RANGE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
-use store::StoreError;
+use store::{StoreError, VALUE_BYTES_MAX};
 
 use super::key::InvalidKey;
 use crate::Denied;
@@ -57,7 +57,7 @@ pub(super) enum Refusal {
     #[error("too many bodies are being received")]
     Busy,
     #[error("the store failed")]
-    Store(#[from] StoreError),
+    Store(StoreError),
 }
 
 impl Refusal {
@@ -110,6 +110,16 @@ impl Refusal {
             headers.insert(RETRY_AFTER, RETRY_DELAY.as_secs().into());
         }
         response
+    }
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        if matches!(error, StoreError::ValueTooLarge) {
+            // Keys are bounded elsewhere, and names of callers are short.
+            return Self::TooLarge { bytes_max: VALUE_BYTES_MAX as u64 };
+        }
+        Self::Store(error)
     }
 }
 

@@ -3,7 +3,7 @@
 use bazel_remote_apis::build::bazel::remote::execution::v2 as reapi;
 use model::{Digest, DigestFunction};
 use prost::Message as _;
-use store::Namespace;
+use store::{Namespace, VALUE_BYTES_MAX};
 use tonic::{Code, Status};
 
 use crate::support::{BLAKE3, SHA256, TestServer, caller, digest, message, trusted};
@@ -244,4 +244,15 @@ async fn whoever_may_not_write_blobs_cannot_write_them_inside_results() {
     let refused = put(&server, &action, result).await.unwrap_err();
     assert_eq!(refused.code(), Code::PermissionDenied);
     put(&server, &action, reapi::ActionResult::default()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_result_that_is_larger_than_values_is_its_clients_mistake() {
+    let server = TestServer::start().await;
+    let output = server.upload(b"output").await;
+    let files = (0..40_000).map(|nth| file(&format!("{nth:060}"), &output));
+    let result = reapi::ActionResult { output_files: files.collect(), ..Default::default() };
+    assert!(result.encoded_len() > VALUE_BYTES_MAX);
+    let refused = put(&server, &digest(b"an action"), result).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument, "trying again will not help");
 }

@@ -3,7 +3,7 @@
 use bazel_remote_apis::build::bazel::remote::execution::v2 as reapi;
 use model::{Digest, DigestFunction};
 use prost::Message as _;
-use store::{Namespace, ValueKey, ValueStore as _};
+use store::{Namespace, VALUE_BYTES_MAX, ValueKey, ValueStore as _};
 use tonic::transport::Endpoint;
 
 use super::client::{Client, HttpServer};
@@ -185,6 +185,22 @@ async fn a_result_that_no_client_could_use_is_refused() {
         assert_eq!(put.status, 400, "{result:?}: {}", put.text());
         assert_eq!(client.get(&format!("/ac/{KEY}")).await.status, 404);
     }
+}
+
+#[tokio::test]
+async fn a_result_that_is_too_large_with_the_name_of_its_maker_is_refused_for_good() {
+    let server = HttpServer::start().await;
+    let mut client = server.client().await;
+    let link = |length| reapi::OutputSymlink {
+        path: "link".to_owned(),
+        target: "t".repeat(length),
+        ..Default::default()
+    };
+    let of_length =
+        |length| reapi::ActionResult { output_symlinks: vec![link(length)], ..Default::default() };
+    let largest = VALUE_BYTES_MAX - (of_length(1 << 20).encoded_len() - (1 << 20)) - 8;
+    let put = client.put(&format!("/ac/{KEY}"), &of_length(largest).encode_to_vec()).await;
+    assert_eq!((put.status, put.header("retry-after")), (413, None), "{}", put.text());
 }
 
 #[tokio::test]
