@@ -39,8 +39,8 @@ pub(crate) const DOWNLOAD_BYTES_MAX: u64 = 32 << 30;
 /// How long a download from outside may take.
 pub(crate) const DOWNLOAD_TIMEOUT: Duration = Duration::from_secs(30 * 60);
 
-/// How many different assets are remembered under one address.
-pub(crate) const ASSETS_MAX: usize = 16;
+/// How many blobs and directories an asset may refer to; `BuildStream` names a handful. It is remembered several times.
+pub(crate) const ASSET_REFERENCES_MAX: usize = 1_000;
 
 /// How many addresses one request may name.
 pub(crate) const ADDRESSES_MAX: usize = 64;

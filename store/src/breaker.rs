@@ -20,6 +20,7 @@ const REST_MAX: Duration = Duration::from_secs(5 * 60);
 pub(crate) struct Breaker(Mutex<State>);
 
 /// A call that may be made.
+#[derive(Clone, Copy)]
 pub(crate) struct Turn {
     is_trial: bool,
 }

@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use model::Digest;
 
+use crate::cellar::{VALUE_BYTES_MAX, VALUE_TEXT_BYTES_MAX};
+
 /// A failure of the store's machinery; absence is never one of these.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -31,6 +33,11 @@ pub enum StoreError {
         /// What they hash to.
         found: Digest,
     },
+    /// A value, or a text that belongs to it, is larger than values are.
+    #[error(
+        "a value has at most {VALUE_BYTES_MAX} bytes, and its key and writer {VALUE_TEXT_BYTES_MAX} each"
+    )]
+    ValueTooLarge,
     /// A blob holds something else than it is used as.
     #[error("the blob {digest} is not what it is used as")]
     Decode {
@@ -108,6 +115,7 @@ impl StoreError {
             Self::Vanished { .. }
             | Self::Input { .. }
             | Self::Mismatch { .. }
+            | Self::ValueTooLarge
             | Self::Decode { .. }
             | Self::Format { .. } => false,
         }
@@ -137,6 +145,7 @@ impl StoreError {
             | Self::Vanished { .. }
             | Self::Input { .. }
             | Self::Mismatch { .. }
+            | Self::ValueTooLarge
             | Self::Decode { .. }
             | Self::Format { .. } => false,
         }
