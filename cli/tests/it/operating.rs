@@ -1,60 +1,39 @@
 //! A server as whoever runs it sees it: from afar, and when it is told to end.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
 
-use rustix::process::Signal;
 use serde_json::json;
 
-use crate::machine::{Machine, Started, wait_for};
+use crate::machine::Machine;
+use crate::served::Served;
 
-/// A server that runs, and where it is.
-struct Served {
-    server: Started,
-    address: String,
-}
-
-impl Served {
-    fn start(machine: &Machine) -> Self {
-        machine.write("bld-server.toml", "[listen]\ntcp = [\"127.0.0.1:0\"]\n");
-        let said = machine.root().join("said");
-        let mut command = machine.command(&["server"]);
-        command.stdout(File::create(&said).unwrap());
-        let server = Started::new(command);
-        let address = wait_for("the server to say where it is", || {
-            let said = fs::read_to_string(&said).unwrap();
-            Some(said.strip_prefix("listening on ")?.strip_suffix('\n')?.to_owned())
-        });
-        Self { server, address }
-    }
-
-    /// Sends a request of plain HTTP and returns the head of the answer.
-    fn ask(&self, method: &str, path: &str, body: &str) -> String {
-        let host = self.address.strip_prefix("http://").unwrap();
-        let mut stream = TcpStream::connect(host).unwrap();
-        let length = body.len();
-        write!(
-            stream,
-            "{method} {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: ccache/4\r\n\
-             Connection: close\r\nContent-Length: {length}\r\n\r\n{body}"
-        )
-        .unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        answer
-    }
+/// Sends a request of plain HTTP and returns the head of the answer.
+fn ask(served: &Served, method: &str, path: &str, body: &str) -> String {
+    let host = served.address().strip_prefix("http://").unwrap();
+    let mut stream = TcpStream::connect(host).unwrap();
+    let length = body.len();
+    write!(
+        stream,
+        "{method} {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: ccache/4\r\n\
+         Connection: close\r\nContent-Length: {length}\r\n\r\n{body}"
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
 }
 
 #[test]
 fn a_server_is_looked_at_purged_and_scrubbed_from_afar() {
     let machine = Machine::bare();
     let served = Served::start(&machine);
-    let remote = served.address.as_str();
-    assert!(served.ask("PUT", "/ccache/ab/cdef0123", "an object").starts_with("HTTP/1.1 201"));
-    assert!(served.ask("GET", "/ccache/ab/cdef0123", "").ends_with("an object"));
-    assert!(served.ask("GET", "/ccache/ab/cdef0124", "").starts_with("HTTP/1.1 404"));
+    let remote = served.address();
+    assert!(ask(&served, "PUT", "/ccache/ab/cdef0123", "an object").starts_with("HTTP/1.1 201"));
+    assert!(ask(&served, "GET", "/ccache/ab/cdef0123", "").ends_with("an object"));
+    assert!(ask(&served, "GET", "/ccache/ab/cdef0124", "").starts_with("HTTP/1.1 404"));
 
     let stat = machine.run(&["cache", "stat", "--remote", remote, "--json"]).expect(0).json();
     assert_eq!(stat["values"], 1);
@@ -76,7 +55,7 @@ fn a_server_is_looked_at_purged_and_scrubbed_from_afar() {
     };
     assert_eq!(purge(&["--writer", "token:nobody"]), Some(0));
     assert_eq!(purge(&["--writer", "anonymous"]), Some(1));
-    assert!(served.ask("GET", "/ccache/ab/cdef0123", "").starts_with("HTTP/1.1 404"));
+    assert!(ask(&served, "GET", "/ccache/ab/cdef0123", "").starts_with("HTTP/1.1 404"));
     let digest = format!("blake3:{}/5", "ab".repeat(32));
     assert_eq!(purge(&["--digest", &digest]), Some(0));
     assert_eq!(purge(&["--action", &digest, "--namespace", "pr/17"]), Some(0));
@@ -103,13 +82,12 @@ fn what_makes_no_sense_is_refused_before_anybody_is_asked() {
 fn a_server_that_is_told_to_end_ends_well_and_keeps_what_it_was_given() {
     let machine = Machine::bare();
     let served = Served::start(&machine);
-    assert!(served.ask("GET", "/readyz", "").starts_with("HTTP/1.1 200"));
-    assert!(served.ask("PUT", "/ccache/ab/cdef0123", "an object").starts_with("HTTP/1.1 201"));
-    served.server.signal(Signal::TERM);
-    served.server.end().expect(0);
+    assert!(ask(&served, "GET", "/readyz", "").starts_with("HTTP/1.1 200"));
+    assert!(ask(&served, "PUT", "/ccache/ab/cdef0123", "an object").starts_with("HTTP/1.1 201"));
+    served.end();
 
     let served = Served::start(&machine);
-    assert!(served.ask("GET", "/ccache/ab/cdef0123", "").ends_with("an object"));
+    assert!(ask(&served, "GET", "/ccache/ab/cdef0123", "").ends_with("an object"));
 }
 
 #[test]
