@@ -1,7 +1,7 @@
 //! What messages of any client refer to. Unlike [`decode`](crate::decode), this takes what `bld` itself would not write:
 //! a server has to keep what others believe in.
 
-use model::{Digest, DigestFunction};
+use model::{Digest, DigestFunction, PathSegment};
 use prost::Message;
 
 use crate::decode::{DecodeError, digest};
@@ -90,10 +90,16 @@ pub fn of_directory(
     })
 }
 
+/// Returns the files of a directory, none of whose names leads out of it.
 fn files_of(
     function: DigestFunction,
     directory: &reapi::Directory,
 ) -> Result<Vec<Digest>, DecodeError> {
+    let children = directory.directories.iter().map(|it| &it.name);
+    let links = directory.symlinks.iter().map(|it| &it.name);
+    for name in directory.files.iter().map(|it| &it.name).chain(children).chain(links) {
+        PathSegment::check(name)?;
+    }
     let files = directory.files.iter();
     files.map(|it| digest(function, it.digest.as_ref(), "FileNode.digest")).collect()
 }
