@@ -3,14 +3,16 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io;
+use std::sync::Arc;
 
 use bazel_remote_apis::build::bazel::remote::execution::v2 as reapi;
-use bazel_remote_apis::google::bytestream;
+use bazel_remote_apis::google::{bytestream, rpc};
 use bytes::Bytes;
 use model::{Digest, DigestFunction};
 use prost::Message as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::sync::{Semaphore, mpsc};
 use tonic::metadata::MetadataValue;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status};
@@ -163,7 +165,7 @@ impl Client {
     }
 
     /// Writes blobs at once, and returns what was said of each.
-    pub(crate) async fn update(&self, blobs: &[(Bytes, Form)]) -> Result<Vec<Code>, Status> {
+    pub(crate) async fn update(&self, blobs: &[(Bytes, Form)]) -> Result<Vec<rpc::Status>, Status> {
         let request = |(bytes, form): &(Bytes, Form)| reapi::batch_update_blobs_request::Request {
             digest: Some(message(digest(bytes))),
             data: form.pack(bytes).to_vec(),
@@ -175,7 +177,7 @@ impl Client {
             ..Default::default()
         });
         let answer = self.blobs().batch_update_blobs(request).await?.into_inner();
-        Ok(answer.responses.iter().map(|it| it.status.as_ref().unwrap().code.into()).collect())
+        Ok(answer.responses.into_iter().map(|it| it.status.unwrap()).collect())
     }
 
     /// Reads blobs at once; what is not there is `None`.
@@ -339,6 +341,47 @@ pub(crate) fn pieces(
         at += piece.len();
     }
     messages
+}
+
+/// Messages that wait at some point until they are let on.
+pub(crate) struct Held {
+    reached: mpsc::UnboundedReceiver<()>,
+    gate: Arc<Semaphore>,
+}
+
+impl Held {
+    /// Returns once the messages wait.
+    pub(crate) async fn reached(&mut self) {
+        self.reached.recv().await.unwrap();
+    }
+
+    /// Lets them on.
+    pub(crate) fn let_on(&self) {
+        self.gate.close();
+    }
+}
+
+/// Makes the first message that does not begin before `offset` wait, with all that follow.
+pub(crate) fn hold(
+    messages: Vec<bytestream::WriteRequest>,
+    offset: i64,
+) -> (impl futures::Stream<Item = bytestream::WriteRequest> + Send, Held) {
+    let (reach, reached) = mpsc::unbounded_channel();
+    let held = Held { reached, gate: Arc::new(Semaphore::new(0)) };
+    let gate = Arc::clone(&held.gate);
+    let stream = futures::stream::unfold(messages.into_iter(), move |mut left| {
+        let (gate, reach) = (Arc::clone(&gate), reach.clone());
+        async move {
+            let message = left.next()?;
+            if message.write_offset >= offset {
+                // Nobody listens for the second time.
+                let _ = reach.send(());
+                let _ = gate.acquire().await;
+            }
+            Some((message, left))
+        }
+    });
+    (stream, held)
 }
 
 /// Returns an answer, if it came whole.

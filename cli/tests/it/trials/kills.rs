@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures::future::join_all;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
-use tonic::{Code, Status};
+use tonic::Status;
 
 use super::client::{Client, Form, digest};
 use super::oracle::{Key, Oracle, Thing, check_bytes, closure, result};
@@ -116,10 +116,10 @@ impl Writer {
             self.oracle.sends(*thing);
         }
         self.step();
-        let codes = self.client.update(&blobs).await?;
-        for (thing, code) in things.into_iter().zip(codes) {
-            if code != Code::Ok {
-                return Err(Status::new(code, "one of a batch"));
+        let said = self.client.update(&blobs).await?;
+        for (thing, said) in things.into_iter().zip(said) {
+            if said.code != 0 {
+                return Err(Status::new(said.code.into(), said.message));
             }
             self.oracle.acknowledged(thing);
         }
