@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::io::{self, Read};
 
-use model::{Digest, DigestFunction};
+use model::{Digest, DigestFunction, PathSegment};
 use prost::Message;
 
 use crate::decode::{DecodeError, digest};
@@ -103,6 +103,11 @@ pub fn of_directory(
             (2, node) => {
                 references.directories.push(of_node(function, node, "DirectoryNode.digest")?);
             }
+            (3, link) => {
+                let name = Fields::of(link)
+                    .filter_map(|it| it.map(|(it, name)| (it == 1).then_some(name)).transpose());
+                check_name(name.last().transpose()?.unwrap_or_default())?;
+            }
             _ => {}
         }
     }
@@ -115,18 +120,27 @@ pub fn names(directory: &[u8]) -> u64 {
     names.count() as u64
 }
 
-/// Returns the digest of an encoded `FileNode` or `DirectoryNode`: its second field.
+/// Returns the digest of an encoded `FileNode` or `DirectoryNode`, whose name does not lead out of its directory.
 fn of_node(
     function: DigestFunction,
     node: &[u8],
     field: &'static str,
 ) -> Result<Digest, DecodeError> {
     let mut found = None;
+    let mut name: &[u8] = &[];
     for part in Fields::of(node) {
-        if let (2, part) = part? {
+        match part? {
+            (1, part) => name = part,
             // What comes twice is one message, as protobuf has it.
-            found.get_or_insert_with(reapi::Digest::default).merge(part)?;
+            (2, part) => found.get_or_insert_with(reapi::Digest::default).merge(part)?,
+            _ => {}
         }
     }
+    check_name(name)?;
     digest(function, found.as_ref(), field)
+}
+
+fn check_name(name: &[u8]) -> Result<(), DecodeError> {
+    let name = str::from_utf8(name).map_err(|_error| DecodeError::Text("name"))?;
+    Ok(PathSegment::check(name)?)
 }

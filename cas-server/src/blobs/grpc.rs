@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use model::Digest;
+use prost::Message as _;
 use store::{Blob, StoreError};
 use tokio::sync::Semaphore;
 use tonic::{Code, Request, Response, Status};
@@ -306,9 +307,11 @@ fn ok() -> rpc::Status {
     rpc::Status::default()
 }
 
+/// Returns a status as one of a batch: what is in its trailer otherwise stands in it.
 fn status_message(status: &Status) -> rpc::Status {
     let code: Code = status.code();
-    rpc::Status { code: code.into(), message: status.message().to_owned(), details: Vec::new() }
+    let details = rpc::Status::decode(status.details()).unwrap_or_default().details;
+    rpc::Status { code: code.into(), message: status.message().to_owned(), details }
 }
 
 fn message(digest: Digest) -> reapi::Digest {

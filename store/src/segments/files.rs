@@ -54,6 +54,10 @@ impl Files {
         Ok(names)
     }
 
+    pub(super) fn is_folder(&self, path: &Path) -> Result<bool, StoreError> {
+        self.disk.is_folder(path).map_err(self.failed("look at", path))
+    }
+
     pub(super) fn make_folder(&self, folder: &Path) -> Result<(), StoreError> {
         self.disk.make_folder(folder).map_err(self.failed("create", folder))
     }

@@ -158,6 +158,15 @@ impl Folder {
                 self.set_aside(Path::new(&name))?;
             }
         }
+        // All of these hold files, but the last one, which holds folders of them.
+        for folder in [SEGMENTS, uploads::FOLDER, quarantine::FOLDER, large::FOLDER] {
+            for name in self.files.list(Path::new(folder))? {
+                let path = Path::new(folder).join(name);
+                if self.files.is_folder(&path)? != (folder == large::FOLDER) {
+                    self.set_aside(&path)?;
+                }
+            }
+        }
         Ok(())
     }
 

@@ -32,8 +32,8 @@ const STEP_BYTES: u64 = 16 << 20;
 /// The folder of what is being uploaded.
 pub(super) const FOLDER: &str = "uploads";
 
-/// What ends the name of a file that cannot be taken up again.
-const NAMELESS: &str = ".once";
+/// What the name of a file begins with that belongs to no session.
+const NAMELESS: &str = "once";
 
 /// What is being uploaded, and what was.
 #[derive(Debug)]
@@ -55,13 +55,22 @@ struct Parked {
 impl Uploads {
     /// Finds what was being uploaded when the store was closed.
     pub(super) fn open(files: &Files, now: SystemTime) -> Result<Self, StoreError> {
-        let mut parked = BTreeMap::new();
+        let mut parked: BTreeMap<String, Parked> = BTreeMap::new();
         for name in files.list(Path::new(FOLDER))? {
-            if name.ends_with(NAMELESS) {
-                files.remove(&Path::new(FOLDER).join(&name))?;
-            } else if let Some(file) = files.open(&Path::new(FOLDER).join(&name))? {
-                parked.insert(name, Parked { bytes: file.len()?, since: now });
+            let path = Path::new(FOLDER).join(&name);
+            let Some(file) = files.open(&path)? else { continue };
+            let bytes = file.len()?;
+            // What was under way when the process was killed was interrupted by that.
+            let key = name.split_once('.').map_or(&*name, |(key, _)| key);
+            let more = parked.get(key).map_or(0, |it| it.bytes);
+            if key == NAMELESS || bytes <= more {
+                files.remove(&path)?;
+                continue;
             }
+            if key != name {
+                files.rename(&path, &Path::new(FOLDER).join(key))?;
+            }
+            parked.insert(key.to_owned(), Parked { bytes, since: now });
         }
         let bytes = parked.values().map(|it| it.bytes).sum();
         let first_number = super::journal::to_nanos(SystemTime::now());
@@ -233,7 +242,7 @@ impl SegmentUpload {
         }
     }
 
-    // While it is under way its file has a name that no session has: another one of the same name begins anew.
+    // While it is under way its file has a name of its own: another one of the same session begins anew.
     fn begin_file(&mut self) -> Result<(), StoreError> {
         let path = self.fresh_path();
         let file = self.core.files.create(&path)?;
@@ -242,7 +251,8 @@ impl SegmentUpload {
     }
 
     fn fresh_path(&self) -> PathBuf {
-        Path::new(FOLDER).join(format!("{:x}{NAMELESS}", self.core.uploads.number()))
+        let key = self.key.as_deref().unwrap_or(NAMELESS);
+        Path::new(FOLDER).join(format!("{key}.{:x}", self.core.uploads.number()))
     }
 
     fn take_up(&mut self, parked: Parked, path: &Path) -> Result<(), StoreError> {

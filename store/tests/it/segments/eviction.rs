@@ -132,9 +132,12 @@ fn a_large_blob_that_a_build_holds_stays_in_whatever_form_it_is() {
     let disk = MemoryDisk::new();
     let (store, clock) = open_with(&disk, AMPLE_BYTES);
     let (file, chunked, free) = (noise(1, 3 << 20), noise(2, 3 << 20), noise(3, 3 << 20));
+    let unasked = noise(4, 3 << 20);
     let build = store.for_lease(&lease("somebody", "a build"));
     write(&*store, &free).unwrap();
     now(build.write(digest(&chunked), chunked.clone().into())).unwrap();
+    // It is cut into chunks after the build has heard of it for the last time.
+    now(build.write(digest(&unasked), unasked.clone().into())).unwrap();
     store.keep_house().unwrap();
     assert!(now(build.find_missing([digest(&chunked)].into())).unwrap().is_empty());
     now(build.write(digest(&file), file.clone().into())).unwrap();
@@ -150,6 +153,7 @@ fn a_large_blob_that_a_build_holds_stays_in_whatever_form_it_is() {
     assert!(disk.bytes_taken() <= AMPLE_BYTES);
     assert!(!has(&*store, digest(&free)), "nobody holds it");
     assert!(has_rightly(&*store, &chunked) && has_rightly(&*store, &file));
+    assert!(has_rightly(&*store, &unasked));
     let is_large = |it: &std::path::PathBuf| it.starts_with("large");
     assert_eq!(disk.paths().into_iter().filter(is_large).count(), 1, "one is still a file");
     clock.pass(Duration::from_secs(601));

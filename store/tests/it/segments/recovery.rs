@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use model::DigestFunction;
 use store::{Cellar as _, SegmentStore, StoreError, ValueStore as _};
 use testkit::MemoryDisk;
 
@@ -253,12 +254,28 @@ fn what_was_uploaded_survives_a_kill_and_is_taken_up() {
     let mut upload = now(store.upload(&[name], Some("a session"))).unwrap();
     upload.write(bytes.slice(..2_000_000)).unwrap();
     drop(upload);
-    let once = now(store.upload(&[name], Some("killed in the middle"))).unwrap();
+    let mut longer = now(store.upload(&[name], Some("killed in the middle"))).unwrap();
+    longer.write(bytes.slice(..1_500_000)).unwrap();
+    // Two of one name, of which neither has ended.
+    let mut shorter = now(store.upload(&[name], Some("killed in the middle"))).unwrap();
+    shorter.write(bytes.slice(..700_000)).unwrap();
+    let begun = now(store.upload(&[name], Some("killed before anything came"))).unwrap();
+    let mut nameless = now(store.spool(&[DigestFunction::Blake3])).unwrap();
+    nameless.write(bytes.clone()).unwrap();
     let killed = disk.after_kill();
-    drop(once);
+    drop((longer, shorter, begun, nameless));
     let again = open(&killed);
-    assert_eq!(now(again.uploaded(&[name], "a session")).unwrap(), Some(2_000_000));
-    assert_eq!(now(again.uploaded(&[name], "killed in the middle")).unwrap(), None);
+    let uploaded = |session: &str| now(again.uploaded(&[name], session)).unwrap();
+    assert_eq!(uploaded("a session"), Some(2_000_000));
+    assert_eq!(uploaded("killed in the middle"), Some(1_500_000));
+    assert_eq!(uploaded("killed before anything came"), None);
+    let left = || killed.paths().into_iter().filter(|it| it.starts_with("uploads")).count();
+    assert_eq!(left(), 2);
+    let mut upload = now(again.upload(&[name], Some("killed in the middle"))).unwrap();
+    assert_eq!(upload.bytes(), 1_500_000);
+    upload.restart().unwrap();
+    drop(upload);
+    assert_eq!((uploaded("killed in the middle"), left()), (None, 1));
     let mut upload = now(again.upload(&[name], Some("a session"))).unwrap();
     assert_eq!(upload.bytes(), 2_000_000);
     upload.write(bytes.slice(2_000_000..)).unwrap();
@@ -266,6 +283,5 @@ fn what_was_uploaded_survives_a_kill_and_is_taken_up() {
     upload.finish().unwrap();
     assert_eq!(read(&*again, name), Some(bytes));
     drop(again);
-    let left = killed.paths().into_iter().filter(|it| it.starts_with("uploads")).count();
-    assert_eq!(left, 0, "nothing of it remains");
+    assert_eq!(left(), 0, "nothing of it remains");
 }
