@@ -23,13 +23,13 @@ async fn admin(operation: &Operation, caller: Caller) -> Admin {
     serve(Routes::new(AdminService::new(operation.clone()).server()), caller).await
 }
 
-async fn serve(routes: Routes, caller: Caller) -> Admin {
+async fn serve(services: Routes, caller: Caller) -> Admin {
     let caller = Arc::new(caller);
     let identify = middleware::from_fn(move |mut request: Request, next: Next| {
         request.extensions_mut().insert(Arc::clone(&caller));
         next.run(request)
     });
-    let router = routes.into_axum_router().layer(identify);
+    let router = services.into_axum_router().layer(identify);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("grpc://{}", listener.local_addr().unwrap());
     let door = Door::new(router, Limits::default().connections, Drain::new());
