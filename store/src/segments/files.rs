@@ -66,8 +66,15 @@ impl Files {
         self.disk.sync_folder(folder).map_err(self.failed("sync", folder))
     }
 
+    /// Keeps others away from the store, or fails with [`StoreError::InUse`] where another does that.
     pub(super) fn lock(&self, path: &Path) -> Result<Box<dyn Lock>, StoreError> {
-        self.disk.lock(path).map_err(self.failed("lock", path))
+        self.disk.lock(path).map_err(|source| {
+            if source.kind() == io::ErrorKind::WouldBlock {
+                StoreError::InUse { path: self.root().to_owned() }
+            } else {
+                self.failed("lock", path)(source)
+            }
+        })
     }
 
     /// Returns all bytes of a small file, or `None` if there is none.

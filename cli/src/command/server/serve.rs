@@ -14,6 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::error::CliError;
 use crate::exit;
 use crate::settings::Settings;
+use crate::size::ByteSize;
 use crate::terminal::{say, say_json};
 
 pub(super) fn run(settings: &Settings, config: &Config) -> Result<ExitCode, CliError> {
@@ -52,6 +53,9 @@ async fn serve(
     let drain = Drain::new();
     end_when_told(&drain)?;
     let server = Server::open(config, cellar, drain).await?;
+    let store = config.store.path.display();
+    let budget = ByteSize(config.store.budget);
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), %store, %budget, "the server is open");
     tell(settings, config, &server);
     let drained = server.serve().await;
     if let Drained::Cut(left) = drained {

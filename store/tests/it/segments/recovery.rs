@@ -232,10 +232,23 @@ fn what_does_not_belong_to_the_store_is_set_aside_and_the_store_starts() {
 }
 
 #[test]
+fn a_folder_of_somebody_else_is_no_place_for_a_store_and_stays_as_it_is() {
+    let disk = MemoryDisk::new();
+    disk.overwrite(Path::new("thesis.txt"), b"years of work".to_vec());
+    let refused = try_open(&disk).err();
+    assert!(
+        matches!(&refused, Some(StoreError::Occupied { name, .. }) if name == "thesis.txt"),
+        "{refused:?}"
+    );
+    assert_eq!(disk.read(Path::new("thesis.txt")).unwrap(), b"years of work");
+    assert_eq!(disk.read(Path::new("format")), None);
+}
+
+#[test]
 fn a_store_has_one_owner_and_one_format() {
     let disk = MemoryDisk::new();
     let store = open(&disk);
-    assert!(matches!(try_open(&disk), Err(StoreError::Disk { verb: "lock", .. })));
+    assert!(matches!(try_open(&disk), Err(StoreError::InUse { .. })));
     drop(store);
     drop(open(&disk));
     disk.overwrite(Path::new("format"), b"bld-segments 2\n".to_vec());
