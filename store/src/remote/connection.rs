@@ -129,14 +129,15 @@ impl Connection {
         }
     }
 
-    /// Makes a call whose answer is one message, again if need be. `verb` says what it is for.
+    /// Makes a call whose answer is one message, again if need be. `verb` says what it is for; about `bytes` go and come.
     pub(super) async fn call<T, F: Future<Output = Result<T, Status>>>(
         &self,
         verb: &'static str,
         purpose: Option<&Purpose>,
+        bytes: u64,
         attempt: impl Fn(Call) -> F,
     ) -> Result<T, RemoteError> {
-        self.call_within(self.retry.answer_time_max, self.retry, verb, purpose, attempt).await
+        self.call_within(self.retry.answer_time(bytes), self.retry, verb, purpose, attempt).await
     }
 
     /// Makes a call that is on behalf of no action and whose answer may take long, again if need be. `verb` says what it is
@@ -177,7 +178,7 @@ impl Connection {
     ) -> Result<T, RemoteError> {
         let attempts = self.retry.attempts.min(FIRST_ATTEMPTS_MAX);
         let retry = Retry { attempts, ..self.retry };
-        self.call_within(retry.answer_time_max, retry, verb, None, attempt).await
+        self.call_within(retry.answer_time(0), retry, verb, None, attempt).await
     }
 
     /// Waits until it is time to try again, if that may help.

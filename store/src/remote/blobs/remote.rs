@@ -20,6 +20,9 @@ use crate::remote::connection::Connection;
 /// How large an answer may be, in bytes: a full batch, with what is said of each blob.
 const ANSWER_BYTES_MAX: usize = 8 << 20;
 
+/// What a digest takes in a message, in bytes.
+const DIGEST_BYTES: u64 = 75;
+
 /// How much a blob must have to be worth compressing, in bytes.
 const PACKED_BYTES_MIN: usize = 512;
 
@@ -37,7 +40,8 @@ pub(super) async fn find_missing(
 ) -> Result<BTreeSet<Digest>, RemoteError> {
     let mut missing = BTreeSet::new();
     for (function, digests) in by_function(digests) {
-        let answered = connection.call("ask what is missing at", None, |call| {
+        let bytes = digests.len() as u64 * DIGEST_BYTES;
+        let answered = connection.call("ask what is missing at", None, bytes, |call| {
             let request = call.request(FindMissingBlobsRequest {
                 instance_name: connection.instance.clone(),
                 blob_digests: digests.iter().map(|it| wire::encode::digest_message(*it)).collect(),
@@ -63,7 +67,8 @@ pub(super) async fn read(
     let mut answers: BTreeMap<Digest, Read> =
         digests.iter().map(|digest| (*digest, Read::Alone)).collect();
     for (function, digests) in by_function(digests) {
-        let answered = connection.call("read from", None, |call| {
+        let bytes = digests.iter().map(Digest::size).sum();
+        let answered = connection.call("read from", None, bytes, |call| {
             let zstd = accepts_zstd.then(|| compressor::Value::Zstd.into());
             let request = call.request(BatchReadBlobsRequest {
                 instance_name: connection.instance.clone(),
@@ -134,7 +139,8 @@ pub(super) async fn write(
         }
     });
     for (function, requests) in by_function {
-        let answered = connection.call("write to", None, |call| {
+        let bytes = requests.iter().map(|it| it.data.len() as u64).sum();
+        let answered = connection.call("write to", None, bytes, |call| {
             let request = call.request(BatchUpdateBlobsRequest {
                 instance_name: connection.instance.clone(),
                 requests: requests.clone(),
