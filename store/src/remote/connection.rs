@@ -104,9 +104,14 @@ impl Connection {
     }
 
     /// Waits until a call may begin.
-    pub(super) async fn begin(&self, purpose: Option<&Purpose>) -> Result<Call, RemoteError> {
+    pub(super) async fn begin(
+        &self,
+        purpose: Option<&Purpose>,
+        patience: &mut Patience,
+    ) -> Result<Call, RemoteError> {
         let permit = Arc::clone(&self.calls).acquire_owned().await;
         let headers = self.keyring.headers().await?;
+        patience.sent = Some(Arc::clone(&headers));
         let next = self.next.fetch_add(1, Ordering::Relaxed) % self.channels.len();
         Ok(Call {
             channel: self.channels[next].clone(),
@@ -160,8 +165,8 @@ impl Connection {
     ) -> Result<T, RemoteError> {
         let mut patience = Patience::new(retry);
         loop {
-            let answered = tokio::time::timeout(time_max, attempt(self.begin(purpose).await?));
-            let status = match answered.await {
+            let call = self.begin(purpose, &mut patience).await?;
+            let status = match tokio::time::timeout(time_max, attempt(call)).await {
                 Ok(Ok(answer)) => return Ok(answer),
                 Ok(Err(status)) => status,
                 Err(_elapsed) => Status::deadline_exceeded(""),
@@ -189,8 +194,10 @@ impl Connection {
         status: Status,
     ) -> Result<(), RemoteError> {
         // Secrets expire, and those who know them know newer ones.
-        let may_know_better = status.code() == Code::Unauthenticated && !patience.asked_again;
-        if may_know_better && self.keyring.forget() {
+        if status.code() == Code::Unauthenticated
+            && !patience.asked_again
+            && patience.sent.as_ref().is_some_and(|sent| self.keyring.forget(sent))
+        {
             patience.asked_again = true;
             return Ok(());
         }
@@ -215,12 +222,14 @@ impl Connection {
 /// What is left of the attempts of one call.
 pub(super) struct Patience {
     pub(super) pauses: Pauses,
+    /// What proved who asks at the last attempt.
+    sent: Option<Arc<Headers>>,
     /// Whether the secret was looked for again.
     asked_again: bool,
 }
 
 impl Patience {
     pub(super) fn new(retry: Retry) -> Self {
-        Self { pauses: retry.begin(), asked_again: false }
+        Self { pauses: retry.begin(), sent: None, asked_again: false }
     }
 }
