@@ -235,6 +235,22 @@ async fn many_small_blobs_go_in_few_messages() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_knows_no_batches_is_sent_one() {
+    let way: Way = Arc::new(|path, request| match path {
+        "BatchUpdateBlobs" | "BatchReadBlobs" => status(12),
+        _ => Passage::On(request),
+    });
+    let served = serve(trusted(), way).await;
+    let store = served.connect().await;
+    for blob in (0..5).map(|it| Bytes::from(format!("blob {it}"))) {
+        store.write(blake3(&blob), blob.clone().into()).await.unwrap();
+        assert_eq!(read(&store, blake3(&blob)).await.unwrap(), blob);
+    }
+    assert_eq!((served.calls("BatchUpdateBlobs"), served.calls("BatchReadBlobs")), (1, 1));
+    assert_eq!((served.calls("Write"), served.calls("Read")), (5, 5));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn every_call_says_who_asks_and_for_what() {
     let served = serve(trusted(), straight()).await;
     let store = served.connect().await;

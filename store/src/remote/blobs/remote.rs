@@ -1,6 +1,7 @@
 //! The calls of `ContentAddressableStorage`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use model::{Digest, DigestFunction};
@@ -13,7 +14,7 @@ use wire::proto::reapi::{
     batch_update_blobs_request, compressor,
 };
 
-use super::{Read, Written};
+use super::{Lacks, Read, Written};
 use crate::remote::RemoteError;
 use crate::remote::connection::Connection;
 
@@ -61,6 +62,7 @@ pub(super) async fn find_missing(
 /// Reads many blobs, and compares each with its digest.
 pub(super) async fn read(
     connection: &Connection,
+    lacks: &Lacks,
     digests: Vec<Digest>,
     accepts_zstd: bool,
 ) -> Result<BTreeMap<Digest, Read>, RemoteError> {
@@ -78,7 +80,9 @@ pub(super) async fn read(
             });
             async move {
                 match client(call.channel.clone()).batch_read_blobs(request).await {
-                    Err(status) if is_for_one(&status) => Ok(BatchReadBlobsResponse::default()),
+                    Err(status) if is_for_one(&status, &lacks.batch_reads) => {
+                        Ok(BatchReadBlobsResponse::default())
+                    }
                     answered => answered.map(tonic::Response::into_inner),
                 }
             }
@@ -124,6 +128,7 @@ fn unpack(packed: &[u8], size: u64) -> Option<Bytes> {
 /// Writes many blobs.
 pub(super) async fn write(
     connection: &Connection,
+    lacks: &Lacks,
     blobs: Vec<(Digest, Bytes)>,
     packs: bool,
 ) -> Result<BTreeMap<Digest, Written>, RemoteError> {
@@ -148,7 +153,9 @@ pub(super) async fn write(
             });
             async move {
                 match client(call.channel.clone()).batch_update_blobs(request).await {
-                    Err(status) if is_for_one(&status) => Ok(BatchUpdateBlobsResponse::default()),
+                    Err(status) if is_for_one(&status, &lacks.batch_writes) => {
+                        Ok(BatchUpdateBlobsResponse::default())
+                    }
                     answered => answered.map(tonic::Response::into_inner),
                 }
             }
@@ -177,8 +184,9 @@ fn request_of(digest: Digest, data: Bytes, packs: bool) -> batch_update_blobs_re
     }
 }
 
-/// Returns whether a server that cannot do many at once, or not so many, may do one.
-fn is_for_one(status: &Status) -> bool {
+/// Returns whether a server that cannot do many at once, or not so many, may do one; and notes that it never can.
+fn is_for_one(status: &Status, is_lacking: &AtomicBool) -> bool {
+    is_lacking.fetch_or(status.code() == Code::Unimplemented, Ordering::Relaxed);
     matches!(status.code(), Code::Unimplemented | Code::InvalidArgument | Code::OutOfRange)
 }
 
