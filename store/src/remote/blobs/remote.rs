@@ -15,8 +15,8 @@ use wire::proto::reapi::{
 };
 
 use super::{Lacks, Read, Written};
-use crate::remote::RemoteError;
 use crate::remote::connection::Connection;
+use crate::remote::{RemoteError, ZSTD_LEVEL};
 
 /// How large an answer may be, in bytes: a full batch, with what is said of each blob.
 const ANSWER_BYTES_MAX: usize = 8 << 20;
@@ -26,9 +26,6 @@ const DIGEST_BYTES: u64 = 75;
 
 /// How much a blob must have to be worth compressing, in bytes.
 const PACKED_BYTES_MIN: usize = 512;
-
-/// The level of compression: what a network carries is to be less, and nobody is to wait for it.
-const ZSTD_LEVEL: i32 = 1;
 
 fn client(channel: Channel) -> ContentAddressableStorageClient<Channel> {
     ContentAddressableStorageClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX)
