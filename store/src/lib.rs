@@ -15,6 +15,7 @@ mod namespace;
 mod provenance;
 mod read_only;
 mod remote;
+mod room;
 mod segments;
 mod tiered;
 mod turns;
@@ -45,6 +46,7 @@ pub use remote::{
     Call as RemoteCall, Connection as RemoteConnection, Purpose, Remote, RemoteError,
     RemoteOptions, RemoteStore, Retry, Secret, Tls,
 };
+pub use room::Room;
 pub use segments::{
     Acknowledge, COMMIT_INTERVAL, Clock, Disk, DiskFile, Housekeeping, Lock, SegmentStore, Settings,
 };
