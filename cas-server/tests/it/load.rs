@@ -9,7 +9,12 @@ use testkit::MemoryStore;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Code;
+use tonic::transport::Endpoint;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
 
+use crate::http::client::{Client, HttpServer};
 use crate::support::{
     CapabilitiesClient, ContentAddressableStorageClient, digest, noise, serve_with, trusted,
 };
@@ -73,4 +78,30 @@ async fn a_message_that_does_not_fit_is_refused_and_another_one_is_not() {
         assert_eq!(refused.code(), Code::ResourceExhausted, "{refused}");
         update(noise(50_000, 2)).await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn whether_the_server_lives_is_told_however_much_is_under_way() {
+    let limits = Limits { streams_per_identity: 1, ..Limits::default() };
+    let server = HttpServer::start_within(limits).await;
+    let mut stalled = Client::connect(server.address).await;
+    let expecting = [("content-length", "5"), ("expect", "100-continue")];
+    stalled.send_head("PUT", "/gradle/key", &expecting).await;
+    assert_eq!(stalled.answer(false).await.status, 100, "it is under way");
+
+    let mut client = Client::connect(server.address).await;
+    assert_eq!(client.get("/gradle/key").await.status, 429);
+    assert_eq!(client.get("/status").await.status, 429);
+    for path in ["/healthz", "/readyz"] {
+        assert_eq!(client.get(path).await.status, 200, "{path}");
+    }
+    let endpoint = Endpoint::from_shared(format!("http://{}", server.address)).unwrap();
+    let mut health = HealthClient::new(endpoint.connect().await.unwrap());
+    let question = HealthCheckRequest::default();
+    let answer = health.check(question.clone()).await.unwrap().into_inner();
+    assert_eq!(answer.status(), ServingStatus::Serving);
+    let unknown = HealthCheckRequest { service: "another".to_owned() };
+    assert_eq!(health.check(unknown).await.unwrap_err().code(), Code::NotFound);
+    let watched = health.watch(question).await.unwrap_err();
+    assert_eq!(watched.code(), Code::Unimplemented, "nobody holds a stream without a name");
 }
