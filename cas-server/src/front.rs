@@ -8,6 +8,7 @@ use http::Extensions;
 use model::DigestFunction;
 use store::{Cellar, LeaseId, Namespace, StoreError, Value, ValueKey};
 
+use crate::load::{self, Room};
 use crate::observe::Observed;
 use crate::{Caller, Denied, Limits, Right};
 
@@ -39,7 +40,13 @@ impl Front {
             Some(lease) => self.cellar.for_lease(&lease),
             None => Arc::clone(&self.cellar),
         };
-        View { cellar, caller, limits: Arc::clone(&self.limits), observed }
+        View {
+            cellar,
+            caller,
+            limits: Arc::clone(&self.limits),
+            observed,
+            room: load::room(extensions),
+        }
     }
 }
 
@@ -54,6 +61,8 @@ pub(crate) struct View {
     pub(crate) limits: Arc<Limits>,
     /// Who hears how it goes.
     pub(crate) observed: Observed,
+    /// How much of what the caller sends may be held in memory.
+    pub(crate) room: Room,
 }
 
 impl View {

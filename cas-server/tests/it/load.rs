@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bazel_remote_apis::build::bazel::remote::execution::v2 as reapi;
 use bazel_remote_apis::google::bytestream;
 use cas_server::Limits;
+use cas_server::metrics::Limit;
 use testkit::MemoryStore;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -104,4 +105,71 @@ async fn whether_the_server_lives_is_told_however_much_is_under_way() {
     assert_eq!(health.check(unknown).await.unwrap_err().code(), Code::NotFound);
     let watched = health.watch(question).await.unwrap_err();
     assert_eq!(watched.code(), Code::Unimplemented, "nobody holds a stream without a name");
+}
+
+#[tokio::test]
+async fn what_a_stream_has_sent_counts_until_it_ends_and_who_is_refused_is_counted() {
+    let limits = Limits { bytes_in_flight_per_identity: 1 << 20, ..Limits::default() };
+    let server = HttpServer::start_within(limits).await;
+    let endpoint = Endpoint::from_shared(format!("http://{}", server.address)).unwrap();
+    let channel = endpoint.connect().await.unwrap();
+    let begin = |bytes: Vec<u8>| {
+        let (sender, receiver) = mpsc::channel(1);
+        let mut client = bytestream::byte_stream_client::ByteStreamClient::new(channel.clone());
+        let upload = tokio::spawn(async move { client.write(ReceiverStream::new(receiver)).await });
+        let message = bytestream::WriteRequest {
+            resource_name: format!("uploads/u/blobs/{}/{}", digest(&bytes).hash, bytes.len()),
+            data: bytes[..700_000].to_vec(),
+            ..Default::default()
+        };
+        async move {
+            sender.send(message).await.unwrap();
+            (sender, upload)
+        }
+    };
+    let (first, first_upload) = begin(noise(900_000, 1)).await;
+    // Until the server holds it.
+    let (second, second_upload) = begin(noise(900_000, 2)).await;
+    let (refused, other) = tokio::select! {
+        ended = first_upload => (ended, second),
+        ended = second_upload => (ended, first),
+    };
+    assert_eq!(refused.unwrap().unwrap_err().code(), Code::ResourceExhausted);
+    assert_eq!(server.metrics.limits_hit(Limit::BytesInFlight), 1);
+
+    // A body over plain HTTP finds no room in memory either, and goes to the disk.
+    let mut client = Client::connect(server.address).await;
+    assert_eq!(client.put("/gradle/key", &noise(600_000, 3)).await.status, 201);
+    drop(other);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_on_which_nothing_comes_ends() {
+    let server = HttpServer::start().await;
+    let endpoint = Endpoint::from_shared(format!("http://{}", server.address)).unwrap();
+    let channel = endpoint.connect().await.unwrap();
+    let (sender, receiver) = mpsc::channel(1);
+    let mut client = bytestream::byte_stream_client::ByteStreamClient::new(channel);
+    sender.send(upload_begun(&noise(100, 1))).await.unwrap();
+    let silent = client.write(ReceiverStream::new(receiver)).await.unwrap_err();
+    assert_eq!(silent.code(), Code::Unavailable, "{silent}");
+    drop(sender);
+}
+
+#[tokio::test]
+async fn what_one_identity_has_stalled_takes_no_room_from_another() {
+    let limits = Limits { bytes_in_flight_per_identity: 1 << 20, ..Limits::default() };
+    let server = HttpServer::start_within(limits).await;
+    let mut stalled = Vec::new();
+    for _ in 0..3 {
+        let mut client = Client::connect(server.address).await;
+        let headers = [("content-length", "1000000"), ("x-caller", "stranger")];
+        client.send_head("PUT", "/gradle/key", &headers).await;
+        client.send(&noise(900_000, 1)).await;
+        stalled.push(client);
+    }
+    let mut client = Client::connect(server.address).await;
+    let result = noise(900_000, 2);
+    let path = format!("/ac/{}", digest(&result).hash);
+    assert_eq!(client.put(&path, &result).await.status, 201);
 }
