@@ -6,7 +6,7 @@ use store::{Cellar as _, StoreError, ValueStore as _};
 use testkit::MemoryDisk;
 
 use super::support::{
-    digest, has, has_rightly, key, noise, now, open, read, text, try_open, value, write,
+    digest, has, has_rightly, key, named, noise, now, open, read, text, try_open, value, write,
 };
 
 /// Returns the path of the journal that is appended to.
@@ -221,16 +221,16 @@ fn what_was_uploaded_survives_a_kill_and_is_taken_up() {
     let store = open(&disk);
     let bytes = noise(3, 3 << 20);
     let name = digest(&bytes);
-    let mut upload = now(store.upload(&[name], Some("a session"))).unwrap();
+    let mut upload = now(store.upload(&[name], Some(&named("a session")))).unwrap();
     upload.write(bytes.slice(..2_000_000)).unwrap();
     drop(upload);
-    let once = now(store.upload(&[name], Some("killed in the middle"))).unwrap();
+    let once = now(store.upload(&[name], Some(&named("killed in the middle")))).unwrap();
     let killed = disk.after_kill();
     drop(once);
     let again = open(&killed);
-    assert_eq!(now(again.uploaded(&[name], "a session")).unwrap(), Some(2_000_000));
-    assert_eq!(now(again.uploaded(&[name], "killed in the middle")).unwrap(), None);
-    let mut upload = now(again.upload(&[name], Some("a session"))).unwrap();
+    assert_eq!(now(again.uploaded(&[name], &named("a session"))).unwrap(), Some(2_000_000));
+    assert_eq!(now(again.uploaded(&[name], &named("killed in the middle"))).unwrap(), None);
+    let mut upload = now(again.upload(&[name], Some(&named("a session")))).unwrap();
     assert_eq!(upload.bytes(), 2_000_000);
     upload.write(bytes.slice(2_000_000..)).unwrap();
     assert!(!has(&*again, name));
