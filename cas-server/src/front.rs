@@ -7,8 +7,10 @@ use bytes::Bytes;
 use http::Extensions;
 use model::DigestFunction;
 use store::{Cellar, LeaseId, Namespace, StoreError, Value, ValueKey};
+use tonic::Status;
 
 use crate::load::{self, Room};
+use crate::metrics::Limit;
 use crate::observe::Observed;
 use crate::{Caller, Denied, Limits, Right};
 
@@ -72,6 +74,17 @@ impl View {
         Ok(self)
     }
 
+    /// Refuses a blob that is larger than the operator allows.
+    pub(crate) fn refuse_large(&self, bytes: u64) -> Result<(), Status> {
+        let bytes_max = self.limits.blob;
+        if bytes <= bytes_max {
+            return Ok(());
+        }
+        self.observed.limited(Limit::BlobBytes);
+        let why = format!("the blob has {bytes} bytes; {bytes_max} are taken");
+        Err(Status::invalid_argument(why))
+    }
+
     /// Returns what a key stands for, by the word of the first namespace that says something.
     pub(crate) async fn lookup(&self, space: &str, key: &str) -> Result<Option<Value>, StoreError> {
         for namespace in self.caller.reads.iter() {
@@ -121,4 +134,9 @@ fn key_in(namespace: &Namespace, space: &str, key: &str) -> ValueKey {
 /// Returns the space of the results of a project's actions.
 pub(crate) fn results_space(function: DigestFunction, project: &str) -> String {
     format!("ac/{function}/{project}")
+}
+
+/// Returns the space of what else a project's clients keep under names of actions: by plain HTTP anything can be.
+pub(crate) fn raw_space(project: &str) -> String {
+    format!("ac/raw/{project}")
 }

@@ -32,6 +32,7 @@ mod services;
 mod stream;
 mod tls;
 pub mod trace;
+mod unpacking;
 
 pub use assets::Origins;
 pub use authority::{Authority, AuthorityError, Issued, IssuedCertificate, IssuedRole, Role};

@@ -185,9 +185,10 @@ impl Received {
     fn poll_silence(&mut self, context: &mut Context<'_>) -> Poll<axum::Error> {
         let begin = || Box::pin(tokio::time::sleep(WAIT_MAX));
         let silence = self.silence.get_or_insert_with(begin);
-        silence.as_mut().poll(context).map(|()| {
-            axum::Error::new(Status::unavailable(format!("nothing came for {WAIT_MAX:?}")))
-        })
+        silence
+            .as_mut()
+            .poll(context)
+            .map(|()| axum::Error::new(Status::cancelled(format!("nothing came for {WAIT_MAX:?}"))))
     }
 }
 

@@ -12,6 +12,9 @@ use crate::{BlobStore, Namespace, StoreError};
 /// The largest value that is kept inline, in bytes: what is larger is a blob, and its value names it.
 pub const VALUE_BYTES_MAX: usize = 4 << 20;
 
+/// The longest of the texts that belong to a value, in bytes: they come from requests, which are bounded, but not by us.
+pub(crate) const VALUE_TEXT_BYTES_MAX: usize = 64 << 10;
+
 /// What a value is found under.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ValueKey {
@@ -35,12 +38,24 @@ pub struct Value {
     pub written: SystemTime,
 }
 
+impl Value {
+    /// Fails with [`StoreError::ValueTooLarge`] if it, or a text that belongs to it, is larger than values are.
+    pub fn check(&self, key: &ValueKey) -> Result<(), StoreError> {
+        let mut texts = [&key.space, &key.key, &self.writer].into_iter();
+        let is_large = self.bytes.len() > VALUE_BYTES_MAX;
+        if is_large || texts.any(|it| it.len() > VALUE_TEXT_BYTES_MAX) {
+            return Err(StoreError::ValueTooLarge);
+        }
+        Ok(())
+    }
+}
+
 /// A place that keeps values under keys.
 #[async_trait]
 pub trait ValueStore: Send + Sync {
     /// Returns what the key stands for, or `None`.
     async fn lookup(&self, key: &ValueKey) -> Result<Option<Value>, StoreError>;
-    /// Remembers what the key stands for. The last record wins.
+    /// Remembers what the key stands for. The last record wins. What is too large is [`StoreError::ValueTooLarge`].
     async fn record(&self, key: &ValueKey, value: Value) -> Result<(), StoreError>;
     /// Forgets the key. Returns whether it stood for something.
     async fn forget(&self, key: &ValueKey) -> Result<bool, StoreError>;

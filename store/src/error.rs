@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use model::Digest;
 
+use crate::cellar::{VALUE_BYTES_MAX, VALUE_TEXT_BYTES_MAX};
+
 /// A failure of the store's machinery; absence is never one of these.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -31,6 +33,11 @@ pub enum StoreError {
         /// What they hash to.
         found: Digest,
     },
+    /// A value, or a text that belongs to it, is larger than values are.
+    #[error(
+        "a value has at most {VALUE_BYTES_MAX} bytes, and its key and writer {VALUE_TEXT_BYTES_MAX} each"
+    )]
+    ValueTooLarge,
     /// A blob holds something else than it is used as.
     #[error("the blob {digest} is not what it is used as")]
     Decode {
@@ -108,17 +115,18 @@ impl StoreError {
             Self::Vanished { .. }
             | Self::Input { .. }
             | Self::Mismatch { .. }
+            | Self::ValueTooLarge
             | Self::Decode { .. }
             | Self::Format { .. } => false,
         }
     }
 
-    /// Returns whether whoever was asked cannot be reached at all.
+    /// Returns whether nothing can be had from whoever was asked.
     pub fn is_unreachable(&self) -> bool {
         matches!(self, Self::Remote(error) if error.is_unreachable())
     }
 
-    /// Returns whether it was understood, and may not be done by whoever asked.
+    /// Returns whether it may not be done by whoever asked.
     pub fn is_refusal(&self) -> bool {
         matches!(self, Self::Remote(error) if error.is_refusal())
     }
@@ -137,6 +145,7 @@ impl StoreError {
             | Self::Vanished { .. }
             | Self::Input { .. }
             | Self::Mismatch { .. }
+            | Self::ValueTooLarge
             | Self::Decode { .. }
             | Self::Format { .. } => false,
         }

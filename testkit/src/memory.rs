@@ -122,6 +122,7 @@ impl ValueStore for MemoryStore {
     }
 
     async fn record(&self, key: &ValueKey, value: Value) -> Result<(), StoreError> {
+        value.check(key)?;
         self.kept().values.insert(key.clone(), value);
         Ok(())
     }

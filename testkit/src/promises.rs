@@ -223,7 +223,19 @@ pub async fn value_store_promises(store: &impl ValueStore) {
 
     let largest = Value { bytes: vec![7; VALUE_BYTES_MAX].into(), ..value("", "one") };
     remember(store, &keys[2], &largest).await;
-    assert_eq!(look_up(store, &keys[2]).await, Some(largest), "the largest value is kept");
+    assert_eq!(look_up(store, &keys[2]).await, Some(largest.clone()), "the largest value is kept");
+
+    let long = "k".repeat(1 << 20);
+    for (key, too_large) in [
+        (&keys[2], Value { bytes: vec![8; VALUE_BYTES_MAX + 1].into(), ..value("", "one") }),
+        (&keys[2], value("by whom?", &long)),
+        (&value_key(&trusted, &long, "k"), value("where?", "one")),
+        (&value_key(&trusted, "ac", &long), value("of what?", "one")),
+    ] {
+        let refused = store.record(key, too_large).await.expect_err("it is too large");
+        assert!(matches!(refused, StoreError::ValueTooLarge), "that is not the machine's fault");
+    }
+    assert_eq!(look_up(store, &keys[2]).await, Some(largest), "what was refused replaces nothing");
 }
 
 const LATER: SystemTime = SystemTime::UNIX_EPOCH;

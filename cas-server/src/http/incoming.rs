@@ -16,11 +16,11 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::answer::text;
 use super::blocking;
 use super::refusal::Refusal;
-use super::unpacking::Unpacker;
 use crate::Limits;
 use crate::front::View;
 use crate::limits::{MEMORY_BYTES_MAX, PIECE_BYTES};
 use crate::load::Room;
+use crate::unpacking::Unpacker;
 
 /// For how long nothing of a body may come. A sender that is slower than that will not come to an end.
 const WAIT_MAX: Duration = Duration::from_secs(60);
@@ -76,7 +76,8 @@ impl Intake<'_> {
         body: Body,
     ) -> Result<Received, Refusal> {
         let mut unpacker = match text(headers, &CONTENT_ENCODING).map(str::trim) {
-            None | Some("" | "identity") => None,
+            None => None,
+            Some(plain) if is_plain(plain) => None,
             Some("zstd") => Some(unpacker()?),
             Some(other) => return Err(Refusal::Encoding(other.chars().take(32).collect())),
         };
@@ -94,6 +95,11 @@ impl Intake<'_> {
         }
         sink.finish().await
     }
+}
+
+/// Returns whether a body with that encoding is sent as it is.
+fn is_plain(encoding: &str) -> bool {
+    matches!(encoding.trim(), "" | "identity")
 }
 
 fn unpacker() -> Result<Unpacker, StoreError> {
@@ -118,15 +124,27 @@ async fn unpack(
     Ok(())
 }
 
-/// Receives a body that nobody needs.
-pub(super) async fn discard(
-    headers: &HeaderMap,
-    body: Body,
-    bytes_max: u64,
-) -> Result<(), Refusal> {
-    let mut frames = Frames::new(headers, body, bytes_max)?;
-    while frames.next().await?.is_some() {}
-    Ok(())
+/// Receives a body that nobody needs, because a blob of that size is here already. It is neither unpacked nor hashed, but one
+/// of another length is refused: whoever sent it means something else.
+pub(super) async fn discard(headers: &HeaderMap, body: Body, size: u64) -> Result<(), Refusal> {
+    let is_packed = text(headers, &CONTENT_ENCODING).is_some_and(|it| !is_plain(it));
+    let bytes_max = if is_packed { packed_bytes_max(size) } else { size };
+    let too_long = |refusal| {
+        let is_too_long = matches!(refusal, Refusal::TooLarge { .. });
+        if is_too_long { Refusal::Mismatch } else { refusal }
+    };
+    let mut frames = Frames::new(headers, body, bytes_max).map_err(too_long)?;
+    if !is_packed && frames.length.is_some_and(|length| length != size) {
+        return Err(Refusal::Mismatch);
+    }
+    while frames.next().await.map_err(too_long)?.is_some() {}
+    if is_packed || frames.received == size { Ok(()) } else { Err(Refusal::Mismatch) }
+}
+
+/// Returns how long the packed form of so many bytes may be: zstd needs 4 bytes in 1,000 more at worst, and writers may
+/// begin many frames.
+fn packed_bytes_max(size: u64) -> u64 {
+    size.saturating_add(size / 64).saturating_add(FREE_BYTES)
 }
 
 /// Receives a small body that is not kept.
@@ -146,6 +164,8 @@ pub(super) async fn read_small(
 /// A body as it comes.
 struct Frames {
     body: Body,
+    /// What was said of it.
+    length: Option<u64>,
     received: u64,
     bytes_max: u64,
 }
@@ -157,7 +177,7 @@ impl Frames {
         match length {
             Some(length) if length > bytes_max => Err(Refusal::TooLarge { bytes_max }),
             None if body.is_end_stream() => Err(Refusal::LengthUnknown),
-            _ => Ok(Self { body, received: 0, bytes_max }),
+            _ => Ok(Self { body, length, received: 0, bytes_max }),
         }
     }
 

@@ -11,7 +11,7 @@ use bazel_remote_apis::build::bazel::remote::execution::v2 as reapi;
 use bazel_remote_apis::google::protobuf::Timestamp;
 use model::{Digest, DigestFunction};
 use prost::Message as _;
-use store::Namespace;
+use store::{Cellar as _, Namespace};
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 
@@ -142,6 +142,72 @@ async fn a_stranger_cannot_say_what_an_address_stands_for() {
     push(&stranger.channel, of(ADDRESS, &blob)).await.unwrap();
     assert_eq!(code(&fetch(&stranger.channel, &[ADDRESS], &[]).await.unwrap()), Code::Ok);
     assert_eq!(code(&fetch(&server.channel, &[ADDRESS], &[]).await.unwrap()), Code::NotFound);
+}
+
+/// Returns what pushes a blob of one branch.
+fn of_branch(branch: &str, digest: &reapi::Digest) -> asset::PushBlobRequest {
+    let qualifiers = qualified(&[("vcs.branch", branch)]);
+    asset::PushBlobRequest { qualifiers, ..of(ADDRESS, digest) }
+}
+
+/// Returns the blob that is found for a branch.
+async fn fetch_branch(channel: &Channel, branch: &str) -> Option<reapi::Digest> {
+    let answer = fetch(channel, &[ADDRESS], &[("vcs.branch", branch)]).await.unwrap();
+    answer.blob_digest
+}
+
+#[tokio::test]
+async fn purging_what_somebody_wrote_takes_his_assets_and_leaves_those_of_others() {
+    let server = TestServer::start().await;
+    let (poison, good) = (server.upload(b"poison").await, server.upload(b"good").await);
+    let other = server.and_for(caller("other", trusted().rights, Namespace::Trusted)).await;
+    push(&other.channel, of_branch("old", &poison)).await.unwrap();
+    push(&server.channel, of_branch("new", &good)).await.unwrap();
+    push(&other.channel, of_branch("newest", &poison)).await.unwrap();
+    assert_eq!(fetch_branch(&server.channel, "old").await, Some(poison));
+
+    server.store.forget_writer("other").await.unwrap();
+    assert_eq!(fetch_branch(&server.channel, "old").await, None);
+    assert_eq!(fetch_branch(&server.channel, "newest").await, None);
+    assert_eq!(fetch_branch(&server.channel, "new").await, Some(good));
+}
+
+#[tokio::test]
+async fn ones_own_assets_hide_none_of_others_but_those_that_they_replace() {
+    let server = TestServer::start().await;
+    let pull_request = Namespace::PullRequest("17".to_owned());
+    let stranger = server.and_for(caller("stranger", trusted().rights, pull_request)).await;
+    let (theirs, mine) = (server.upload(b"theirs").await, server.upload(b"mine").await);
+    push(&server.channel, of_branch("main", &theirs)).await.unwrap();
+    push(&stranger.channel, of_branch("topic", &mine)).await.unwrap();
+    assert_eq!(fetch_branch(&stranger.channel, "main").await, Some(theirs.clone()));
+
+    push(&stranger.channel, of_branch("main", &mine)).await.unwrap();
+    assert_eq!(fetch_branch(&stranger.channel, "main").await, Some(mine));
+    assert_eq!(fetch_branch(&server.channel, "main").await, Some(theirs.clone()));
+    server.store.forget(Digest::of(DigestFunction::Sha256, b"mine"));
+    let found = fetch_branch(&stranger.channel, "main").await;
+    assert_eq!(found, Some(theirs), "what is gone hides nothing");
+}
+
+#[tokio::test]
+async fn the_last_that_was_pushed_with_the_qualifiers_asked_for_is_found() {
+    let server = TestServer::start().await;
+    let (first, second) = (server.upload(b"first").await, server.upload(b"second").await);
+    push(&server.channel, of_branch("main", &first)).await.unwrap();
+    push(&server.channel, of_branch("next", &second)).await.unwrap();
+    let any = fetch(&server.channel, &[ADDRESS], &[]).await.unwrap();
+    assert_eq!(any.blob_digest, Some(second.clone()));
+    assert_eq!(fetch_branch(&server.channel, "main").await, Some(first));
+
+    for address in ["", "a\nvcs.branch=main", &"a".repeat(9 << 10)] {
+        let refused = push(&server.channel, of(address, &second)).await.unwrap_err();
+        assert_eq!(refused.code(), Code::InvalidArgument, "{address}");
+    }
+    let references_blobs = vec![second.clone(); 1_001];
+    let request = asset::PushBlobRequest { references_blobs, ..of(ADDRESS, &second) };
+    let refused = push(&server.channel, request).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
 }
 
 #[tokio::test]

@@ -103,6 +103,7 @@ fn caller(name: &str) -> Caller {
         "stranger" => (all, Namespace::PullRequest("7".to_owned())),
         "reader" => (Rights { read: true, ..Rights::default() }, Namespace::Trusted),
         "uploader" => (Rights { write_values: false, ..all }, Namespace::Trusted),
+        "recorder" => (Rights { write_blobs: false, ..all }, Namespace::Trusted),
         _ => (Rights::default(), Namespace::Trusted),
     };
     let reads = namespace.reads().into();
