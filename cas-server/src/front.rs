@@ -9,6 +9,7 @@ use model::DigestFunction;
 use store::{Cellar, LeaseId, Namespace, StoreError, Value, ValueKey};
 use tonic::Status;
 
+use crate::load::{self, Room};
 use crate::metrics::Limit;
 use crate::observe::Observed;
 use crate::{Caller, Denied, Limits, Right};
@@ -41,7 +42,13 @@ impl Front {
             Some(lease) => self.cellar.for_lease(&lease),
             None => Arc::clone(&self.cellar),
         };
-        View { cellar, caller, limits: Arc::clone(&self.limits), observed }
+        View {
+            cellar,
+            caller,
+            limits: Arc::clone(&self.limits),
+            observed,
+            room: load::room(extensions),
+        }
     }
 }
 
@@ -56,6 +63,8 @@ pub(crate) struct View {
     pub(crate) limits: Arc<Limits>,
     /// Who hears how it goes.
     pub(crate) observed: Observed,
+    /// How much of what the caller sends may be held in memory.
+    pub(crate) room: Room,
 }
 
 impl View {

@@ -39,7 +39,7 @@ async fn serve_key(caches: &Caches, hash: &str, request: Request) -> Result<Resp
             if kept::find(&view, SPACE, hash).await?.is_some() {
                 return Err(Refusal::Exists);
             }
-            let intake = Intake::new(&view, &kept::FUNCTIONS, &caches.room);
+            let intake = Intake::new(&view, &kept::FUNCTIONS);
             let received = intake.receive(&parts.headers, body).await?;
             let content = kept::keep(&view, received).await?;
 

@@ -8,8 +8,8 @@ use store::{Cellar as _, SegmentStore, StoreError, ValueStore as _};
 use testkit::MemoryDisk;
 
 use super::support::{
-    AMPLE_BYTES, digest, has, has_rightly, key, noise, now, open, read, settings, text, try_open,
-    value, write,
+    AMPLE_BYTES, digest, has, has_rightly, key, named, noise, now, open, read, settings, text,
+    try_open, value, write,
 };
 
 /// Returns the path of the journal that is appended to.
@@ -264,32 +264,32 @@ fn what_was_uploaded_survives_a_kill_and_is_taken_up() {
     let store = open(&disk);
     let bytes = noise(3, 3 << 20);
     let name = digest(&bytes);
-    let mut upload = now(store.upload(&[name], Some("a session"))).unwrap();
+    let mut upload = now(store.upload(&[name], Some(&named("a session")))).unwrap();
     upload.write(bytes.slice(..2_000_000)).unwrap();
     drop(upload);
-    let mut longer = now(store.upload(&[name], Some("killed in the middle"))).unwrap();
+    let mut longer = now(store.upload(&[name], Some(&named("killed in the middle")))).unwrap();
     longer.write(bytes.slice(..1_500_000)).unwrap();
     // Two of one name, of which neither has ended.
-    let mut shorter = now(store.upload(&[name], Some("killed in the middle"))).unwrap();
+    let mut shorter = now(store.upload(&[name], Some(&named("killed in the middle")))).unwrap();
     shorter.write(bytes.slice(..700_000)).unwrap();
-    let begun = now(store.upload(&[name], Some("killed before anything came"))).unwrap();
+    let begun = now(store.upload(&[name], Some(&named("killed before anything came")))).unwrap();
     let mut nameless = now(store.spool(&[DigestFunction::Blake3])).unwrap();
     nameless.write(bytes.clone()).unwrap();
     let killed = disk.after_kill();
     drop((longer, shorter, begun, nameless));
     let again = open(&killed);
-    let uploaded = |session: &str| now(again.uploaded(&[name], session)).unwrap();
+    let uploaded = |session: &str| now(again.uploaded(&[name], &named(session))).unwrap();
     assert_eq!(uploaded("a session"), Some(2_000_000));
     assert_eq!(uploaded("killed in the middle"), Some(1_500_000));
     assert_eq!(uploaded("killed before anything came"), None);
     let left = || killed.paths().into_iter().filter(|it| it.starts_with("uploads")).count();
     assert_eq!(left(), 2);
-    let mut upload = now(again.upload(&[name], Some("killed in the middle"))).unwrap();
+    let mut upload = now(again.upload(&[name], Some(&named("killed in the middle")))).unwrap();
     assert_eq!(upload.bytes(), 1_500_000);
     upload.restart().unwrap();
     drop(upload);
     assert_eq!((uploaded("killed in the middle"), left()), (None, 1));
-    let mut upload = now(again.upload(&[name], Some("a session"))).unwrap();
+    let mut upload = now(again.upload(&[name], Some(&named("a session")))).unwrap();
     assert_eq!(upload.bytes(), 2_000_000);
     upload.write(bytes.slice(2_000_000..)).unwrap();
     assert!(!has(&*again, name));
