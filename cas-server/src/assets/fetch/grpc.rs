@@ -155,7 +155,7 @@ impl FetchService {
                 function: wanted.name.function,
                 timeout: wanted.timeout,
             };
-            match self.origins.fetch(&*view.cellar, download).await? {
+            match self.origins.fetch(&view.cellar, download).await? {
                 Ok(digest) => {
                     return Ok(Ok(Found { address: address.clone(), digest, expires: None }));
                 }
