@@ -6,6 +6,7 @@ pub mod asset;
 pub mod decode;
 pub mod details;
 pub mod encode;
+mod fields;
 mod generated;
 pub mod json;
 pub mod kept;

@@ -14,7 +14,7 @@ use wire::references::ResultReferences;
 
 use super::qualifiers::Qualifiers;
 use crate::asked;
-use crate::completeness::is_complete;
+use crate::completeness;
 use crate::front::View;
 use crate::limits::{ADDRESS_BYTES_MAX, ADDRESSES_MAX};
 
@@ -107,7 +107,8 @@ impl AssetName {
             AssetKind::Directory => &mut needed.directories,
         };
         kind.push(asset.digest);
-        is_complete(&*view.cellar, self.function, &needed).await
+        let missing = completeness::missing(&*view.cellar, self.function, &needed).await?;
+        Ok(missing.is_empty())
     }
 
     fn space(&self) -> String {
