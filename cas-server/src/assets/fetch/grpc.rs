@@ -198,6 +198,5 @@ fn is_in_future(time: Option<prost_types::Timestamp>) -> bool {
 }
 
 fn status_message(status: &Status) -> rpc::Status {
-    let message = status.message().to_owned();
-    rpc::Status { code: status.code().into(), message, details: Vec::new() }
+    wire::details::part(status.code().into(), status.message(), status.details())
 }
