@@ -22,8 +22,9 @@ pub struct Front {
 }
 
 impl Front {
-    /// Returns the front of that store, within those limits.
-    pub fn new(cellar: Arc<dyn Cellar>, limits: Limits) -> Self {
+    /// Returns the front of that store, within those limits. No blob may be larger than the store.
+    pub fn new(cellar: Arc<dyn Cellar>, mut limits: Limits) -> Self {
+        limits.blob = limits.blob.min(cellar.stat().budget_bytes);
         Self { cellar, limits: Arc::new(limits) }
     }
 

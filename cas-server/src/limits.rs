@@ -57,3 +57,7 @@ pub(crate) const REDIRECTIONS_MAX: usize = 5;
 
 /// How many identities are kept count of before those with nothing under way are forgotten.
 pub(crate) const IDENTITIES_MAX: usize = 10_000;
+
+/// How many missing blobs one error names: it is sent as a header, and many clients take no more than 8 KiB of these. What is
+/// missing besides is named when these are there.
+pub(crate) const MISSING_MAX: usize = 48;
