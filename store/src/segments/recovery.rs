@@ -230,7 +230,7 @@ impl Folder {
                 tracing::warn!("the index is damaged, or of another time; it is made again");
                 drop(opened);
                 self.is_rebuilt = true;
-                self.set_aside(&index::path())?;
+                self.files.remove(&index::path())?;
                 let index = Index::open(&self.files)?;
                 Ok((index, Known::default()))
             }
@@ -284,8 +284,7 @@ impl Folder {
                         journal.cut_off()?;
                     }
                     if let Some(offsets) = known.offsets.remove(&id).filter(|it| !it.is_empty()) {
-                        let end = covered.bytes;
-                        journal.assume(Extent { offsets, end, synced: end });
+                        journal.assume(Extent { offsets, end: covered.bytes });
                     }
                     core.head().cover(journal, covered);
                     self.replay_journal(core, journal, is_strict)?;
@@ -320,7 +319,12 @@ impl Folder {
         };
         journal.scan(is_whole, |place, header| {
             self.publish(core, place, &header)?;
-            if core.recent().is_due() { core.checkpoint() } else { Ok(()) }
+            if core.recent().is_due() {
+                // The index is not to lead to what a loss of power takes.
+                core.head().note_unsynced(journal);
+                core.checkpoint()?;
+            }
+            Ok(())
         })?;
         if journal.records() > before {
             core.head().note_unsynced(journal);

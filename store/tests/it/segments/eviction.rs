@@ -128,6 +128,54 @@ fn what_a_build_was_told_exists_stays_while_others_write_three_times_the_capacit
 }
 
 #[test]
+fn a_value_that_is_copied_forward_while_its_writer_is_forgotten_is_forgotten() {
+    let disk = MemoryDisk::new();
+    let (store, _clock) = open(&disk);
+    let build = store.for_lease(&LeaseId::new("a build").unwrap());
+    now(build.record(&key(1), value("poisoned"))).unwrap();
+    store.end_segment();
+    store.keep_house().unwrap();
+    let (others, other_disk) = (Arc::clone(&store), disk.clone());
+    disk.meanwhile(Path::new("segments"), move || {
+        flood(&others, &other_disk, 0, 2 * SCARCE_BYTES);
+        assert!(others.stat().evicted_bytes > 0);
+    });
+    assert_eq!(now(store.forget_writer("somebody")).unwrap(), 1);
+    assert!(store.stat().evicted_bytes > 0, "it was copied while it was looked at");
+    assert_eq!(now(store.lookup(&key(1))).unwrap(), None);
+}
+
+#[test]
+fn what_is_copied_forward_while_it_is_looked_for_is_found() {
+    let disk = MemoryDisk::new();
+    let (store, _clock) = open(&disk);
+    let used = blob(1);
+    write(&*store, &used).unwrap();
+    // As much as fits, all but.
+    flood(&store, &disk, 1000, SCARCE_BYTES / 2);
+    assert!(has(&*store, digest(&used)));
+    store.keep_house().unwrap();
+    assert_eq!(store.stat().evicted_bytes, 0);
+    drop(store);
+
+    let (store, _clock) = open(&disk);
+    let others = Arc::clone(&store);
+    disk.meanwhile(Path::new("index"), move || {
+        for number in 5000.. {
+            write(&*others, &blob(number)).unwrap();
+            if number % 10 == 0 {
+                others.keep_house().unwrap();
+            }
+            if others.stat().evicted_bytes > 0 {
+                break;
+            }
+        }
+    });
+    assert!(has(&*store, digest(&used)), "nobody holds it, but it is there");
+    assert!(store.stat().evicted_bytes > 0, "its segment was dropped while it was looked for");
+}
+
+#[test]
 fn a_large_blob_that_a_build_holds_stays_in_whatever_form_it_is() {
     let disk = MemoryDisk::new();
     let (store, clock) = open_with(&disk, AMPLE_BYTES);

@@ -207,6 +207,30 @@ fn after_a_loss_of_power_what_was_committed_is_there_and_nothing_is_torn() {
 }
 
 #[test]
+fn after_a_kill_and_a_loss_of_power_the_index_leads_to_nothing_that_is_lost() {
+    let disk = MemoryDisk::new();
+    // More than the index gets at once, all of it in one journal.
+    let settings = || settings(8 << 30);
+    let blobs: Vec<_> = (0..36).map(|it| noise(it, 2 << 20)).collect();
+    let store = SegmentStore::open_on(Arc::new(disk.clone()), settings()).unwrap();
+    for bytes in &blobs {
+        write(&*store, bytes).unwrap();
+    }
+    store.end_segment();
+    let killed = disk.after_kill();
+    drop(store);
+    drop(disk);
+    let again = SegmentStore::open_on(Arc::new(killed.clone()), settings()).unwrap();
+    assert!(blobs.iter().all(|it| has(&*again, digest(it))));
+    let found = killed.after_power_loss(1);
+    drop(again);
+    let last = open(&found);
+    assert!(blobs[..32].iter().all(|it| has_rightly(&*last, it)), "the index knew of them");
+    assert!(blobs[32..].iter().all(|it| has(&*last, digest(it)) == has_rightly(&*last, it)));
+    assert_eq!(last.stat().corrupt, 0);
+}
+
+#[test]
 fn what_does_not_belong_to_the_store_is_set_aside_and_the_store_starts() {
     let disk = MemoryDisk::new();
     let store = open(&disk);
