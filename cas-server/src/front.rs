@@ -7,7 +7,9 @@ use bytes::Bytes;
 use http::Extensions;
 use model::DigestFunction;
 use store::{Cellar, LeaseId, Namespace, StoreError, Value, ValueKey};
+use tonic::Status;
 
+use crate::metrics::Limit;
 use crate::observe::Observed;
 use crate::{Caller, Denied, Limits, Right};
 
@@ -32,17 +34,14 @@ impl Front {
     /// Returns the store as whoever sent a request sees it.
     pub(crate) fn view(&self, extensions: &Extensions) -> View {
         let observed = Observed::of(extensions);
-        let lease = observed.metadata().and_then(|it| LeaseId::new(&it.invocation));
+        let caller = Arc::clone(Caller::of(extensions));
+        let build = observed.metadata();
+        let lease = build.and_then(|it| LeaseId::new(&caller.name, &it.invocation));
         let cellar = match lease {
             Some(lease) => self.cellar.for_lease(&lease),
             None => Arc::clone(&self.cellar),
         };
-        View {
-            cellar,
-            caller: Arc::clone(Caller::of(extensions)),
-            limits: Arc::clone(&self.limits),
-            observed,
-        }
+        View { cellar, caller, limits: Arc::clone(&self.limits), observed }
     }
 }
 
@@ -64,6 +63,17 @@ impl View {
     pub(crate) fn with(self, right: Right) -> Result<Self, Denied> {
         self.caller.require(right)?;
         Ok(self)
+    }
+
+    /// Refuses a blob that is larger than the operator allows.
+    pub(crate) fn refuse_large(&self, bytes: u64) -> Result<(), Status> {
+        let bytes_max = self.limits.blob;
+        if bytes <= bytes_max {
+            return Ok(());
+        }
+        self.observed.limited(Limit::BlobBytes);
+        let why = format!("the blob has {bytes} bytes; {bytes_max} are taken");
+        Err(Status::invalid_argument(why))
     }
 
     /// Returns what a key stands for, by the word of the first namespace that says something.
@@ -115,4 +125,9 @@ fn key_in(namespace: &Namespace, space: &str, key: &str) -> ValueKey {
 /// Returns the space of the results of a project's actions.
 pub(crate) fn results_space(function: DigestFunction, project: &str) -> String {
     format!("ac/{function}/{project}")
+}
+
+/// Returns the space of what else a project's clients keep under names of actions: by plain HTTP anything can be.
+pub(crate) fn raw_space(project: &str) -> String {
+    format!("ac/raw/{project}")
 }

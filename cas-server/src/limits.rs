@@ -21,8 +21,8 @@ pub(crate) const DIRECTORIES_MAX: usize = 1 << 20;
 /// The largest `Directory` message that is read, in bytes: one that an answer can still carry.
 pub(crate) const DIRECTORY_BYTES_MAX: u64 = 3 << 20;
 
-/// The largest `Tree` message that is read to see what it refers to, in bytes: 100,000 directories of 600 bytes.
-pub(crate) const TREE_BYTES_MAX: u64 = 64 << 20;
+/// How many bytes of directories are read to see what one result refers to: 100,000 directories of 2.5 KiB.
+pub(crate) const CLOSURE_BYTES_MAX: u64 = 256 << 20;
 
 /// How many chunks a blob may be put together from: 1 TiB of chunks of 1 MiB.
 pub(crate) const CHUNKS_MAX: usize = 1 << 20;

@@ -54,16 +54,20 @@ pub trait UploadStore: Send + Sync {
     /// A client that does not say which function it uses leaves several names; the blob will be kept under the one that it
     /// has, and the first is the likeliest.
     ///
-    /// A session is named by whoever uploads. Where one of that name is under way, another begins that has nothing yet and
-    /// cannot be taken up.
-    async fn upload(&self, names: &[Digest], session: &str) -> Result<Box<dyn Upload>, StoreError>;
+    /// A session is named by whoever uploads. Where one of that name is under way, another begins that has nothing yet; what
+    /// is interrupted later is what can be taken up. What has no session never can.
+    async fn upload(
+        &self,
+        names: &[Digest],
+        session: Option<&str>,
+    ) -> Result<Box<dyn Upload>, StoreError>;
     /// Returns how many bytes that session has sent, if it can be taken up.
     async fn uploaded(&self, names: &[Digest], session: &str) -> Result<Option<u64>, StoreError>;
     /// Begins a blob whose digest nobody knows before all of it was seen; it will be one that `functions` make.
     async fn spool(&self, functions: &[DigestFunction]) -> Result<Box<dyn Spool>, StoreError>;
 }
 
-/// A blob that is being uploaded. Dropping it keeps what was sent, for a while.
+/// A blob that is being uploaded. Dropping it keeps what was sent, for a while, if it has a session.
 pub trait Upload: Send {
     /// Returns how many bytes were sent.
     fn bytes(&self) -> u64;
@@ -97,28 +101,35 @@ pub trait ChunkStore: Send + Sync {
 }
 
 /// Names a build: what it was told is there stays until nothing was heard of it for a while.
+///
+/// Builds of different owners do not meet, whatever they call themselves.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct LeaseId(Arc<str>);
+pub struct LeaseId {
+    owner: Arc<str>,
+    build: Arc<str>,
+}
 
 impl LeaseId {
-    /// The longest name of a lease, in bytes: twice what two UUIDs need.
+    /// The longest name of a build, in bytes: twice what two UUIDs need.
     pub const BYTES_MAX: usize = 128;
 
-    /// Returns the lease with that name, or `None` if it is empty or too long.
-    pub fn new(name: &str) -> Option<Self> {
-        (1..=Self::BYTES_MAX).contains(&name.len()).then(|| Self(name.into()))
+    /// Returns the lease of that owner's build, or `None` if the build's name is empty or too long.
+    pub fn new(owner: &Arc<str>, build: &str) -> Option<Self> {
+        let is_name = (1..=Self::BYTES_MAX).contains(&build.len());
+        is_name.then(|| Self { owner: Arc::clone(owner), build: build.into() })
     }
 
-    /// Returns its name.
-    pub fn as_str(&self) -> &str {
-        &self.0
+    /// Returns whose build it is.
+    pub fn owner(&self) -> &Arc<str> {
+        &self.owner
     }
 }
 
 /// The store behind a server.
 #[async_trait]
 pub trait Cellar: BlobStore + ValueStore + UploadStore + ChunkStore {
-    /// Returns this store as a build sees it: all that it is told exists, and all that it writes, is pinned for it.
+    /// Returns this store as a build sees it: what it is told exists, and what it writes, is pinned for it, within what one
+    /// owner may pin.
     fn for_lease(&self, lease: &LeaseId) -> Arc<dyn Cellar>;
     /// Returns what the store holds and has done.
     fn stat(&self) -> CellarStat;

@@ -113,12 +113,12 @@ impl StoreError {
         }
     }
 
-    /// Returns whether whoever was asked cannot be reached at all.
+    /// Returns whether nothing can be had from whoever was asked.
     pub fn is_unreachable(&self) -> bool {
         matches!(self, Self::Remote(error) if error.is_unreachable())
     }
 
-    /// Returns whether it was understood, and may not be done by whoever asked.
+    /// Returns whether it may not be done by whoever asked.
     pub fn is_refusal(&self) -> bool {
         matches!(self, Self::Remote(error) if error.is_refusal())
     }

@@ -5,6 +5,7 @@
 //! Trees are made here and nowhere else: by a [`Draft`], from archives, from sources or from other trees.
 
 mod blob;
+mod breaker;
 mod cellar;
 mod degrading;
 mod draft;
@@ -40,7 +41,10 @@ pub use local::{
 pub use namespace::{InvalidNamespace, Namespace};
 pub use provenance::Provenance;
 pub use read_only::ReadOnlyStore;
-pub use remote::{Purpose, Remote, RemoteError, RemoteOptions, RemoteStore, Retry, Secret, Tls};
+pub use remote::{
+    Call as RemoteCall, Connection as RemoteConnection, Purpose, Remote, RemoteError,
+    RemoteOptions, RemoteStore, Retry, Secret, Tls,
+};
 pub use segments::{
     Acknowledge, COMMIT_INTERVAL, Clock, Disk, DiskFile, Housekeeping, Lock, SegmentStore, Settings,
 };

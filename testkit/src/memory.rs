@@ -134,7 +134,7 @@ impl ValueStore for MemoryStore {
 /// An upload into memory; what was sent goes back to the store when it is dropped.
 struct MemoryUpload {
     store: MemoryStore,
-    session: String,
+    session: Option<String>,
     names: Vec<Digest>,
     sent: Option<Vec<u8>>,
 }
@@ -175,17 +175,22 @@ impl Upload for MemoryUpload {
 
 impl Drop for MemoryUpload {
     fn drop(&mut self) {
-        if let Some(sent) = self.sent.take() {
-            self.store.kept().uploads.insert(self.session.clone(), sent);
+        if let (Some(sent), Some(session)) = (self.sent.take(), self.session.take()) {
+            self.store.kept().uploads.insert(session, sent);
         }
     }
 }
 
 #[async_trait]
 impl UploadStore for MemoryStore {
-    async fn upload(&self, names: &[Digest], session: &str) -> Result<Box<dyn Upload>, StoreError> {
-        let session = format!("{session} {}", names[0]);
-        let sent = Some(self.kept().uploads.remove(&session).unwrap_or_default());
+    async fn upload(
+        &self,
+        names: &[Digest],
+        session: Option<&str>,
+    ) -> Result<Box<dyn Upload>, StoreError> {
+        let session = session.map(|it| format!("{it} {}", names[0]));
+        let sent = session.as_ref().and_then(|it| self.kept().uploads.remove(it));
+        let sent = Some(sent.unwrap_or_default());
         Ok(Box::new(MemoryUpload { store: self.clone(), session, names: names.to_vec(), sent }))
     }
 

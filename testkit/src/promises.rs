@@ -321,6 +321,11 @@ async fn what_was_interrupted_is_taken_up(
     again.finish().expect("the whole is what the digest says");
     assert_eq!(read(store, digest).await.as_ref(), Some(bytes), "and is read back");
 
+    let mut once = store.upload(&[digest], None).await.expect("an upload begins");
+    once.write(bytes.slice(..half)).expect("what has no session is taken, too");
+    once.write(bytes.slice(half..)).expect("piece by piece");
+    once.finish().expect("and is kept");
+
     let mut late = upload(store, digest, "late").await;
     late.write(bytes.slice(..half)).expect("what is there may be sent again");
     late.restart().expect("and begun again");
@@ -339,12 +344,12 @@ async fn an_upload_may_have_several_names(store: &(impl UploadStore + BlobStore)
     let [unlike, digest] = names(&bytes);
     let guessed = Digest::from_parts(unlike.function(), *digest.hash(), digest.size());
     let either = [guessed, digest];
-    let mut upload = store.upload(&either, "of no function").await.expect("an upload begins");
+    let mut upload = store.upload(&either, Some("of no function")).await.expect("an upload begins");
     upload.write(bytes.slice(..size / 2)).expect("a piece is taken");
     drop(upload);
     let uploaded = store.uploaded(&either, "of no function").await.expect("asking works");
     assert_eq!(uploaded, Some(size as u64 / 2));
-    let mut upload = store.upload(&either, "of no function").await.expect("it is taken up");
+    let mut upload = store.upload(&either, Some("of no function")).await.expect("it is taken up");
     upload.write(bytes.slice(size / 2..)).expect("a piece is taken");
     upload.finish().expect("it is one of the two");
     assert_eq!(read(store, digest).await, Some(bytes));
@@ -377,7 +382,7 @@ async fn a_spool_is_kept_under_the_name_that_it_turns_out_to_have(
 }
 
 async fn upload(store: &impl UploadStore, digest: Digest, session: &str) -> Box<dyn Upload> {
-    store.upload(&[digest], session).await.expect("an upload begins")
+    store.upload(&[digest], Some(session)).await.expect("an upload begins")
 }
 
 async fn uploaded(store: &impl UploadStore, digest: Digest, session: &str) -> Option<u64> {
@@ -467,7 +472,7 @@ async fn split(store: &impl ChunkStore, digest: Digest) -> Option<Vec<Digest>> {
 
 /// Asks an empty store for everything that a [`Cellar`] promises beside what its parts do.
 pub async fn cellar_promises(store: &impl Cellar) {
-    let lease = LeaseId::new("a build").expect("a name");
+    let lease = LeaseId::new(&"somebody".into(), "a build").expect("a name");
     let leased = store.for_lease(&lease);
     let bytes = Bytes::from_static(b"written under a lease");
     let digest = Digest::of(DigestFunction::Blake3, &bytes);

@@ -5,6 +5,7 @@
 pub mod decode;
 pub mod details;
 pub mod encode;
+mod fields;
 mod generated;
 pub mod json;
 pub mod kept;

@@ -20,7 +20,7 @@ use super::download::{Download, Origins};
 use super::qualifiers::Qualifiers;
 use crate::Right;
 use crate::asked::{self, Asked};
-use crate::completeness::is_complete;
+use crate::completeness;
 use crate::fault;
 use crate::front::{Front, View};
 use crate::limits::{ADDRESS_BYTES_MAX, ADDRESSES_MAX, ASSETS_MAX};
@@ -241,8 +241,8 @@ async fn is_here(view: &View, asset: &Asset, digest: Digest) -> Result<bool, Sta
             Err(_) => return Ok(false),
         }
     }
-    let is_complete = is_complete(&*view.cellar, digest.function(), &needed).await;
-    is_complete.map_err(|error| fault::of_store(&error))
+    let missing = completeness::missing(&*view.cellar, digest.function(), &needed).await;
+    Ok(missing.map_err(|error| fault::of_store(&error))?.is_empty())
 }
 
 #[tonic::async_trait]

@@ -21,7 +21,6 @@ mod nx;
 mod range;
 mod refusal;
 mod turbo;
-mod unpacking;
 mod webdav;
 
 pub(crate) use self::draining::drain_refused;

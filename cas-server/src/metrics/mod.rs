@@ -143,6 +143,11 @@ impl Metrics {
         self.limits[limit as usize].fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Returns how often something was refused because of a limit.
+    pub fn limits_hit(&self, limit: Limit) -> u64 {
+        self.limits[limit as usize].load(Ordering::Relaxed)
+    }
+
     /// Counts a request until [`finished`](Self::finished) is called.
     pub(crate) fn began(&self) {
         self.requests_in_flight.fetch_add(1, Ordering::Relaxed);

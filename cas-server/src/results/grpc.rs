@@ -2,6 +2,8 @@
 
 use std::time::SystemTime;
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use model::{Digest, DigestFunction, RelativePath};
 use prost::Message;
@@ -13,7 +15,7 @@ use wire::references;
 
 use crate::Right;
 use crate::asked::{self, Asked};
-use crate::completeness::is_complete;
+use crate::completeness;
 use crate::fault;
 use crate::front::{Front, View, results_space};
 use crate::limits::BATCH_BYTES_MAX;
@@ -115,8 +117,8 @@ async fn lookup(view: &View, project: &str, action: Digest) -> Result<Found, Sta
         let Some(Ok(result)) = value.map(|it| ActionResult::decode(it.bytes)) else { continue };
         let references = references::of_result_message(action.function(), &result);
         let Ok(references) = references else { continue };
-        let is_complete = is_complete(&*view.cellar, action.function(), &references).await;
-        if is_complete.map_err(|error| fault::of_store(&error))? {
+        let missing = completeness::missing(&*view.cellar, action.function(), &references).await;
+        if missing.map_err(|error| fault::of_store(&error))?.is_empty() {
             return Ok(Found::Whole(Box::new(result)));
         }
         found = Found::Incomplete;
@@ -152,8 +154,9 @@ async fn inline(
     if request.inline_stderr {
         wanted.push((result.stderr_digest.as_ref(), &mut result.stderr_raw));
     }
+    let inlined: BTreeSet<_> = request.inline_output_files.iter().collect();
     for file in &mut result.output_files {
-        if request.inline_output_files.contains(&file.path) {
+        if inlined.contains(&file.path) {
             wanted.push((file.digest.as_ref(), &mut file.contents));
         }
     }

@@ -112,10 +112,9 @@ async fn receive(view: View, mut messages: Streaming<WriteRequest>) -> Result<i6
         }
     }
     let writing = writing.ok_or_else(|| Status::invalid_argument("no message came"))?;
-    if offsets.is_finished() {
-        writing.finish().await?;
-    } else {
-        writing.suspend().await?;
+    if !offsets.is_finished() {
+        return writing.suspend().await;
     }
+    writing.finish().await?;
     Ok(offsets.committed())
 }

@@ -104,7 +104,11 @@ impl Spool for AlteredSpool {
 
 #[async_trait]
 impl UploadStore for AlteredStore {
-    async fn upload(&self, names: &[Digest], session: &str) -> Result<Box<dyn Upload>, StoreError> {
+    async fn upload(
+        &self,
+        names: &[Digest],
+        session: Option<&str>,
+    ) -> Result<Box<dyn Upload>, StoreError> {
         self.room()?;
         self.inner.upload(names, session).await
     }

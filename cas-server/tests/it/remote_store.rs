@@ -50,6 +50,8 @@ enum Passage {
     Cut(Request, usize),
     /// It does not get there: this is the answer.
     Not(Box<Response>),
+    /// It gets there, and nothing comes of it.
+    Stuck(Request),
 }
 
 /// A server, and what it was asked.
@@ -87,6 +89,7 @@ async fn router(
                 Passage::On(request) => next.run(request).await,
                 Passage::Cut(request, bytes) => cut(next.run(request).await, bytes),
                 Passage::Not(response) => *response,
+                Passage::Stuck(_request) => std::future::pending().await,
             }
         }
     });
@@ -97,7 +100,7 @@ async fn router(
 }
 
 fn door(router: Router) -> Door {
-    Door::new(router, Limits::default().connections, Drain::new())
+    Door::new(router, Limits::default().connections, Drain::new(), Arc::new(Metrics::new()))
 }
 
 fn metadata(request: &Request) -> RequestMetadata {
@@ -141,7 +144,7 @@ fn options(address: String) -> RemoteOptions {
         function: BLAKE3,
         secret: Secret::None,
         tls: Tls::default(),
-        retry: Retry { attempts: 4, first_pause: Duration::from_millis(1) },
+        retry: Retry { attempts: 4, first_pause: Duration::from_millis(1), ..Retry::default() },
         invocation: "one build".to_owned(),
     }
 }
@@ -353,6 +356,36 @@ async fn an_upload_that_breaks_off_goes_on_from_there() {
     assert_eq!((served.calls("Write"), served.calls("QueryWriteStatus")), (3, 2));
     let sent = sent.load(Ordering::SeqCst);
     assert!(sent < 11_000_000, "{sent} bytes went for nine million");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_takes_nothing_of_an_upload_is_not_waited_for_for_ever() {
+    let bytes = noise(9_000_001, 1);
+    let way: Way = Arc::new(|path, request| match path {
+        "Write" => Passage::Stuck(request),
+        _ => Passage::On(request),
+    });
+    let served = serve(trusted(), way).await;
+    let retry = Retry { silence_max: Duration::from_millis(50), ..served.options().retry };
+    let options = RemoteOptions { retry, ..served.options() };
+    let store = RemoteStore::connect(options).await.unwrap();
+    let error = store.write(blake3(&bytes), bytes.clone().into()).await.unwrap_err();
+    assert!(error.to_string().contains("did not answer in time"), "{error}");
+    assert_eq!(served.calls("Write"), 2, "once more, for it may have been an accident");
+
+    // Nor is one that does not say how much it has: it is sent all of it.
+    let count = AtomicU64::new(0);
+    let way: Way = Arc::new(move |path, request| match path {
+        "Write" if count.fetch_add(1, Ordering::SeqCst) == 0 => status(14),
+        "QueryWriteStatus" => Passage::Stuck(request),
+        _ => Passage::On(request),
+    });
+    let served = serve(trusted(), way).await;
+    let retry = Retry { answer_time_max: Duration::from_secs(1), ..served.options().retry };
+    let options = RemoteOptions { retry, ..served.options() };
+    let store = RemoteStore::connect(options).await.unwrap();
+    store.write(blake3(&bytes), bytes.clone().into()).await.unwrap();
+    assert_eq!((served.calls("Write"), served.calls("QueryWriteStatus")), (2, 1));
 }
 
 #[tokio::test(flavor = "multi_thread")]

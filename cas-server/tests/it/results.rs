@@ -1,5 +1,7 @@
 //! Results of actions: whole or not at all, and by whose word.
 
+use std::time::Duration;
+
 use bazel_remote_apis::build::bazel::remote::execution::v2 as reapi;
 use model::{Digest, DigestFunction};
 use prost::Message as _;
@@ -34,6 +36,34 @@ async fn put(
 fn file(path: &str, digest: &reapi::Digest) -> reapi::OutputFile {
     let digest = Some(digest.clone());
     reapi::OutputFile { path: path.to_owned(), digest, ..Default::default() }
+}
+
+#[tokio::test]
+async fn naming_a_tree_again_and_again_costs_no_more_than_naming_it_once() {
+    let server = TestServer::start().await;
+    let inner = server.upload(b"in a tree").await;
+    let files = (0..10_000).map(|it| reapi::FileNode {
+        name: it.to_string(),
+        digest: Some(inner.clone()),
+        ..Default::default()
+    });
+    let root = reapi::Directory { files: files.collect(), ..Default::default() };
+    let tree = reapi::Tree { root: Some(root), children: Vec::new() };
+    let tree = server.upload(&tree.encode_to_vec()).await;
+    let directory = |it: i32| reapi::OutputDirectory {
+        path: it.to_string(),
+        tree_digest: Some(tree.clone()),
+        ..Default::default()
+    };
+    // 40 GB to read, if each were.
+    let result = reapi::ActionResult {
+        output_directories: (0..30_000).map(directory).collect(),
+        ..Default::default()
+    };
+    let action = digest(b"an action");
+    put(&server, &action, result).await.unwrap();
+    let answer = tokio::time::timeout(Duration::from_secs(60), get(&server, &action)).await;
+    assert_eq!(answer.unwrap().unwrap().output_directories.len(), 30_000);
 }
 
 #[tokio::test]

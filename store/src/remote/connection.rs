@@ -14,22 +14,20 @@ use super::address::Address;
 use super::helper::Headers;
 use super::retry::{Pauses, Retry};
 use super::secret::Keyring;
-use super::{Purpose, RemoteError};
+use super::{Purpose, RemoteError, RemoteOptions};
 
 /// How many calls are under way at once: enough to fill a long way, and few enough for any server.
 const CALLS_MAX: usize = 128;
 
-/// How long an answer in one piece may take.
-pub(super) const ANSWER_TIME_MAX: Duration = Duration::from_secs(30);
-
-/// How long a stream may say nothing.
-pub(super) const SILENCE_MAX: Duration = Duration::from_secs(60);
+/// How long an answer may take for which the other side has to look through all that it has: a hundred million records.
+/// Whether it is still there is found out meanwhile.
+const LONG_ANSWER_TIME_MAX: Duration = Duration::from_secs(60 * 60);
 
 /// How often it is tried to reach a remote at all: each attempt may take as long as connecting may.
 const FIRST_ATTEMPTS_MAX: u32 = 2;
 
-/// A connection, and who is at its other end.
-pub(super) struct Connection {
+/// A connection, and who is at its other end. It is made when the first call begins.
+pub struct Connection {
     pub(super) address: Arc<str>,
     pub(super) instance: String,
     pub(super) retry: Retry,
@@ -42,16 +40,17 @@ pub(super) struct Connection {
 }
 
 /// One call that may begin now.
-pub(super) struct Call {
-    pub(super) channel: Channel,
+pub struct Call {
+    /// Over which it goes.
+    pub channel: Channel,
     headers: Arc<Headers>,
     metadata: BinaryMetadataValue,
     permit: OwnedSemaphorePermit,
 }
 
 impl Call {
-    /// Returns the request of this call.
-    pub(super) fn request<T>(&self, message: T) -> Request<T> {
+    /// Returns the request of this call: the message, and what says and proves who asks.
+    pub fn request<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);
         let headers = request.metadata_mut();
         for (name, value) in self.headers.iter() {
@@ -68,21 +67,21 @@ impl Call {
 }
 
 impl Connection {
-    pub(super) fn new(
-        address: Address,
-        channels: Vec<Channel>,
-        instance: String,
-        keyring: Keyring,
-        retry: Retry,
-        invocation: String,
-    ) -> Self {
+    /// Sets a connection up. It belongs to the runtime that this is called in, which must have several threads: where a
+    /// secret is looked for, others would be held up.
+    pub fn open(options: RemoteOptions) -> Result<Self, RemoteError> {
+        let RemoteOptions { address, instance, secret, tls, retry, invocation, function: _ } =
+            options;
+        let address = Address::parse(&address)?;
+        let keyring = Keyring::new(secret, &address)?;
+        let channels = address.channels(&tls)?;
         let asker = RequestMetadata {
             tool: "bld".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             invocation,
             ..RequestMetadata::default()
         };
-        Self {
+        Ok(Self {
             address: address.text,
             instance,
             retry,
@@ -91,7 +90,17 @@ impl Connection {
             keyring,
             calls: Arc::new(Semaphore::new(CALLS_MAX)),
             asker,
-        }
+        })
+    }
+
+    /// Returns where it leads, as it was typed.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Returns which instance is asked there.
+    pub fn instance(&self) -> &str {
+        &self.instance
     }
 
     /// Waits until a call may begin.
@@ -127,11 +136,22 @@ impl Connection {
         purpose: Option<&Purpose>,
         attempt: impl Fn(Call) -> F,
     ) -> Result<T, RemoteError> {
-        self.call_with(self.retry, verb, purpose, attempt).await
+        self.call_within(self.retry.answer_time_max, self.retry, verb, purpose, attempt).await
     }
 
-    async fn call_with<T, F: Future<Output = Result<T, Status>>>(
+    /// Makes a call that is on behalf of no action and whose answer may take long, again if need be. `verb` says what it is
+    /// for.
+    pub async fn long_call<T, F: Future<Output = Result<T, Status>>>(
         &self,
+        verb: &'static str,
+        attempt: impl Fn(Call) -> F,
+    ) -> Result<T, RemoteError> {
+        self.call_within(LONG_ANSWER_TIME_MAX, self.retry, verb, None, attempt).await
+    }
+
+    async fn call_within<T, F: Future<Output = Result<T, Status>>>(
+        &self,
+        time_max: Duration,
         retry: Retry,
         verb: &'static str,
         purpose: Option<&Purpose>,
@@ -139,8 +159,7 @@ impl Connection {
     ) -> Result<T, RemoteError> {
         let mut patience = Patience::new(retry);
         loop {
-            let answered =
-                tokio::time::timeout(ANSWER_TIME_MAX, attempt(self.begin(purpose).await?));
+            let answered = tokio::time::timeout(time_max, attempt(self.begin(purpose).await?));
             let status = match answered.await {
                 Ok(Ok(answer)) => return Ok(answer),
                 Ok(Err(status)) => status,
@@ -157,7 +176,8 @@ impl Connection {
         attempt: impl Fn(Call) -> F,
     ) -> Result<T, RemoteError> {
         let attempts = self.retry.attempts.min(FIRST_ATTEMPTS_MAX);
-        self.call_with(Retry { attempts, ..self.retry }, verb, None, attempt).await
+        let retry = Retry { attempts, ..self.retry };
+        self.call_within(retry.answer_time_max, retry, verb, None, attempt).await
     }
 
     /// Waits until it is time to try again, if that may help.
@@ -180,8 +200,8 @@ impl Connection {
         Ok(())
     }
 
-    /// Returns the failure of a call.
-    pub(super) fn failed(&self, verb: &'static str, source: Status) -> RemoteError {
+    /// Returns the failure of a call, or of a stream that it began.
+    pub fn failed(&self, verb: &'static str, source: Status) -> RemoteError {
         RemoteError::Call { verb, address: Arc::clone(&self.address), source: Box::new(source) }
     }
 

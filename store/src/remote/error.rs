@@ -117,8 +117,8 @@ pub enum RemoteError {
     /// It is only to be read.
     #[error("the remote is only read")]
     ReadOnly,
-    /// It failed so often that it is not asked any more.
-    #[error("the remote failed before, and is not asked any more")]
+    /// It failed so often that it is not asked for a while.
+    #[error("the remote failed before, and is not asked for a while")]
     GivenUp,
 }
 
@@ -157,7 +157,7 @@ impl RemoteError {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Call { source, .. } => super::retry::is_transient(source.code()),
-            Self::Helper { .. } => true,
+            Self::Helper { .. } | Self::GivenUp => true,
             Self::Address { .. }
             | Self::File { .. }
             | Self::Unprotected { .. }
@@ -168,21 +168,20 @@ impl RemoteError {
             | Self::Version { .. }
             | Self::NoCache { .. }
             | Self::Answer { .. }
-            | Self::ReadOnly
-            | Self::GivenUp => false,
+            | Self::ReadOnly => false,
         }
     }
 
-    /// Returns whether nothing can be had from there for now, whatever is asked.
+    /// Returns whether nothing can be had from there for now, whatever is asked. What took too long may have been too
+    /// much.
     pub fn is_unreachable(&self) -> bool {
-        self.code().is_some_and(|it| {
-            matches!(it, Code::Unavailable | Code::Unauthenticated | Code::DeadlineExceeded)
-        })
+        self.code().is_some_and(|it| matches!(it, Code::Unavailable | Code::Unauthenticated))
     }
 
-    /// Returns whether it was understood, and is not permitted.
+    /// Returns whether whoever asked may not do that: some may read whom a server need not know.
     pub fn is_refusal(&self) -> bool {
-        self.code() == Some(Code::PermissionDenied) || matches!(self, Self::ReadOnly)
+        let refusals = [Code::PermissionDenied, Code::Unauthenticated];
+        self.code().is_some_and(|it| refusals.contains(&it)) || matches!(self, Self::ReadOnly)
     }
 
     fn code(&self) -> Option<Code> {

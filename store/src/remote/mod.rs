@@ -18,6 +18,7 @@ use std::sync::Arc;
 use model::ActionDigest;
 
 pub use address::Tls;
+pub use connection::{Call, Connection};
 pub use error::RemoteError;
 pub use retry::Retry;
 pub use secret::Secret;

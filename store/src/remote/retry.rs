@@ -8,19 +8,29 @@ use tonic::{Code, Status};
 /// The longest pause between two attempts, whatever is asked for: a build waits for it.
 const PAUSE_MAX: Duration = Duration::from_secs(10);
 
-/// How often a call is tried, and how long the pauses are between.
+/// How often a call is tried, how long the pauses are between, and how long each attempt may take.
 #[derive(Clone, Copy, Debug)]
 pub struct Retry {
     /// How often, in all.
     pub attempts: u32,
     /// The first pause; each is twice as long as the one before.
     pub first_pause: Duration,
+    /// How long an answer in one piece may take.
+    pub answer_time_max: Duration,
+    /// How long a stream may stand still.
+    pub silence_max: Duration,
 }
 
 impl Default for Retry {
-    /// Within three seconds or so: a server that is started again is back by then, and one that is gone is gone.
+    /// Within three seconds or so: a server that is started again is back by then, and one that is gone is gone. Whoever
+    /// only does not answer may have much to do, more so at the end of a large blob.
     fn default() -> Self {
-        Self { attempts: 5, first_pause: Duration::from_millis(200) }
+        Self {
+            attempts: 5,
+            first_pause: Duration::from_millis(200),
+            answer_time_max: Duration::from_secs(30),
+            silence_max: Duration::from_secs(60),
+        }
     }
 }
 
@@ -95,7 +105,8 @@ mod tests {
 
     #[test]
     fn pauses_grow_and_end() {
-        let retry = Retry { attempts: 4, first_pause: Duration::from_millis(100) };
+        let first_pause = Duration::from_millis(100);
+        let retry = Retry { attempts: 4, first_pause, ..Retry::default() };
         let mut pauses = retry.begin();
         let status = Status::unavailable("");
         for bound in [100, 200, 400] {

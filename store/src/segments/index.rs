@@ -58,6 +58,8 @@ pub(super) struct Changes {
 #[derive(Debug, Default)]
 pub(super) struct Known {
     pub(super) covered: BTreeMap<u32, Covered>,
+    /// Where the records of journals begin, as far as they are in the index.
+    pub(super) offsets: BTreeMap<u32, Vec<u32>>,
     pub(super) counters: Counters,
     pub(super) next_segment: u32,
 }
@@ -158,27 +160,16 @@ impl Index {
                 let (records, bytes) = covered.value();
                 known.covered.insert(id.value(), Covered { records, bytes });
             }
+            for pair in transaction.open_table(OFFSETS)?.range((0, 0)..)? {
+                let (key, bytes) = pair?;
+                let offsets = known.offsets.entry(key.value().0).or_default();
+                offsets.extend(bytes.value().chunks_exact(4).map(|it| read_u32(it, 0)));
+            }
             let counters = transaction.open_table(COUNTERS)?.get(())?;
             known.counters =
                 counters.and_then(|it| Counters::decode(it.value())).unwrap_or_default();
             known.next_segment = transaction.open_table(NEXT)?.get(())?.map_or(0, |it| it.value());
             Ok(known)
-        })
-    }
-
-    /// Returns where the records of a journal begin, as far as it is in the index.
-    pub(super) fn offsets(&self, id: u32) -> Result<Vec<u32>, StoreError> {
-        self.ask("list records in", |database| {
-            let table = match database.begin_read()?.open_table(OFFSETS) {
-                Err(TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
-                table => table?,
-            };
-            let mut offsets = Vec::new();
-            for pair in table.range((id, 0)..=(id, u32::MAX))? {
-                let (_, bytes) = pair?;
-                offsets.extend(bytes.value().chunks_exact(4).map(|it| read_u32(it, 0)));
-            }
-            Ok(offsets)
         })
     }
 

@@ -70,7 +70,7 @@ pub(super) fn open(files: Files, settings: Settings) -> Result<Core, StoreError>
     folder.find_segments()?;
     // A journal that the last process began may have a name only until power is lost.
     files.sync_folder(Path::new(SEGMENTS))?;
-    let (index, known) = folder.open_index()?;
+    let (index, mut known) = folder.open_index()?;
     let now = settings.clock.now();
     let next_segment = folder.next_segment(known.next_segment);
     let core = Core {
@@ -85,7 +85,7 @@ pub(super) fn open(files: Files, settings: Settings) -> Result<Core, StoreError>
         evicted: std::sync::Mutex::default(),
         scrubbed: std::sync::Mutex::default(),
         commits: Commits::new(),
-        leases: super::leases::Leases::new(settings.lease),
+        leases: super::leases::Leases::new(settings.lease, settings.budget_bytes),
         touched: Touched::open(&files)?,
         uploads: Uploads::open(&files, now)?,
         settling: super::settle::Settling::default(),
@@ -97,7 +97,7 @@ pub(super) fn open(files: Files, settings: Settings) -> Result<Core, StoreError>
         settings,
     };
     core.recent().begin(known.counters);
-    folder.replay(&core, &known)?;
+    folder.replay(&core, &mut known)?;
     if was_down {
         core.files.replace(Path::new(BOOT), boot.as_bytes())?;
     }
@@ -202,8 +202,12 @@ impl Folder {
         Ok(())
     }
 
-    /// Opens the index; one that is damaged, or knows of segments that are not there, is made again.
+    /// Opens the index; one that is lost, damaged, or knows of segments that are not there, is made again.
     fn open_index(&mut self) -> Result<(Index, Known), StoreError> {
+        let file = self.files.open(&index::path())?;
+        let is_there = file.map_or(Ok(false), |it| it.len().map(|bytes| bytes > 0))?;
+        // No segment is begun before there is an index.
+        self.is_rebuilt = !is_there && !self.segments.is_empty();
         let opened = Index::open(&self.files).and_then(|index| {
             let known = index.known()?;
             Ok((index, known))
@@ -225,11 +229,13 @@ impl Folder {
         }
     }
 
-    /// Returns whether everything is there that the index leads to.
+    /// Returns whether everything is there that the index leads to, and it says of every journal where its records are.
     fn is_covered(&self, known: &Known) -> bool {
         known.covered.iter().all(|(id, covered)| match self.segments.get(id) {
             Some(Found::Journal(journal)) => {
-                journal.file().len().is_ok_and(|bytes| bytes >= covered.bytes)
+                let offsets = known.offsets.get(id).map_or(&[][..], Vec::as_slice);
+                let is_long = journal.file().len().is_ok_and(|bytes| bytes >= covered.bytes);
+                is_long && is_sound(offsets, *covered)
             }
             Some(Found::Sealed(sealed)) => sealed.records() >= covered.records,
             None => false,
@@ -254,7 +260,7 @@ impl Folder {
     }
 
     /// Publishes what the index does not know yet, the oldest first.
-    fn replay(self, core: &Core, known: &Known) -> Result<(), StoreError> {
+    fn replay(&self, core: &Core, known: &mut Known) -> Result<(), StoreError> {
         let last = self.segments.keys().next_back().copied();
         // Where an index was lost, a journal may be damaged too: what follows is not worth less by that.
         let is_strict = self.was_down && !self.is_rebuilt;
@@ -269,7 +275,12 @@ impl Folder {
                     if is_new && is_cut {
                         journal.cut_off()?;
                     }
-                    replay_journal(core, journal, covered, self.was_down)?;
+                    if let Some(offsets) = known.offsets.remove(&id).filter(|it| !it.is_empty()) {
+                        let end = covered.bytes;
+                        journal.assume(Extent { offsets, end, synced: end });
+                    }
+                    core.head().cover(journal, covered);
+                    self.replay_journal(core, journal, is_strict)?;
                     core.head().note_last(journal);
                     if last == Some(id) {
                         resume(core, Arc::clone(journal))?;
@@ -278,9 +289,82 @@ impl Folder {
                 Found::Sealed(sealed) => {
                     let segment = Segment::Sealed(Arc::clone(sealed));
                     core.segments.insert(id, segment, sealed.bytes());
-                    replay_sealed(core, id, covered)?;
+                    self.replay_sealed(core, id, covered)?;
                 }
             }
+        }
+        Ok(())
+    }
+
+    fn replay_journal(
+        &self,
+        core: &Core,
+        journal: &Arc<Journal>,
+        is_strict: bool,
+    ) -> Result<(), StoreError> {
+        let segment = Segment::Journal(Arc::clone(journal));
+        core.segments.insert(journal.id(), segment, journal.file().len()?);
+        let before = journal.records();
+        let is_whole = |header: &Header, payload: &[u8]| {
+            // A blob's file is no part of the journal: what is later than one that is lost is lost with it.
+            let must_check = is_strict && header.form == Form::File;
+            if must_check { core.has_whole_file(header, payload) } else { Ok(true) }
+        };
+        journal.scan(is_whole, |place, header| {
+            self.publish(core, place, &header)?;
+            if core.recent().is_due() { core.checkpoint() } else { Ok(()) }
+        })?;
+        if journal.records() > before {
+            core.head().note_unsynced(journal);
+        }
+        journal.cut_off()?;
+        core.segments.resize(journal.id(), journal.end());
+        Ok(())
+    }
+
+    fn replay_sealed(&self, core: &Core, id: u32, covered: Covered) -> Result<(), StoreError> {
+        let Some(segment) = core.segments.get(id) else { return Ok(()) };
+        let mut covered = covered;
+        while covered.records < segment.records() {
+            for header in segment.headers(covered.records)? {
+                let place = Place { segment: id, ordinal: covered.records };
+                if let Some(header) = header.filter(|it| it.form != Form::Dead) {
+                    self.publish(core, place, &header)?;
+                }
+                covered.records += 1;
+            }
+            core.head().noted.insert(id, covered);
+            if core.recent().is_due() {
+                core.checkpoint()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Publishes a record that the index does not know; it is newer than all that it knows.
+    fn publish(&self, core: &Core, place: Place, header: &Header) -> Result<(), StoreError> {
+        let (form, size) = (header.form, header.size);
+        let entry = Entry { place, form, is_chunk: false, size };
+        if form == Form::File && self.is_rebuilt {
+            // Since then its blob may have become chunks, of which a later record tells, and the file is gone.
+            let payload = core.peek(entry)?.unwrap_or_default();
+            if !core.has_whole_file(header, &payload)? {
+                return Ok(());
+            }
+        }
+        let new = (form != Form::Tombstone).then_some(entry);
+        let bytes = HEADER_BYTES as u64 + u64::from(header.stored);
+        // To ask the index what was there would take longer than everything else.
+        core.recent().publish_unasked(header.name, new, bytes);
+        if form == Form::Manifest {
+            let payload = core.peek(entry)?;
+            let chunks = payload.and_then(|it| manifest::decode(&it, size)).unwrap_or_default();
+            core.mark_chunks(&chunks)?;
+        }
+        if form == Form::File {
+            core.settling.add(header.name);
+            // The process that wrote the file may have been killed before it was on the disk.
+            core.sync_file_of(header.name, entry)?;
         }
         Ok(())
     }
@@ -297,41 +381,7 @@ fn follows(core: &Core, journal: &Journal, known: &Known) -> bool {
     }
 }
 
-fn replay_journal(
-    core: &Core,
-    journal: &Arc<Journal>,
-    covered: Covered,
-    was_down: bool,
-) -> Result<(), StoreError> {
-    let id = journal.id();
-    let offsets = if covered.records > 0 { core.index.offsets(id)? } else { Vec::new() };
-    let covered = if is_sound(&offsets, covered) {
-        journal.assume(Extent { offsets, end: covered.bytes, synced: covered.bytes });
-        covered
-    } else {
-        // What the index has of it is found once more.
-        Covered::default()
-    };
-    core.segments.insert(id, Segment::Journal(Arc::clone(journal)), journal.file().len()?);
-    core.head().cover(journal, covered);
-    let before = journal.records();
-    let is_whole = |header: &Header, payload: &[u8]| {
-        // A blob's file is no part of the journal: it is there whole, or its record counts for nothing.
-        let must_check = was_down && header.form == Form::File;
-        if must_check { core.has_whole_file(header, payload) } else { Ok(true) }
-    };
-    journal.scan(is_whole, |place, header| {
-        publish(core, place, &header)?;
-        if core.recent().is_due() { core.checkpoint() } else { Ok(()) }
-    })?;
-    if journal.records() > before {
-        core.head().note_unsynced(journal);
-    }
-    journal.cut_off()?;
-    core.segments.resize(id, journal.end());
-    Ok(())
-}
-
+/// Returns whether records can begin there, as many as the index says, and end where it says.
 fn is_sound(offsets: &[u32], covered: Covered) -> bool {
     let ends = offsets.iter().map(|it| u64::from(*it)).chain([covered.bytes]);
     let (mut last, header) = (journal::FIRST_RECORD, HEADER_BYTES as u64);
@@ -359,43 +409,4 @@ fn resume(core: &Core, journal: Arc<Journal>) -> Result<(), StoreError> {
         Err(error) if error.is_full() => Ok(()),
         Err(error) => Err(error),
     }
-}
-
-fn replay_sealed(core: &Core, id: u32, covered: Covered) -> Result<(), StoreError> {
-    let Some(segment) = core.segments.get(id) else { return Ok(()) };
-    let mut covered = covered;
-    while covered.records < segment.records() {
-        for header in segment.headers(covered.records)? {
-            let place = Place { segment: id, ordinal: covered.records };
-            if let Some(header) = header.filter(|it| it.form != Form::Dead) {
-                publish(core, place, &header)?;
-            }
-            covered.records += 1;
-        }
-        core.head().noted.insert(id, covered);
-        if core.recent().is_due() {
-            core.checkpoint()?;
-        }
-    }
-    Ok(())
-}
-
-/// Publishes a record that the index does not know; it is newer than all that it knows.
-fn publish(core: &Core, place: Place, header: &Header) -> Result<(), StoreError> {
-    let (form, size) = (header.form, header.size);
-    let new = (form != Form::Tombstone).then_some(Entry { place, form, is_chunk: false, size });
-    let bytes = HEADER_BYTES as u64 + u64::from(header.stored);
-    // To ask the index what was there would take longer than everything else.
-    core.recent().publish_unasked(header.name, new, bytes);
-    if let (Form::Manifest, Some(entry)) = (form, new) {
-        let payload = core.peek(entry)?;
-        let chunks = payload.and_then(|it| manifest::decode(&it, size)).unwrap_or_default();
-        core.mark_chunks(&chunks)?;
-    }
-    if let (Form::File, Some(entry)) = (form, new) {
-        core.settling.add(header.name);
-        // The process that wrote the file may have been killed before it was on the disk.
-        core.sync_file_of(header.name, entry)?;
-    }
-    Ok(())
 }

@@ -97,20 +97,31 @@ impl Uploads {
         keys.into_iter().try_for_each(|key| self.remove(files, &mut parked, &key))
     }
 
-    fn take(&self, key: &str) -> Option<Parked> {
-        self.parked().remove(key)
+    /// Returns what a session sent, which is in the file of that path from now on.
+    fn take(&self, files: &Files, key: &str, path: &Path) -> Result<Option<Parked>, StoreError> {
+        let mut parked = self.parked();
+        let Some(session) = parked.remove(key) else { return Ok(None) };
+        let renamed = files.rename(&Path::new(FOLDER).join(key), path);
+        renamed.inspect_err(|_| self.count_less(session.bytes))?;
+        Ok(Some(session))
     }
 
-    /// Keeps what a session sent, and removes what was sent longest ago if it is too much.
+    /// Keeps what a session sent into the file of that path, and removes what was sent longest ago if it is too much.
     fn park(
         &self,
         files: &Files,
+        path: &Path,
         key: String,
         session: Parked,
         bytes_max: u64,
     ) -> Result<(), StoreError> {
+        // Two of one name may end at once: the later one replaces the other's file, and its bytes.
         let mut parked = self.parked();
-        parked.insert(key, session);
+        files.rename(path, &Path::new(FOLDER).join(&key))?;
+        self.bytes.fetch_add(session.bytes, Ordering::Relaxed);
+        if let Some(replaced) = parked.insert(key, session) {
+            self.count_less(replaced.bytes);
+        }
         loop {
             let bytes: u64 = parked.values().map(|it| it.bytes).sum();
             if bytes <= bytes_max && parked.len() <= PARKED_MAX {
@@ -128,9 +139,12 @@ impl Uploads {
         parked: &mut BTreeMap<String, Parked>,
         key: &str,
     ) -> Result<(), StoreError> {
-        let bytes = parked.remove(key).map_or(0, |it| it.bytes);
-        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        self.count_less(parked.remove(key).map_or(0, |it| it.bytes));
         files.remove(&Path::new(FOLDER).join(key))
+    }
+
+    fn count_less(&self, bytes: u64) {
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 
     fn number(&self) -> u64 {
@@ -174,11 +188,11 @@ impl Core {
             }
             return Ok(upload);
         };
-        let key = key(session, digest);
-        let parked = self.uploads.take(&key);
+        let (key, path) = (key(session, digest), upload.fresh_path());
+        let parked = self.uploads.take(&self.files, &key, &path)?;
         upload.key = Some(key);
         match parked {
-            Some(parked) => blocking(|| upload.take_up(parked))?,
+            Some(parked) => blocking(|| upload.take_up(parked, &path))?,
             None if digest.size() > RECORD_BLOB_BYTES_MAX => upload.begin_file()?,
             None => {}
         }
@@ -241,13 +255,10 @@ impl SegmentUpload {
         Path::new(FOLDER).join(format!("{key}.{:x}", self.core.uploads.number()))
     }
 
-    fn take_up(&mut self, parked: Parked) -> Result<(), StoreError> {
-        let parked_path = Path::new(FOLDER).join(self.key.as_deref().expect("it has a session"));
+    fn take_up(&mut self, parked: Parked, path: &Path) -> Result<(), StoreError> {
         self.reserved = parked.bytes;
-        let path = self.fresh_path();
-        self.core.files.rename(&parked_path, &path)?;
-        let Some(file) = self.core.files.open(&path)? else { return self.restart() };
-        self.sent = Sent::File(path.clone(), file.clone());
+        let Some(file) = self.core.files.open(path)? else { return self.restart() };
+        self.sent = Sent::File(path.to_owned(), file.clone());
         let length = file.len()?;
         if length > self.digest.size() {
             return self.restart();
@@ -265,7 +276,7 @@ impl SegmentUpload {
         }
         if self.digest.size() <= RECORD_BLOB_BYTES_MAX {
             self.sent = Sent::Memory(memory);
-            self.core.files.remove(&path)?;
+            self.core.files.remove(path)?;
         }
         Ok(())
     }
@@ -301,8 +312,7 @@ impl SegmentUpload {
 
     /// Gives back what was counted as taken.
     fn release(&mut self) {
-        let bytes = std::mem::take(&mut self.reserved);
-        self.core.uploads.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        self.core.uploads.count_less(std::mem::take(&mut self.reserved));
     }
 
     /// Forgets the file, if there is one.
@@ -415,12 +425,11 @@ impl SegmentUpload {
         // A piece that came only in part is not a part of what was acknowledged to the session.
         file.resize(self.bytes)?;
         let parked = Parked { bytes: self.bytes, since: self.core.settings.clock.now() };
-        self.core.files.rename(path, &Path::new(FOLDER).join(&key))?;
-        self.core.uploads.bytes.fetch_add(self.bytes, Ordering::Relaxed);
+        let bytes_max = self.core.settings.budget_bytes / PARKED_SHARE;
+        let path = path.clone();
         self.release();
         self.sent = Sent::Gone;
-        let bytes_max = self.core.settings.budget_bytes / PARKED_SHARE;
-        self.core.uploads.park(&self.core.files, key, parked, bytes_max)
+        self.core.uploads.park(&self.core.files, &path, key, parked, bytes_max)
     }
 }
 

@@ -43,7 +43,7 @@ pub(super) async fn put(
         let Some(digest) = view.cellar.find_by_hash(function, hash).await? else { continue };
         // Asking extends its life.
         if view.cellar.find_missing([digest].into()).await?.is_empty() {
-            discard(&parts.headers, body, view.limits.blob).await?;
+            discard(&parts.headers, body, digest.size()).await?;
             return Ok(StatusCode::OK.into_response());
         }
     }

@@ -12,20 +12,13 @@ use wire::kept::KeptBody;
 use wire::references;
 
 use super::{FUNCTIONS, ResultName};
-use crate::completeness::is_complete;
-use crate::front::{View, results_space};
+use crate::completeness;
+use crate::front::{View, raw_space, results_space};
 use crate::http::answer::{JSON, OCTETS, answer, text};
 use crate::http::content::Content;
 use crate::http::incoming::{Intake, Received};
 use crate::http::refusal::Refusal;
 use crate::http::{Caches, kept};
-
-impl ResultName {
-    /// Returns the space of what is no result of an action.
-    fn raw_space(&self) -> String {
-        format!("ac/raw/{}", self.project)
-    }
-}
 
 /// Answers with the result by the best word of which everything is still there, or with what else is kept.
 pub(super) async fn get(
@@ -43,7 +36,7 @@ pub(super) async fn get(
             let json = caches.json.write(&result)?;
             return answer(parts, Content::Bytes(json), JSON).await;
         }
-        let raw = kept::find_in(&view, namespace, &at.raw_space(), &at.hex).await?;
+        let raw = kept::find_in(&view, namespace, &raw_space(&at.project), &at.hex).await?;
         if let Some(found) = raw {
             return answer(parts, found.content, OCTETS).await;
         }
@@ -62,8 +55,8 @@ async fn find_result(
     let value = view.lookup_in(namespace, &space, &at.hex).await?;
     let Some(value) = value else { return Ok(None) };
     let Ok(needed) = references::of_result(function, &value.bytes) else { return Ok(None) };
-    let is_complete = is_complete(&*view.cellar, function, &needed).await?;
-    Ok(is_complete.then_some(value.bytes))
+    let missing = completeness::missing(&*view.cellar, function, &needed).await?;
+    Ok(missing.is_empty().then_some(value.bytes))
 }
 
 /// Keeps a result, or whatever else the bytes are.
@@ -96,7 +89,7 @@ pub(super) async fn put(
         (results_space(function_of(&view, &result).await?, &at.project), result)
     } else {
         let view = caches.keeping(&parts.extensions)?;
-        (at.raw_space(), KeptBody::from(kept::keep(&view, received).await?).encode())
+        (raw_space(&at.project), KeptBody::from(kept::keep(&view, received).await?).encode())
     };
     view.record(&space, &at.hex, value).await?;
     forget_but(&view, at, Some(&space)).await?;
@@ -118,7 +111,7 @@ pub(super) async fn delete(
 async fn forget_but(view: &View, at: &ResultName, kept: Option<&str>) -> Result<bool, StoreError> {
     let spaces = FUNCTIONS.map(|it| results_space(it, &at.project)).into_iter();
     let mut is_forgotten = false;
-    for space in spaces.chain([at.raw_space()]).filter(|it| Some(it.as_str()) != kept) {
+    for space in spaces.chain([raw_space(&at.project)]).filter(|it| Some(it.as_str()) != kept) {
         is_forgotten |= view.forget(&space, &at.hex).await?;
     }
     Ok(is_forgotten)

@@ -7,7 +7,7 @@ use store::{Namespace, ValueKey, ValueStore as _};
 use tonic::transport::Endpoint;
 
 use super::client::{Client, HttpServer};
-use crate::support::{ActionCacheClient, BLAKE3, SHA256, message, noise};
+use crate::support::{ActionCacheClient, BLAKE3, SHA256, message, noise, zstd};
 
 const KEY: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
 
@@ -235,4 +235,37 @@ async fn moon_speaks_json() {
     server.store.forget(Digest::of(DigestFunction::Sha256, b"output"));
     let got = client.ask("GET", &path, &[("accept", "application/json")], None).await;
     assert_eq!(got.status, 404);
+}
+
+#[tokio::test]
+async fn a_blob_that_is_here_is_not_looked_at_again_and_what_cannot_be_it_is_refused() {
+    let server = HttpServer::start().await;
+    let body = noise(100_000, 11);
+    let path = format!("/cas/{}", Digest::of(DigestFunction::Sha256, &body).hex());
+    let mut client = server.client().await;
+    assert_eq!(client.put(&path, &body).await.status, 201);
+    let packed = [("content-encoding", "zstd")];
+    assert_eq!(client.put(&path, &body).await.status, 200);
+    assert_eq!(client.put_chunked(&path, &body, 7_000).await.status, 200);
+    assert_eq!(client.ask("PUT", &path, &packed, Some(&zstd(&body))).await.status, 200);
+
+    // It is as long, and what it is nobody asks: it is not kept.
+    assert_eq!(client.put(&path, &noise(100_000, 12)).await.status, 200);
+    let longer = noise(100_001, 11);
+    for wrong in [&longer, &body[1..], &[]] {
+        assert_eq!(server.client().await.put(&path, wrong).await.status, 400);
+        assert_eq!(server.client().await.put_chunked(&path, wrong, 7_000).await.status, 400);
+    }
+    // What is refused by its length alone is not even asked for: of what is packed, no more than the blob could take.
+    for (length, encoding) in [("1", "identity"), ("100001", "identity"), ("20000000", "zstd")] {
+        let headers = [
+            ("content-length", length),
+            ("content-encoding", encoding),
+            ("expect", "100-continue"),
+        ];
+        let mut client = server.client().await;
+        client.send_head("PUT", &path, &headers).await;
+        assert_eq!(client.answer(false).await.status, 400);
+    }
+    assert!(server.client().await.get(&path).await.body == body);
 }

@@ -84,11 +84,13 @@ async fn serve_named(
     let metrics = Arc::new(Metrics::new());
     let observer = Observer::new(Arc::clone(&metrics));
     let operation = Operation::new(Arc::clone(&cellar), observer, drain.clone());
+    let connections = limits.connections;
     let front = Front::new(cellar, limits);
     let router = cas_server::router(front, Origins::none(), operation, identify).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    tokio::spawn(async move { Door::new(router, 1_000, drain).serve_tcp(listener).await });
+    let door = Door::new(router, connections, drain, Arc::clone(&metrics));
+    tokio::spawn(async move { door.serve_tcp(listener).await });
     (address, metrics)
 }
 

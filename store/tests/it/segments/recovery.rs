@@ -1,13 +1,15 @@
 //! Opening after the process was killed, power was lost, or somebody meddled with the folder.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use model::DigestFunction;
-use store::{Cellar as _, StoreError, ValueStore as _};
+use store::{Cellar as _, SegmentStore, StoreError, ValueStore as _};
 use testkit::MemoryDisk;
 
 use super::support::{
-    digest, has, has_rightly, key, noise, now, open, read, text, try_open, value, write,
+    AMPLE_BYTES, digest, has, has_rightly, key, noise, now, open, read, settings, text, try_open,
+    value, write,
 };
 
 /// Returns the path of the journal that is appended to.
@@ -138,6 +140,33 @@ fn an_index_that_is_lost_or_damaged_or_old_is_made_again() {
 }
 
 #[test]
+fn an_index_is_made_again_after_a_loss_of_power_from_journals_whose_large_files_are_gone() {
+    let disk = MemoryDisk::new();
+    // All of it is in one journal.
+    let store = SegmentStore::open_on(Arc::new(disk.clone()), settings(8 * AMPLE_BYTES)).unwrap();
+    let (large, small) = (noise(9, 3 << 20), text(500, 700));
+    write(&*store, &large).unwrap();
+    store.keep_house().unwrap();
+    assert!(!disk.paths().iter().any(|it| it.starts_with("large")), "it is chunks");
+    write(&*store, &small).unwrap();
+    store.keep_house().unwrap();
+    let index = disk.read(Path::new("index")).unwrap();
+
+    let damaged = [&index[..4096], &vec![0xff; index.len() - 4096]].concat();
+    for (seed, index) in [None, Some(Vec::new()), Some(damaged)].into_iter().enumerate() {
+        let found = disk.after_power_loss(seed as u64);
+        match index {
+            None => store::Disk::remove(&found, Path::new("index")).unwrap(),
+            Some(index) => found.overwrite(Path::new("index"), index),
+        }
+        let again = open(&found);
+        assert!(has_rightly(&*again, &large), "index {seed}");
+        assert!(has_rightly(&*again, &small), "index {seed}");
+        assert_eq!(again.stat().corrupt, 0);
+    }
+}
+
+#[test]
 fn after_a_loss_of_power_what_was_committed_is_there_and_nothing_is_torn() {
     for seed in 0..60 {
         let disk = MemoryDisk::new();
@@ -222,15 +251,15 @@ fn what_was_uploaded_survives_a_kill_and_is_taken_up() {
     let store = open(&disk);
     let bytes = noise(3, 3 << 20);
     let name = digest(&bytes);
-    let mut upload = now(store.upload(&[name], "a session")).unwrap();
+    let mut upload = now(store.upload(&[name], Some("a session"))).unwrap();
     upload.write(bytes.slice(..2_000_000)).unwrap();
     drop(upload);
-    let mut longer = now(store.upload(&[name], "killed in the middle")).unwrap();
+    let mut longer = now(store.upload(&[name], Some("killed in the middle"))).unwrap();
     longer.write(bytes.slice(..1_500_000)).unwrap();
     // Two of one name, of which neither has ended.
-    let mut shorter = now(store.upload(&[name], "killed in the middle")).unwrap();
+    let mut shorter = now(store.upload(&[name], Some("killed in the middle"))).unwrap();
     shorter.write(bytes.slice(..700_000)).unwrap();
-    let begun = now(store.upload(&[name], "killed before anything came")).unwrap();
+    let begun = now(store.upload(&[name], Some("killed before anything came"))).unwrap();
     let mut nameless = now(store.spool(&[DigestFunction::Blake3])).unwrap();
     nameless.write(bytes.clone()).unwrap();
     let killed = disk.after_kill();
@@ -242,12 +271,12 @@ fn what_was_uploaded_survives_a_kill_and_is_taken_up() {
     assert_eq!(uploaded("killed before anything came"), None);
     let left = || killed.paths().into_iter().filter(|it| it.starts_with("uploads")).count();
     assert_eq!(left(), 2);
-    let mut upload = now(again.upload(&[name], "killed in the middle")).unwrap();
+    let mut upload = now(again.upload(&[name], Some("killed in the middle"))).unwrap();
     assert_eq!(upload.bytes(), 1_500_000);
     upload.restart().unwrap();
     drop(upload);
     assert_eq!((uploaded("killed in the middle"), left()), (None, 1));
-    let mut upload = now(again.upload(&[name], "a session")).unwrap();
+    let mut upload = now(again.upload(&[name], Some("a session"))).unwrap();
     assert_eq!(upload.bytes(), 2_000_000);
     upload.write(bytes.slice(2_000_000..)).unwrap();
     assert!(!has(&*again, name));
