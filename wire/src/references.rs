@@ -91,7 +91,7 @@ pub fn add_files_of_tree(
     Ok(())
 }
 
-/// Returns what an encoded `Directory` refers to.
+/// Returns what an encoded `Directory` refers to, if none of its names leads out of it.
 pub fn of_directory(
     function: DigestFunction,
     bytes: &[u8],
@@ -103,11 +103,7 @@ pub fn of_directory(
             (2, node) => {
                 references.directories.push(of_node(function, node, "DirectoryNode.digest")?);
             }
-            (3, link) => {
-                let name = Fields::of(link)
-                    .filter_map(|it| it.map(|(it, name)| (it == 1).then_some(name)).transpose());
-                check_name(name.last().transpose()?.unwrap_or_default())?;
-            }
+            (3, link) => check_name(link)?,
             _ => {}
         }
     }
@@ -120,27 +116,31 @@ pub fn names(directory: &[u8]) -> u64 {
     names.count() as u64
 }
 
-/// Returns the digest of an encoded `FileNode` or `DirectoryNode`, whose name does not lead out of its directory.
+/// Returns the digest of an encoded `FileNode` or `DirectoryNode`: its second field.
 fn of_node(
     function: DigestFunction,
     node: &[u8],
     field: &'static str,
 ) -> Result<Digest, DecodeError> {
+    check_name(node)?;
     let mut found = None;
-    let mut name: &[u8] = &[];
     for part in Fields::of(node) {
-        match part? {
-            (1, part) => name = part,
+        if let (2, part) = part? {
             // What comes twice is one message, as protobuf has it.
-            (2, part) => found.get_or_insert_with(reapi::Digest::default).merge(part)?,
-            _ => {}
+            found.get_or_insert_with(reapi::Digest::default).merge(part)?;
         }
     }
-    check_name(name)?;
     digest(function, found.as_ref(), field)
 }
 
-fn check_name(name: &[u8]) -> Result<(), DecodeError> {
-    let name = str::from_utf8(name).map_err(|_error| DecodeError::Text("name"))?;
+/// Checks the name of an encoded node of a directory: its first field.
+fn check_name(node: &[u8]) -> Result<(), DecodeError> {
+    let mut name: &[u8] = b"";
+    for part in Fields::of(node) {
+        if let (1, part) = part? {
+            name = part;
+        }
+    }
+    let name = std::str::from_utf8(name).map_err(|_source| DecodeError::Text("name"))?;
     Ok(PathSegment::check(name)?)
 }

@@ -131,7 +131,7 @@ fn what_a_build_was_told_exists_stays_while_others_write_three_times_the_capacit
 fn a_value_that_is_copied_forward_while_its_writer_is_forgotten_is_forgotten() {
     let disk = MemoryDisk::new();
     let (store, _clock) = open(&disk);
-    let build = store.for_lease(&LeaseId::new("a build").unwrap());
+    let build = store.for_lease(&lease("somebody", "a build"));
     now(build.record(&key(1), value("poisoned"))).unwrap();
     store.end_segment();
     store.keep_house().unwrap();
