@@ -34,7 +34,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use http::header::CONTENT_TYPE;
 use http::{Extensions, Method, StatusCode};
-use tokio::sync::{Mutex, Semaphore};
+use store::Turns;
+use tokio::sync::Semaphore;
 use tonic::Status;
 use wire::json::JsonResults;
 
@@ -51,8 +52,8 @@ struct Caches {
     /// One permit for each byte of bodies that may be held in memory.
     room: Arc<Semaphore>,
     json: JsonResults,
-    /// Held while it is decided whether Nx may write a key: what is there stays.
-    deciding: Arc<Mutex<()>>,
+    /// Whose turn it is to decide whether Nx may write a key: what is there stays.
+    deciding: Arc<Turns>,
 }
 
 impl Caches {
@@ -83,7 +84,7 @@ pub(crate) fn router(front: Front) -> Router {
         front,
         room: Arc::new(Semaphore::new(incoming::HELD_BYTES_MAX)),
         json: JsonResults::new(),
-        deciding: Arc::new(Mutex::new(())),
+        deciding: Arc::default(),
     };
     let counting = |kind| middleware::from_fn_with_state(kind, count);
     Router::new()
