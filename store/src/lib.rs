@@ -51,6 +51,7 @@ pub use segments::{
     Acknowledge, COMMIT_INTERVAL, Clock, Disk, DiskFile, Housekeeping, Lock, SegmentStore, Settings,
 };
 pub use tiered::TieredStore;
+pub use turns::Turns;
 
 /// A place that keeps blobs under their digests.
 ///

@@ -34,7 +34,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use http::header::CONTENT_TYPE;
 use http::{Extensions, Method, StatusCode};
-use tokio::sync::Mutex;
+use store::Turns;
 use tonic::Status;
 use wire::json::JsonResults;
 
@@ -49,8 +49,8 @@ use crate::observe::Observed;
 struct Caches {
     front: Front,
     json: JsonResults,
-    /// Held while it is decided whether Nx may write a key: what is there stays.
-    deciding: Arc<Mutex<()>>,
+    /// Whose turn it is to decide whether Nx may write a key: what is there stays.
+    deciding: Arc<Turns>,
 }
 
 impl Caches {
@@ -77,7 +77,7 @@ impl Caches {
 
 /// Returns the plain caches. Every request has to carry a [`Caller`](crate::Caller).
 pub(crate) fn router(front: Front) -> Router {
-    let caches = Caches { front, json: JsonResults::new(), deciding: Arc::new(Mutex::new(())) };
+    let caches = Caches { front, json: JsonResults::new(), deciding: Arc::default() };
     let counting = |kind| middleware::from_fn_with_state(kind, count);
     Router::new()
         .route("/ccache/{*key}", any(ccache).layer(counting(Kind::Ccache)))
