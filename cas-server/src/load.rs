@@ -221,3 +221,39 @@ impl http_body::Body for Received {
         self.body.size_hint()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error as _;
+
+    use futures::{StreamExt as _, stream};
+    use http_body_util::BodyExt as _;
+    use tokio::time::Instant;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_of_which_nothing_comes_ends_and_one_that_is_slow_does_not() {
+        let slowly = stream::iter(0..3).then(async |_| {
+            tokio::time::sleep(WAIT_MAX * 9 / 10).await;
+            Ok::<_, axum::Error>(Bytes::from_static(b"some"))
+        });
+        let mut received = Received {
+            body: Body::from_stream(slowly.chain(stream::pending())),
+            room: Arc::new(Semaphore::new(100)),
+            held: Taken::default(),
+            count_max: 10,
+            observed: Observed::default(),
+            silence: None,
+        };
+        for _ in 0..3 {
+            received.frame().await.expect("there is one").expect("it came in time");
+        }
+        assert_eq!(received.room.available_permits(), 90, "no more of it than may be held");
+        let began = Instant::now();
+        let error = received.frame().await.expect("it does not end well").expect_err("silence");
+        assert_eq!(began.elapsed().as_secs(), WAIT_MAX.as_secs());
+        let status = error.source().and_then(|it| it.downcast_ref::<Status>());
+        assert_eq!(status.map(Status::code), Some(tonic::Code::Cancelled));
+    }
+}

@@ -144,19 +144,6 @@ async fn what_a_stream_has_sent_counts_until_it_ends_and_who_is_refused_is_count
     drop(other);
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_stream_on_which_nothing_comes_ends() {
-    let server = HttpServer::start().await;
-    let endpoint = Endpoint::from_shared(format!("http://{}", server.address)).unwrap();
-    let channel = endpoint.connect().await.unwrap();
-    let (sender, receiver) = mpsc::channel(1);
-    let mut client = bytestream::byte_stream_client::ByteStreamClient::new(channel);
-    sender.send(upload_begun(&noise(100, 1))).await.unwrap();
-    let silent = client.write(ReceiverStream::new(receiver)).await.unwrap_err();
-    assert_eq!(silent.code(), Code::Cancelled, "{silent}");
-    drop(sender);
-}
-
 #[tokio::test]
 async fn what_one_identity_has_stalled_takes_no_room_from_another() {
     let limits = Limits { bytes_in_flight_per_identity: 1 << 20, ..Limits::default() };
