@@ -4,6 +4,7 @@ mod client;
 mod crowd;
 mod disk;
 mod full;
+mod fuzz;
 mod hostile;
 mod kills;
 mod operating;

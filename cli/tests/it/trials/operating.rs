@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
-use std::time::Duration;
 
 use bytes::Bytes;
 use model::DigestFunction;
@@ -223,7 +222,7 @@ fn a_certificate_that_is_replaced_on_disk_is_shown_without_a_restart() {
             function: DigestFunction::Blake3,
             secret: Secret::None,
             tls: Tls { ca_file, identity: None },
-            retry: Retry { attempts: 1, first_pause: Duration::from_millis(1), ..Retry::default() },
+            retry: Retry { attempts: 1, ..Retry::default() },
             invocation: String::new(),
         };
         runtime.block_on(RemoteStore::connect(options)).is_ok()
