@@ -9,12 +9,14 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 use crate::Drain;
+use crate::crowd::{Crowd, Room};
 use crate::fault::with_sources;
 use crate::identity::{Peer, PeerAddress};
+use crate::metrics::Metrics;
 use crate::tls::Tls;
 
 /// How many streams one connection may have at once: Go's clients send up to 500.
@@ -36,7 +38,8 @@ const SEND_BUFFER_BYTES: usize = 2 << 20;
 /// forget it.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 
-/// How long HTTP/1 clients have for their headers: a connection that says nothing costs one of those that may be open.
+/// How long clients have for their first request, and HTTP/1 clients for the headers of each: a connection that says
+/// nothing costs one of those that may be open.
 const HEADERS_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Lets connections in and hands their requests to a router.
@@ -44,17 +47,15 @@ const HEADERS_TIMEOUT: Duration = Duration::from_secs(30);
 pub struct Door {
     builder: Builder<TokioExecutor>,
     router: Router,
-    free: Arc<Semaphore>,
+    crowd: Crowd,
     drain: Drain,
     tls: Option<Arc<Tls>>,
 }
 
-/// The room that one connection takes.
-type Room = OwnedSemaphorePermit;
-
 impl Door {
-    /// Returns a door to that router, through which so many may come at once, until the server ends.
-    pub fn new(router: Router, connections_max: u64, drain: Drain) -> Self {
+    /// Returns a door to that router, through which so many may come at once, until the server ends; who is turned away
+    /// is counted.
+    pub fn new(router: Router, connections_max: u64, drain: Drain, metrics: Arc<Metrics>) -> Self {
         let mut builder = Builder::new(TokioExecutor::new());
         let timer = TokioTimer::new();
         builder.http1().timer(timer.clone()).header_read_timeout(HEADERS_TIMEOUT);
@@ -67,8 +68,8 @@ impl Door {
             .max_send_buf_size(SEND_BUFFER_BYTES)
             .max_concurrent_streams(STREAMS_MAX)
             .keep_alive_interval(KEEP_ALIVE);
-        let room = usize::try_from(connections_max).unwrap_or(Semaphore::MAX_PERMITS);
-        Self { builder, router, free: Arc::new(Semaphore::new(room)), drain, tls: None }
+        let crowd = Crowd::new(connections_max, metrics);
+        Self { builder, router, crowd, drain, tls: None }
     }
 
     /// Returns a door whose ports are encrypted. A socket of the file system is not: nothing lies between.
@@ -79,12 +80,14 @@ impl Door {
 
     /// Serves whoever comes to a port, until the server ends.
     pub async fn serve_tcp(&self, listener: TcpListener) {
-        while let Some((accepted, room)) = self.next(|| listener.accept()).await {
+        while let Some(accepted) = self.next(listener.accept()).await {
             match accepted {
                 Ok((stream, address)) => {
+                    let address = PeerAddress::Tcp(address);
+                    let Some(room) = self.crowd.enter(address) else { continue };
                     // Small answers must not wait for one another.
                     drop(stream.set_nodelay(true));
-                    tokio::spawn(self.clone().admit(stream, PeerAddress::Tcp(address), room));
+                    tokio::spawn(self.clone().admit(stream, address, room));
                 }
                 Err(error) => pause(&error).await,
             }
@@ -93,9 +96,10 @@ impl Door {
 
     /// Serves whoever comes to a socket, until the server ends.
     pub async fn serve_unix(&self, listener: UnixListener) {
-        while let Some((accepted, room)) = self.next(|| listener.accept()).await {
+        while let Some(accepted) = self.next(listener.accept()).await {
             match accepted {
                 Ok((stream, _)) => {
+                    let Some(room) = self.crowd.enter(PeerAddress::Unix) else { continue };
                     let peer = Peer::new(PeerAddress::Unix);
                     tokio::spawn(self.clone().serve(stream, peer, room));
                 }
@@ -104,14 +108,10 @@ impl Door {
         }
     }
 
-    /// Returns what is accepted next, and the room that it takes; `None` when nothing new is taken any more.
-    async fn next<F: Future>(&self, accept: impl Fn() -> F) -> Option<(F::Output, Room)> {
-        let accepted = async {
-            let room = Arc::clone(&self.free).acquire_owned().await.expect("nobody closes it");
-            (accept().await, room)
-        };
+    /// Returns what is accepted next; `None` when nothing new is taken any more.
+    async fn next<F: Future>(&self, accept: F) -> Option<F::Output> {
         tokio::select! {
-            accepted = accepted => Some(accepted),
+            accepted = accept => Some(accepted),
             () = self.drain.begun() => None,
         }
     }
@@ -131,15 +131,27 @@ impl Door {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let router = self.router;
+        let (router, heard) = (self.router, CancellationToken::new());
+        let silence = silence(heard.clone());
         let service = hyper::service::service_fn(move |mut request: http::Request<Incoming>| {
+            heard.cancel();
             request.extensions_mut().insert(peer.clone());
             router.clone().oneshot(request)
         });
         let connection = self.builder.serve_connection(TokioIo::new(stream), service);
-        if let Err(error) = self.drain.serve(connection).await {
-            tracing::debug!(%error, "a connection ended");
+        tokio::select! {
+            served = self.drain.serve(connection) => if let Err(error) = served {
+                tracing::debug!(%error, "a connection ended");
+            },
+            () = silence => tracing::debug!("a connection asked for nothing"),
         }
+    }
+}
+
+/// Completes if no request is heard of for too long.
+async fn silence(heard: CancellationToken) {
+    if tokio::time::timeout(HEADERS_TIMEOUT, heard.cancelled()).await.is_ok() {
+        std::future::pending::<()>().await;
     }
 }
 

@@ -7,7 +7,10 @@ use bytes::Bytes;
 use http::Extensions;
 use model::DigestFunction;
 use store::{Cellar, LeaseId, Namespace, StoreError, Value, ValueKey};
+use tonic::Status;
 
+use crate::load::{self, Room};
+use crate::metrics::Limit;
 use crate::observe::Observed;
 use crate::{Caller, Denied, Limits, Right};
 
@@ -19,8 +22,9 @@ pub struct Front {
 }
 
 impl Front {
-    /// Returns the front of that store, within those limits.
-    pub fn new(cellar: Arc<dyn Cellar>, limits: Limits) -> Self {
+    /// Returns the front of that store, within those limits. No blob may be larger than the store.
+    pub fn new(cellar: Arc<dyn Cellar>, mut limits: Limits) -> Self {
+        limits.blob = limits.blob.min(cellar.stat().budget_bytes);
         Self { cellar, limits: Arc::new(limits) }
     }
 
@@ -32,16 +36,19 @@ impl Front {
     /// Returns the store as whoever sent a request sees it.
     pub(crate) fn view(&self, extensions: &Extensions) -> View {
         let observed = Observed::of(extensions);
-        let lease = observed.metadata().and_then(|it| LeaseId::new(&it.invocation));
+        let caller = Arc::clone(Caller::of(extensions));
+        let build = observed.metadata();
+        let lease = build.and_then(|it| LeaseId::new(&caller.name, &it.invocation));
         let cellar = match lease {
             Some(lease) => self.cellar.for_lease(&lease),
             None => Arc::clone(&self.cellar),
         };
         View {
             cellar,
-            caller: Arc::clone(Caller::of(extensions)),
+            caller,
             limits: Arc::clone(&self.limits),
             observed,
+            room: load::room(extensions),
         }
     }
 }
@@ -57,6 +64,8 @@ pub(crate) struct View {
     pub(crate) limits: Arc<Limits>,
     /// Who hears how it goes.
     pub(crate) observed: Observed,
+    /// How much of what the caller sends may be held in memory.
+    pub(crate) room: Room,
 }
 
 impl View {
@@ -64,6 +73,17 @@ impl View {
     pub(crate) fn with(self, right: Right) -> Result<Self, Denied> {
         self.caller.require(right)?;
         Ok(self)
+    }
+
+    /// Refuses a blob that is larger than the operator allows.
+    pub(crate) fn refuse_large(&self, bytes: u64) -> Result<(), Status> {
+        let bytes_max = self.limits.blob;
+        if bytes <= bytes_max {
+            return Ok(());
+        }
+        self.observed.limited(Limit::BlobBytes);
+        let why = format!("the blob has {bytes} bytes; {bytes_max} are taken");
+        Err(Status::invalid_argument(why))
     }
 
     /// Returns what a key stands for, by the word of the first namespace that says something.
@@ -115,4 +135,9 @@ fn key_in(namespace: &Namespace, space: &str, key: &str) -> ValueKey {
 /// Returns the space of the results of a project's actions.
 pub(crate) fn results_space(function: DigestFunction, project: &str) -> String {
     format!("ac/{function}/{project}")
+}
+
+/// Returns the space of what else a project's clients keep under names of actions: by plain HTTP anything can be.
+pub(crate) fn raw_space(project: &str) -> String {
+    format!("ac/raw/{project}")
 }

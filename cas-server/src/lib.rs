@@ -9,6 +9,7 @@ mod caller;
 mod capabilities;
 mod completeness;
 mod config;
+mod crowd;
 mod door;
 mod drain;
 mod fault;
@@ -31,6 +32,7 @@ mod services;
 mod stream;
 mod tls;
 pub mod trace;
+mod unpacking;
 
 pub use assets::Origins;
 pub use authority::{Authority, AuthorityError, Issued, IssuedCertificate, IssuedRole, Role};

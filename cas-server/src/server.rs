@@ -82,8 +82,9 @@ impl Server {
         let files = identities.refreshers().into_iter().chain(tls.iter().map(|it| it.refresher()));
         tokio::spawn(keep_fresh(files.collect(), fresh.clone()));
 
-        let router = services(config, cellar, &drain, identities).await;
-        let door = Door::new(router, config.limits.connections, drain.clone());
+        let metrics = Arc::new(Metrics::new());
+        let router = services(config, cellar, &drain, identities, Arc::clone(&metrics)).await;
+        let door = Door::new(router, config.limits.connections, drain.clone(), metrics);
         let door = match tls {
             Some(tls) => door.encrypted(tls),
             None => door,
@@ -132,8 +133,9 @@ async fn services(
     cellar: Arc<dyn Cellar>,
     drain: &Drain,
     identities: Arc<Identities>,
+    metrics: Arc<Metrics>,
 ) -> Router {
-    let observer = Observer::new(Arc::new(Metrics::new()));
+    let observer = Observer::new(metrics);
     let operation = Operation::new(Arc::clone(&cellar), observer, drain.clone());
     let front = Front::new(cellar, config.limits.clone());
     let origins = Origins::new(config.origins.clone());

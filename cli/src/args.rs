@@ -66,13 +66,13 @@ pub(crate) enum Command {
     Diff(diff::DiffArgs),
     /// Say which targets are known to fail, without running anything
     Failures(failures::FailuresArgs),
-    /// Look at the store, shrink it, verify it
+    /// Look at the store, shrink it, verify it; or that of a server
     #[command(subcommand)]
     Cache(cache::CacheCommand),
     /// Measure servers
     #[command(subcommand)]
     Bench(bench::BenchCommand),
-    /// Share what is built with others: say who they are and what they may do
+    /// Serve a cache that others share, and say who they are and what they may do
     Server(server::ServerArgs),
     /// Say what this machine can do, what is degraded, and how to mend it
     Doctor,

@@ -35,6 +35,10 @@ pub(crate) enum CliError {
     NoHome { place: String, text: String },
     #[error(transparent)]
     Remote(store::RemoteError),
+    #[error(
+        "no server is named: say --remote URL, set BLD_REMOTE, or name one as `url` under [remote] in bld.toml"
+    )]
+    NoRemote,
     #[error("{name} cannot be `{value}`: {why}")]
     Variable { name: &'static str, value: String, why: &'static str },
     #[error("the remote needs a certificate of this machine and its key, and only one is named")]
@@ -116,7 +120,7 @@ pub(crate) enum CliError {
     #[error(transparent)]
     Bench(#[from] crate::command::bench::BenchError),
     #[error(transparent)]
-    Server(#[from] cas_server::admin::RemoteError),
+    Server(#[from] cas_server::admin::AdminError),
     #[error(transparent)]
     Serve(#[from] cas_server::ServeError),
     #[error(transparent)]
@@ -174,6 +178,7 @@ impl CliError {
             | Self::Directory { .. }
             | Self::NoStore
             | Self::Remote(_)
+            | Self::NoRemote
             | Self::Variable { .. }
             | Self::HalfIdentity
             | Self::Config(_)

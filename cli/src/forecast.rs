@@ -112,10 +112,9 @@ fn action_status(fate: ActionFate) -> &'static str {
 pub(crate) fn answer(
     settings: &Settings,
     planned: &Planned,
-    retry_failed: bool,
+    survey: &Survey,
     jobs: usize,
 ) -> Result<(), CliError> {
-    let survey = planned.survey(retry_failed)?;
     let plan = &planned.plan;
     let runs = |fate: ActionFate| fate.runs() || fate == ActionFate::MayRun;
     // The history is only read if something runs.
@@ -125,18 +124,18 @@ pub(crate) fn answer(
         Costs::default()
     };
     let estimate = |counts: &dyn Fn(ActionFate) -> bool| {
-        engine::estimate(plan, &survey, counts, |owner| costs.of_action(owner), jobs)
+        engine::estimate(plan, survey, counts, |owner| costs.of_action(owner), jobs)
     };
     let (least, most) = (estimate(&ActionFate::runs), estimate(&runs));
-    let summary = summary(&survey);
+    let summary = summary(survey);
     if !settings.json {
-        say_goals(plan, &survey);
+        say_goals(plan, survey);
         say_summary(&summary, &least, &most, jobs);
         return Ok(());
     }
     say_serialized(&Answer {
         goals: plan.goals.iter().zip(&survey.goals).map(|it| goal_json(plan, it)).collect(),
-        actions: actions(plan, &survey, &costs),
+        actions: actions(plan, survey, &costs),
         summary,
         estimate: Estimates {
             jobs,

@@ -6,6 +6,7 @@ mod carried;
 mod choices;
 mod ci;
 mod clock;
+mod coming;
 mod command;
 mod complete;
 mod costs;
@@ -97,7 +98,7 @@ fn run(args: Args) -> Result<std::process::ExitCode, CliError> {
         Command::Bench(command) => bench::run(&settings, &command),
         Command::Cache(command) => cache::run(&settings, &command),
         Command::Server(args) => server::run(&settings, &args),
-        Command::Doctor => Ok(doctor::run(&settings)),
+        Command::Doctor => doctor::run(&settings),
         Command::Clean(args) => clean::run(&settings, &args),
         Command::Config(command) => config::run(&settings, &command),
         Command::Completions(args) => Ok(completions::run(&args)),

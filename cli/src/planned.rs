@@ -12,8 +12,9 @@ use engine::{
 };
 use executor::{Limits, LocalExecutor, Rung};
 use fetch::{Lock, Progress as _};
-use store::{LocalStore, Remote};
+use store::{LocalStore, Remote, StoreError};
 
+use crate::coming::ShownRemote;
 use crate::elsewhere::Elsewhere;
 use crate::error::CliError;
 use crate::history::{self, Asked, FanOut, Journal, Manner};
@@ -23,7 +24,7 @@ use crate::nobody::Nobody;
 use crate::outside::{LockedTrees, Outside};
 use crate::progress::Display;
 use crate::settings::Settings;
-use crate::sharing::{Reached, RemoteArgs, Sharing};
+use crate::sharing::{PlaceArgs, Reached, RemoteArgs, Sharing};
 use crate::terminal::{chain, tell};
 use crate::workspace::{OpenWorkspace, requests};
 
@@ -252,7 +253,8 @@ impl Planned {
         let Some(sharing) = Sharing::of(settings, &self.workspace, args)? else { return Ok(None) };
         let Some(reached) = sharing.reach(&self.display).await? else { return Ok(None) };
         self.journal.ask(Elsewhere::reached(reached.store.clone()));
-        Ok(Some(self.reached.get_or_init(|| reached).remote()))
+        let remote = self.reached.get_or_init(|| reached).remote();
+        Ok(Some(Arc::new(ShownRemote::new(remote, Arc::clone(&self.display)))))
     }
 
     /// Returns a build of the plan, which has not begun.
@@ -306,7 +308,37 @@ impl Planned {
         self.drive(build.run())?.map_err(CliError::Build)
     }
 
-    /// Says what a build of the plan would find, run and wait for. Nothing is run.
+    /// Says what a build of the plan would find, here and in the remote, run and wait for. Nothing is run.
+    pub(crate) fn survey_sharing(
+        &self,
+        settings: &Settings,
+        place: &PlaceArgs,
+        retry_failed: bool,
+    ) -> Result<Survey, CliError> {
+        let work = async {
+            let Some(remote) = self.reach(settings, &place.to_read()).await? else {
+                return tokio::task::block_in_place(|| self.survey(retry_failed));
+            };
+            let display = Arc::clone(&self.display);
+            let degraded = move |error: &StoreError| {
+                let text = chain(error).join(": ");
+                display.warn(&format!("{text}; what the remote does not say counts as not there"));
+            };
+            let files = &self.workspace.files;
+            let surveyed = engine::survey_sharing(
+                &self.store,
+                remote,
+                degraded,
+                files,
+                &self.plan,
+                retry_failed,
+            );
+            surveyed.await.map_err(CliError::Build)
+        };
+        self.drive(work)?
+    }
+
+    /// Says what a build of the plan would find in this store, run and wait for. Nothing is run.
     pub(crate) fn survey(&self, retry_failed: bool) -> Result<Survey, CliError> {
         engine::survey(&self.store, &self.workspace.files, &self.plan, retry_failed)
             .map_err(CliError::Build)
@@ -350,7 +382,7 @@ impl Begun {
         let store = settings.open_store(workspace.config.function)?;
         let display = Display::new(settings.json);
         let interrupts = settings.interrupts(&display)?;
-        let rewrites = store::rewrites(&settings.store);
+        let rewrites = store::rewrites(settings.store()?);
         Ok(Self { store, display, interrupts, jobs: settings.jobs, rewrites })
     }
 

@@ -38,6 +38,14 @@ struct State {
     failed: AtomicU64,
     /// What is shown of results that are still to be uploaded.
     upload: Mutex<Option<u64>>,
+    coming: Mutex<Coming>,
+}
+
+/// Blobs that come from the remote now: one line for all, because there may be hundreds.
+struct Coming {
+    blobs: u64,
+    /// Since when there are any.
+    began: Instant,
 }
 
 struct Item {
@@ -61,6 +69,7 @@ impl Display {
             ran: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             upload: Mutex::default(),
+            coming: Mutex::new(Coming { blobs: 0, began: Instant::now() }),
         };
         Arc::new(Self {
             painter,
@@ -89,6 +98,18 @@ impl Display {
             tell_service(Ci::detect().begin_group("bld: what was fetched and what ran"));
         }
         tell(text);
+    }
+
+    /// Shows that a blob comes from the remote, until what is returned is dropped.
+    pub(crate) fn coming(&self) -> ComingBlob {
+        let mut coming = self.state.coming.lock().expect("no holder panics");
+        if coming.blobs == 0 {
+            coming.began = Instant::now();
+        }
+        coming.blobs += 1;
+        drop(coming);
+        self.draw_from_now_on();
+        ComingBlob(Arc::clone(&self.state))
     }
 
     fn begin_item(&self, name: String, phase: &'static str, total: Option<u64>) -> u64 {
@@ -122,20 +143,27 @@ impl Drop for Display {
 
 impl State {
     fn picture(&self) -> Vec<String> {
-        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let number = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let mut lines = vec![format!(
             "{:.0}s · {} cached · {} ran · {} failed",
             self.began.elapsed().as_secs_f32(),
-            count(&self.hits),
-            count(&self.ran),
-            count(&self.failed)
+            number(&self.hits),
+            number(&self.ran),
+            number(&self.failed)
         )];
-        let bytes = count(&self.bytes);
+        let bytes = number(&self.bytes);
         if bytes > 0 {
             let seconds = self.began.elapsed().as_secs().max(1);
             let rate = ByteSize(bytes / seconds);
             lines[0] = format!("{} · {} ({rate}/s)", lines[0], ByteSize(bytes));
         }
+        let coming = self.coming.lock().expect("no holder panics");
+        if coming.blobs > 0 {
+            let (blobs, seconds) = (coming.blobs, coming.began.elapsed().as_secs_f32());
+            let what = count(blobs, "blob");
+            lines.push(format!("    download {what} from the remote {seconds:.1}s"));
+        }
+        drop(coming);
         let running = self.running.lock().expect("no holder panics");
         for item in running.values().take(LINES_MAX) {
             let size = match item.total {
@@ -227,6 +255,22 @@ impl fetch::Progress for Display {
 
     fn note(&self, text: &str) {
         self.line(text);
+    }
+}
+
+/// A blob that comes from the remote.
+pub(crate) struct ComingBlob(Arc<State>);
+
+impl ComingBlob {
+    /// Says that so many bytes more have come.
+    pub(crate) fn advance(&self, bytes: u64) {
+        self.0.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
+impl Drop for ComingBlob {
+    fn drop(&mut self) {
+        self.0.coming.lock().expect("no holder panics").blobs -= 1;
     }
 }
 

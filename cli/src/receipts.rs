@@ -46,15 +46,14 @@ impl Receipts {
         workspace: &OpenWorkspace,
         patterns: &[Pattern],
         select: &SelectArgs,
-    ) -> Self {
+    ) -> Result<Self, CliError> {
         let patterns = patterns.iter().map(|it| format!("{}{}", it.targets, it.cells));
         let patterns: BTreeSet<String> = patterns.collect();
         let function = workspace.config.function.name();
         let key = format!("{patterns:?} {:?} {function} {}", select.settings, this_program());
-        Self {
-            path: folder(&settings.store, workspace).join(short(&key)),
-            store: settings.store.clone(),
-        }
+        let store = settings.store()?;
+        let path = folder(store, workspace).join(short(&key));
+        Ok(Self { path, store: store.to_owned() })
     }
 
     /// Returns the receipt, and how the workspace differs from it; `None` if there is none that answers. The

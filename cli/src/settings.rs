@@ -20,8 +20,8 @@ pub(crate) struct Settings {
     pub(crate) directory: PathBuf,
     /// Whether answers are JSON.
     pub(crate) json: bool,
-    /// Where the store is.
-    pub(crate) store: PathBuf,
+    /// Where the store is, if that can be told.
+    store: Option<PathBuf>,
     /// How large it may be after a build, in bytes.
     pub(crate) store_budget: u64,
     /// How many actions run at once, unless the command says otherwise.
@@ -48,8 +48,9 @@ impl Settings {
             Some("never") => Colour::Never,
             _ => Colour::Auto,
         });
-        let store = Path::new(choices.value("store").ok_or(CliError::NoStore)?);
-        let store = std::path::absolute(store).map_err(CliError::disk("find", store))?;
+        let absolute =
+            |path: &str| std::path::absolute(path).map_err(CliError::disk("find", Path::new(path)));
+        let store = choices.value("store").map(absolute).transpose()?;
         let budget = choices.value("store_budget").and_then(|text| text.parse().ok());
         let ByteSize(store_budget) = budget.expect("it has a default, and was checked");
         let jobs = choices.value("jobs").and_then(|text| text.parse().ok());
@@ -76,8 +77,13 @@ impl Settings {
         Ok(interrupts)
     }
 
+    /// Returns where the store is. Not every command needs one, and not every machine has a place for it.
+    pub(crate) fn store(&self) -> Result<&Path, CliError> {
+        self.store.as_deref().ok_or(CliError::NoStore)
+    }
+
     /// Opens the store.
     pub(crate) fn open_store(&self, function: DigestFunction) -> Result<Arc<LocalStore>, CliError> {
-        Ok(Arc::new(LocalStore::open(&self.store, function)?))
+        Ok(Arc::new(LocalStore::open(self.store()?, function)?))
     }
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use engine::RemoteConfig;
 use fetch::Progress as _;
-use store::{Remote, RemoteOptions, RemoteStore, Retry, Secret, Tls};
+use model::DigestFunction;
+use store::{Remote, RemoteConnection, RemoteOptions, RemoteStore, Retry, Secret, Tls};
 
 use crate::error::CliError;
 use crate::progress::Display;
@@ -19,6 +20,17 @@ const NONE: &str = "none";
 /// What a command says of the remote.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct RemoteArgs {
+    #[command(flatten)]
+    pub(crate) place: PlaceArgs,
+
+    /// Only read from the remote
+    #[arg(long)]
+    pub(crate) no_upload: bool,
+}
+
+/// Which remote is meant.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct PlaceArgs {
     /// Share results with this remote: grpc://HOST:PORT, grpcs://HOST:PORT, unix:PATH; or none
     #[arg(long, value_name = "URL")]
     pub(crate) remote: Option<String>,
@@ -26,10 +38,13 @@ pub(crate) struct RemoteArgs {
     /// Which instance of the remote: for bld server, the project
     #[arg(long, value_name = "NAME")]
     pub(crate) remote_instance: Option<String>,
+}
 
-    /// Only read from the remote
-    #[arg(long)]
-    pub(crate) no_upload: bool,
+impl PlaceArgs {
+    /// Returns what a command says that gives the remote nothing.
+    pub(crate) fn to_read(&self) -> RemoteArgs {
+        RemoteArgs { place: self.clone(), no_upload: true }
+    }
 }
 
 /// How a command shares results.
@@ -54,28 +69,13 @@ impl Sharing {
         workspace: &OpenWorkspace,
         args: &RemoteArgs,
     ) -> Result<Option<Self>, CliError> {
-        let configured = workspace.config.remote.as_ref();
-        let chosen = args.remote.as_deref().or_else(|| settings.choices.value("remote"));
-        let Some(url) = chosen.or(configured.map(|it| it.url.as_str())) else { return Ok(None) };
-        if url == NONE {
+        let Some(said) = Said::of(settings, Some(workspace), args.place.remote.as_deref())? else {
             return Ok(None);
-        }
-        // What the workspace says of one remote, its secrets above all, is not for another.
-        let configured = configured.filter(|it| it.url == url);
-        let variables = Variables::read()?;
-        let instance = args.remote_instance.clone().or(variables.instance.clone());
-        let configured_instance = || configured.map(|it| it.instance.clone());
-        let may_upload = configured.is_none_or(|it| it.upload) && variables.upload.unwrap_or(true);
-        let options = RemoteOptions {
-            address: url.to_owned(),
-            instance: instance.or_else(configured_instance).unwrap_or_default(),
-            function: workspace.config.function,
-            secret: secret(&variables, configured, &workspace.root)?,
-            tls: tls(&variables, configured, &workspace.root)?,
-            retry: Retry::default(),
-            invocation: invocation()?,
         };
-        Ok(Some(Self { options, uploads: may_upload && !args.no_upload }))
+        let uploads = said.may_upload() && !args.no_upload;
+        let function = workspace.config.function;
+        let instance = args.place.remote_instance.clone();
+        Ok(Some(Self { options: said.options(instance, function)?, uploads }))
     }
 
     /// Returns where it is.
@@ -114,6 +114,85 @@ impl Reached {
     pub(crate) fn remote(&self) -> Arc<dyn Remote> {
         let store: Arc<dyn Remote> = Arc::new(self.store.clone());
         if self.uploads { store } else { Arc::new(store::ReadOnlyStore::new(store)) }
+    }
+}
+
+/// What a command that only asks a server says of it.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct AskedArgs {
+    /// Which server [default: where results are shared]
+    #[arg(long, value_name = "URL", num_args = 0..=1, default_missing_value = "")]
+    pub(crate) remote: Option<String>,
+}
+
+impl AskedArgs {
+    /// Returns a connection to that server, with what proves who asks; whether it is there is not known yet.
+    pub(crate) fn connection(&self, settings: &Settings) -> Result<RemoteConnection, CliError> {
+        let workspace = match OpenWorkspace::find(settings) {
+            Ok(workspace) => Some(workspace),
+            Err(CliError::NoWorkspace(_)) => None,
+            Err(error) => return Err(error),
+        };
+        let typed = self.remote.as_deref().filter(|it| !it.is_empty());
+        let said = Said::of(settings, workspace.as_ref(), typed)?.ok_or(CliError::NoRemote)?;
+        // Nothing is kept there, so what would name it does not matter.
+        let options = said.options(None, DigestFunction::Blake3)?;
+        RemoteConnection::open(options).map_err(CliError::Remote)
+    }
+}
+
+/// What is said of the remote that counts.
+struct Said<'a> {
+    url: String,
+    variables: Variables,
+    /// By the workspace, and where its root is.
+    configured: Option<(&'a RemoteConfig, &'a Path)>,
+}
+
+impl<'a> Said<'a> {
+    /// Returns what is said of the remote that was typed, else of the one that is chosen or configured; `None` if there is
+    /// none.
+    fn of(
+        settings: &Settings,
+        workspace: Option<&'a OpenWorkspace>,
+        typed: Option<&str>,
+    ) -> Result<Option<Self>, CliError> {
+        let configured =
+            workspace.and_then(|it| Some((it.config.remote.as_ref()?, it.root.as_path())));
+        let chosen = typed.or_else(|| settings.choices.value("remote"));
+        let Some(url) = chosen.or(configured.map(|(it, _)| it.url.as_str())) else {
+            return Ok(None);
+        };
+        if url == NONE {
+            return Ok(None);
+        }
+        // What the workspace says of one remote, its secrets above all, is not for another.
+        let configured = configured.filter(|(it, _)| it.url == url);
+        Ok(Some(Self { url: url.to_owned(), variables: Variables::read()?, configured }))
+    }
+
+    fn may_upload(&self) -> bool {
+        self.configured.is_none_or(|(it, _)| it.upload) && self.variables.upload.unwrap_or(true)
+    }
+
+    /// Returns how to get there; `instance` is the one that was typed.
+    fn options(
+        self,
+        instance: Option<String>,
+        function: DigestFunction,
+    ) -> Result<RemoteOptions, CliError> {
+        let Self { url, variables, configured } = self;
+        let configured_instance = || configured.map(|(it, _)| it.instance.clone());
+        let instance = instance.or_else(|| variables.instance.clone()).or_else(configured_instance);
+        Ok(RemoteOptions {
+            address: url,
+            instance: instance.unwrap_or_default(),
+            function,
+            secret: secret(&variables, configured)?,
+            tls: tls(&variables, configured)?,
+            retry: Retry::default(),
+            invocation: invocation()?,
+        })
     }
 }
 
@@ -163,8 +242,7 @@ fn variable(name: &'static str) -> Result<Option<String>, CliError> {
 /// The environment counts before the workspace, and in each what is nearest to the secret itself.
 fn secret(
     variables: &Variables,
-    configured: Option<&RemoteConfig>,
-    root: &Path,
+    configured: Option<(&RemoteConfig, &Path)>,
 ) -> Result<Secret, CliError> {
     if let Some(token) = &variables.token {
         return Ok(Secret::Token(token.clone()));
@@ -175,27 +253,25 @@ fn secret(
     if let Some(helper) = &variables.credential_helper {
         return Ok(Secret::Helper(helper.clone()));
     }
-    let Some(configured) = configured else { return Ok(Secret::None) };
+    let Some((configured, root)) = configured else { return Ok(Secret::None) };
     if let Some(file) = &configured.token_file {
         return Ok(Secret::TokenFile(from_root(root, file)?));
     }
     Ok(configured.credential_helper.clone().map_or(Secret::None, Secret::Helper))
 }
 
-fn tls(
-    variables: &Variables,
-    configured: Option<&RemoteConfig>,
-    root: &Path,
-) -> Result<Tls, CliError> {
-    let file = |variable: &Option<String>, said: Option<&String>| match (variable, said) {
-        (Some(path), _) => absolute(Path::new(path)).map(Some),
-        (None, Some(path)) => from_root(root, path).map(Some),
-        (None, None) => Ok(None),
+fn tls(variables: &Variables, configured: Option<(&RemoteConfig, &Path)>) -> Result<Tls, CliError> {
+    let file = |variable: &Option<String>, said: fn(&RemoteConfig) -> Option<&String>| {
+        let said = configured.and_then(|(it, root)| Some((said(it)?, root)));
+        match (variable, said) {
+            (Some(path), _) => absolute(Path::new(path)).map(Some),
+            (None, Some((path, root))) => from_root(root, path).map(Some),
+            (None, None) => Ok(None),
+        }
     };
-    let ca_file = file(&variables.ca_file, configured.and_then(|it| it.ca_file.as_ref()))?;
-    let certificate = configured.and_then(|it| it.certificate.as_ref());
-    let certificate = file(&variables.certificate, certificate)?;
-    let key = file(&variables.key, configured.and_then(|it| it.key.as_ref()))?;
+    let ca_file = file(&variables.ca_file, |it| it.ca_file.as_ref())?;
+    let certificate = file(&variables.certificate, |it| it.certificate.as_ref())?;
+    let key = file(&variables.key, |it| it.key.as_ref())?;
     let identity = match (certificate, key) {
         (Some(certificate), Some(key)) => Some((certificate, key)),
         (None, None) => None,

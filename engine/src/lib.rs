@@ -44,7 +44,7 @@ pub use build::{
     ActionFate, Asked, Attempt, Build, BuildError, BuildOptions, Counts, Events, Failure,
     FailureKind, GoalFate, GoalOutcome, GoalStatus, OutputDifference, Prepared, Ran, Report,
     Reproduction, Span, Survey, SurveyedAction, TestOptions, Tested, Transfer, Unprepared, Verdict,
-    Verified, survey,
+    Verified, survey, survey_sharing,
 };
 pub use cell::{Cell, CellPattern, ChoiceError, PatternError, ValuePattern};
 pub use config::{CONFIG_FILE, Config, ConfigError, Mirror, RemoteConfig};

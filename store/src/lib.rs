@@ -5,6 +5,7 @@
 //! Trees are made here and nowhere else: by a [`Draft`], from archives, from sources or from other trees.
 
 mod blob;
+mod breaker;
 mod cellar;
 mod degrading;
 mod draft;
@@ -14,6 +15,7 @@ mod namespace;
 mod provenance;
 mod read_only;
 mod remote;
+mod room;
 mod segments;
 mod tiered;
 mod turns;
@@ -26,8 +28,8 @@ use model::{ActionDigest, ActionResult, Digest, TreeDigest};
 
 pub use blob::{Blob, Ranged};
 pub use cellar::{
-    Cellar, CellarStat, ChunkStore, LeaseId, Scrubbed, Spool, Upload, UploadStore, VALUE_BYTES_MAX,
-    Value, ValueKey, ValueStore,
+    Cellar, CellarStat, ChunkStore, LeaseId, Scrubbed, Session, Spool, Upload, UploadStore,
+    VALUE_BYTES_MAX, Value, ValueKey, ValueStore,
 };
 pub use degrading::DegradingStore;
 pub use draft::{Draft, DraftError, Entry};
@@ -40,11 +42,16 @@ pub use local::{
 pub use namespace::{InvalidNamespace, Namespace};
 pub use provenance::Provenance;
 pub use read_only::ReadOnlyStore;
-pub use remote::{Purpose, Remote, RemoteError, RemoteOptions, RemoteStore, Retry, Secret, Tls};
+pub use remote::{
+    Call as RemoteCall, Connection as RemoteConnection, Purpose, Remote, RemoteError,
+    RemoteOptions, RemoteStore, Retry, Secret, Tls,
+};
+pub use room::Room;
 pub use segments::{
     Acknowledge, COMMIT_INTERVAL, Clock, Disk, DiskFile, Housekeeping, Lock, SegmentStore, Settings,
 };
 pub use tiered::TieredStore;
+pub use turns::Turns;
 
 /// A place that keeps blobs under their digests.
 ///

@@ -379,6 +379,10 @@ impl Disk for MemoryDisk {
         Ok(names.map(String::from).collect())
     }
 
+    fn is_folder(&self, path: &Path) -> io::Result<bool> {
+        Ok(self.call()?.folders.contains(path))
+    }
+
     fn make_folder(&self, folder: &Path) -> io::Result<()> {
         let above = folder.ancestors().filter(|it| *it != Path::new("")).map(Path::to_owned);
         self.call()?.folders.extend(above);

@@ -34,6 +34,9 @@ pub enum DecodeError {
     /// Two children have the same name.
     #[error("a directory is ambiguous")]
     Duplicate(#[from] DuplicateName),
+    /// A field ends behind the end of its message.
+    #[error("a field is longer than its message")]
+    Length,
     /// A size or duration is negative.
     #[error("the field {0} is negative")]
     Negative(&'static str),

@@ -2,9 +2,11 @@
 //!
 //! [`encode`] is the only maker of bytes that are hashed; [`decode`] turns bytes from outside into model values.
 
+pub mod asset;
 pub mod decode;
 pub mod details;
 pub mod encode;
+mod fields;
 mod generated;
 pub mod json;
 pub mod kept;

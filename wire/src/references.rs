@@ -1,10 +1,14 @@
 //! What messages of any client refer to. Unlike [`decode`](crate::decode), this takes what `bld` itself would not write:
 //! a server has to keep what others believe in.
 
-use model::{Digest, DigestFunction};
+use std::collections::BTreeSet;
+use std::io::{self, Read};
+
+use model::{Digest, DigestFunction, PathSegment};
 use prost::Message;
 
 use crate::decode::{DecodeError, digest};
+use crate::fields::{Fields, next_message};
 use crate::proto::reapi;
 
 /// What an `ActionResult` needs besides itself.
@@ -66,34 +70,77 @@ pub fn of_result_message(
     Ok(references)
 }
 
-/// Returns the files of an encoded `Tree`. Its directories are inside it.
-pub fn of_tree(function: DigestFunction, bytes: &[u8]) -> Result<Vec<Digest>, DecodeError> {
-    let tree = reapi::Tree::decode(bytes)?;
-    let mut files = Vec::new();
-    for directory in tree.root.iter().chain(&tree.children) {
-        files.extend(files_of(function, directory)?);
+/// The largest `Directory` message of a `Tree`, in bytes: one that an answer of the usual size can still carry.
+const DIRECTORY_BYTES_MAX: u64 = 3 << 20;
+
+/// Adds the files of an encoded `Tree` to `files`, as the reader has it. Its directories are inside it.
+///
+/// What the reader fails with is passed on; what is no tree is an error of kind `InvalidData`.
+pub fn add_files_of_tree(
+    function: DigestFunction,
+    reader: &mut impl Read,
+    files: &mut BTreeSet<Digest>,
+) -> io::Result<()> {
+    let invalid = |error: DecodeError| io::Error::new(io::ErrorKind::InvalidData, error);
+    while let Some((number, directory)) = next_message(reader, DIRECTORY_BYTES_MAX)? {
+        // The root and the children; whatever else there may be one day is not a directory.
+        if number == 1 || number == 2 {
+            files.extend(of_directory(function, &directory).map_err(invalid)?.files);
+        }
     }
-    Ok(files)
+    Ok(())
 }
 
-/// Returns what an encoded `Directory` refers to.
+/// Returns what an encoded `Directory` refers to, if none of its names leads out of it.
 pub fn of_directory(
     function: DigestFunction,
     bytes: &[u8],
 ) -> Result<DirectoryReferences, DecodeError> {
-    let directory = reapi::Directory::decode(bytes)?;
-    let children = directory.directories.iter();
-    let children = children.map(|it| digest(function, it.digest.as_ref(), "DirectoryNode.digest"));
-    Ok(DirectoryReferences {
-        files: files_of(function, &directory)?,
-        directories: children.collect::<Result<_, _>>()?,
-    })
+    let mut references = DirectoryReferences::default();
+    for field in Fields::of(bytes) {
+        match field? {
+            (1, node) => references.files.push(of_node(function, node, "FileNode.digest")?),
+            (2, node) => {
+                references.directories.push(of_node(function, node, "DirectoryNode.digest")?);
+            }
+            (3, link) => check_name(link)?,
+            _ => {}
+        }
+    }
+    Ok(references)
 }
 
-fn files_of(
+/// Returns how many names an encoded `Directory` has, as far as it is one.
+pub fn names(directory: &[u8]) -> u64 {
+    let names = Fields::of(directory).flatten().filter(|(number, _)| (1..=3).contains(number));
+    names.count() as u64
+}
+
+/// Returns the digest of an encoded `FileNode` or `DirectoryNode`: its second field.
+fn of_node(
     function: DigestFunction,
-    directory: &reapi::Directory,
-) -> Result<Vec<Digest>, DecodeError> {
-    let files = directory.files.iter();
-    files.map(|it| digest(function, it.digest.as_ref(), "FileNode.digest")).collect()
+    node: &[u8],
+    field: &'static str,
+) -> Result<Digest, DecodeError> {
+    check_name(node)?;
+    let mut found = None;
+    for part in Fields::of(node) {
+        if let (2, part) = part? {
+            // What comes twice is one message, as protobuf has it.
+            found.get_or_insert_with(reapi::Digest::default).merge(part)?;
+        }
+    }
+    digest(function, found.as_ref(), field)
+}
+
+/// Checks the name of an encoded node of a directory: its first field.
+fn check_name(node: &[u8]) -> Result<(), DecodeError> {
+    let mut name: &[u8] = b"";
+    for part in Fields::of(node) {
+        if let (1, part) = part? {
+            name = part;
+        }
+    }
+    let name = std::str::from_utf8(name).map_err(|_source| DecodeError::Text("name"))?;
+    Ok(PathSegment::check(name)?)
 }

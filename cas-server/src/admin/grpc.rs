@@ -1,5 +1,6 @@
 //! The service `bld.v1.Cache`.
 
+use std::collections::BTreeSet;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use wire::proto::reapi;
 
 use super::{ClientStat, SCRUB_BYTES_PER_SECOND, ScrubState, Stat};
 use crate::asked::Asked;
-use crate::front::results_space;
+use crate::front::{raw_space, results_space};
 use crate::metrics::{Kind, Lookups};
 use crate::operation::Operation;
 use crate::{Caller, Right, asked, fault};
@@ -113,11 +114,17 @@ impl AdminService {
 
     async fn purge_action(&self, action: purge_request::Action) -> Result<u64, Status> {
         let namespace = namespace(&action.namespace)?;
-        let mut purged = 0;
+        let project = &action.instance_name;
+        let mut keys = BTreeSet::new();
         for digest in digest(action.digest_function, action.digest.as_ref())?.candidates() {
-            let space = results_space(digest.function(), &action.instance_name);
-            let key = ValueKey { namespace: namespace.clone(), space, key: digest.hex() };
-            purged += self.forget(&key).await?;
+            keys.insert((results_space(digest.function(), project), digest.hex()));
+            // What else is under that name may be all that its writer means by a result.
+            keys.insert((raw_space(project), digest.hex()));
+        }
+        let mut purged = 0;
+        for (space, key) in keys {
+            let namespace = namespace.clone();
+            purged += self.forget(&ValueKey { namespace, space, key }).await?;
         }
         Ok(purged)
     }

@@ -6,6 +6,6 @@ mod scrub;
 mod stat;
 
 pub use grpc::AdminService;
-pub use remote::{Admin, InvalidAnswer, RemoteError};
+pub use remote::{Admin, AdminError, InvalidAnswer};
 pub use scrub::{SCRUB_BYTES_PER_SECOND, ScrubState, Scrubber};
 pub use stat::{ClientStat, Purge, Stat};

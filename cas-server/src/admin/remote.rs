@@ -2,14 +2,9 @@
 
 use std::time::{Duration, SystemTime};
 
-use bytes::Bytes;
-use http_body::Body as HttpBody;
 use model::Digest;
-use store::{CellarStat, Scrubbed};
+use store::{CellarStat, RemoteConnection, RemoteError, Scrubbed};
 use tonic::Code;
-use tonic::body::Body;
-use tonic::client::GrpcService;
-use tonic::transport::{Channel, Endpoint};
 use wire::proto::bld::cache_client::CacheClient;
 use wire::proto::bld::purge_request::{self, What};
 use wire::proto::{bld, reapi};
@@ -18,46 +13,70 @@ use super::{ClientStat, Purge, ScrubState, Stat};
 use crate::asked;
 use crate::metrics::{Kind, Lookups, Tallied};
 
-/// What the server is told of who asks.
-const USER_AGENT: &str = concat!("bld/", env!("CARGO_PKG_VERSION"));
-
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
+/// What is tried, as it is said where it fails.
+const STAT: &str = "ask what is stored at";
+const PURGE: &str = "purge at";
+const SCRUB: &str = "scrub";
 
 /// Why a server did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
-pub enum RemoteError {
-    /// The address is none.
-    #[error("`{0}` is no address of a server: write grpc://HOST:PORT or http://HOST:PORT")]
-    Address(String),
-    /// Nobody is there.
-    #[error("cannot connect to {address}")]
-    Connect {
-        /// Where to.
+pub enum AdminError {
+    /// It is another's server, or a much older one.
+    #[error(
+        "{address} is no `bld server`, or one that is too old: it does not have the service `bld.v1.Cache`, by which a \
+         server says what it stores, purges and scrubs"
+    )]
+    Foreign {
+        /// Where it is.
         address: String,
-        /// What the network said.
-        source: tonic::transport::Error,
     },
-    /// The server said no, or went away.
-    #[error("the server says: {}", .0.message())]
-    Refused(#[from] tonic::Status),
+    /// It does not know who asks.
+    #[error(
+        "{0}; BLD_REMOTE_TOKEN_FILE names the file of a token, or `token_file` under [remote] in the bld.toml that has \
+         this `url`"
+    )]
+    Stranger(#[source] RemoteError),
+    /// Who asks may not do that.
+    #[error(
+        "{0}; whoever runs the server gives that right: `bld server token create NAME --rights read,administer`"
+    )]
+    Denied(#[source] RemoteError),
+    /// It makes no sense to the server.
+    #[error(transparent)]
+    Senseless(RemoteError),
+    /// It cannot be reached, or fails.
+    #[error(transparent)]
+    Remote(RemoteError),
     /// The server's answer makes no sense.
     #[error("the server's answer makes no sense")]
     Answer(#[from] InvalidAnswer),
 }
 
-impl RemoteError {
+impl AdminError {
     /// Returns whether what was asked for makes no sense, or is not for whoever asked.
     pub fn is_mistake(&self) -> bool {
         match self {
-            Self::Address(_) => true,
-            Self::Refused(status) => matches!(
-                status.code(),
-                Code::InvalidArgument
-                    | Code::PermissionDenied
-                    | Code::Unauthenticated
-                    | Code::Unimplemented
-            ),
-            Self::Connect { .. } | Self::Answer(_) => false,
+            Self::Foreign { .. } | Self::Stranger(_) | Self::Denied(_) | Self::Senseless(_) => true,
+            Self::Remote(error) => error.is_mistake(),
+            Self::Answer(_) => false,
+        }
+    }
+}
+
+impl From<RemoteError> for AdminError {
+    fn from(error: RemoteError) -> Self {
+        let RemoteError::Call { address, status, .. } = &error else { return Self::Remote(error) };
+        let code = status.code();
+        if code == Code::Unimplemented {
+            Self::Foreign { address: address.to_string() }
+        } else if code == Code::Unauthenticated {
+            Self::Stranger(error)
+        } else if code == Code::PermissionDenied {
+            Self::Denied(error)
+        } else if code == Code::InvalidArgument {
+            Self::Senseless(error)
+        } else {
+            Self::Remote(error)
         }
     }
 }
@@ -68,59 +87,47 @@ impl RemoteError {
 pub struct InvalidAnswer(&'static str);
 
 /// Asks a server what only `bld server` answers.
-#[derive(Clone, Debug)]
-pub struct Admin<C>(CacheClient<C>);
+pub struct Admin(RemoteConnection);
 
-impl Admin<Channel> {
-    /// Connects to the server at that address.
-    pub async fn connect(address: &str) -> Result<Self, RemoteError> {
-        let refused = || RemoteError::Address(address.to_owned());
-        let (scheme, rest) = address.split_once("://").ok_or_else(refused)?;
-        if !matches!(scheme, "grpc" | "http") {
-            return Err(refused());
-        }
-        let endpoint = Endpoint::from_shared(format!("http://{rest}"));
-        let endpoint = endpoint.and_then(|it| it.user_agent(USER_AGENT));
-        let endpoint = endpoint.map_err(|_invalid| refused())?;
-        let connect = |source| RemoteError::Connect { address: address.to_owned(), source };
-        Ok(Self::new(endpoint.connect().await.map_err(connect)?))
-    }
-}
-
-impl<C> Admin<C>
-where
-    C: GrpcService<Body>,
-    C::Error: Into<BoxError>,
-    C::ResponseBody: HttpBody<Data = Bytes> + Send + 'static,
-    <C::ResponseBody as HttpBody>::Error: Into<BoxError> + Send,
-{
-    /// Returns who asks over that channel.
-    pub fn new(channel: C) -> Self {
-        Self(CacheClient::new(channel))
+impl Admin {
+    /// Returns who asks over that connection.
+    pub fn new(connection: RemoteConnection) -> Self {
+        Self(connection)
     }
 
     /// Returns what the server holds and has done.
-    pub async fn stat(&mut self) -> Result<Stat, RemoteError> {
-        let answer = self.0.stat(bld::StatRequest {}).await?.into_inner();
-        Ok(stat(answer)?)
+    pub async fn stat(&self) -> Result<Stat, AdminError> {
+        let answered = self.0.long_call(STAT, async |call| {
+            let mut client = CacheClient::new(call.channel.clone());
+            client.stat(call.request(bld::StatRequest {})).await
+        });
+        Ok(stat(answered.await?.into_inner())?)
     }
 
     /// Takes something out of the store. Returns how many things are not there any more.
-    pub async fn purge(&mut self, purge: Purge) -> Result<u64, RemoteError> {
-        let request = bld::PurgeRequest { what: Some(what(purge)) };
-        Ok(self.0.purge(request).await?.into_inner().purged)
+    pub async fn purge(&self, purge: Purge) -> Result<u64, AdminError> {
+        let what = what(purge);
+        let answered = self.0.long_call(PURGE, async |call| {
+            let mut client = CacheClient::new(call.channel.clone());
+            client.purge(call.request(bld::PurgeRequest { what: Some(what.clone()) })).await
+        });
+        Ok(answered.await?.into_inner().purged)
     }
 
     /// Has the store verified at most at that speed, or at the server's choice. Tells how it goes, and returns how it went.
     pub async fn scrub(
-        &mut self,
+        &self,
         bytes_per_second: Option<u64>,
         mut heard: impl FnMut(&ScrubState),
-    ) -> Result<ScrubState, RemoteError> {
-        let request = bld::ScrubRequest { bytes_per_second: bytes_per_second.unwrap_or(0) };
-        let mut states = self.0.scrub(request).await?.into_inner();
+    ) -> Result<ScrubState, AdminError> {
+        let bytes_per_second = bytes_per_second.unwrap_or(0);
+        let begun = self.0.long_call(SCRUB, async |call| {
+            let mut client = CacheClient::new(call.channel.clone());
+            client.scrub(call.request(bld::ScrubRequest { bytes_per_second })).await
+        });
+        let mut states = begun.await?.into_inner();
         let mut last = ScrubState::default();
-        while let Some(state) = states.message().await? {
+        while let Some(state) = states.message().await.map_err(|it| self.0.failed(SCRUB, it))? {
             last = scrub(state)?;
             heard(&last);
         }

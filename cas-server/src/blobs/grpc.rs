@@ -1,12 +1,15 @@
 //! The service `ContentAddressableStorage`.
 
 use std::collections::BTreeSet;
+use std::num::NonZero;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use model::Digest;
 use store::{Blob, StoreError};
-use tonic::{Code, Request, Response, Status};
+use tokio::sync::Semaphore;
+use tonic::{Request, Response, Status};
 use wire::proto::reapi::content_addressable_storage_server::{
     ContentAddressableStorage, ContentAddressableStorageServer,
 };
@@ -32,12 +35,15 @@ use crate::{Denied, Right};
 #[derive(Clone)]
 pub(crate) struct BlobsService {
     front: Front,
+    /// Who puts blobs together: that is hashing, as much as a request of a few megabytes likes to name.
+    splicing: Arc<Semaphore>,
 }
 
 impl BlobsService {
     /// Returns the service over that front.
     pub(crate) fn new(front: Front) -> Self {
-        Self { front }
+        let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
+        Self { front, splicing: Arc::new(Semaphore::new(threads)) }
     }
 
     /// Returns the service as it is served.
@@ -181,7 +187,11 @@ impl ContentAddressableStorage for BlobsService {
             let why = format!("the chunks do not have {} bytes together", blob.size());
             return Err(Status::invalid_argument(why));
         }
-        splice(&view, blob, &chunks).await?;
+        view.refuse_large(blob.size())?;
+        if find(&view, blob).await.is_err() {
+            let _permit = self.splicing.acquire().await.expect("it is never closed");
+            splice(&view, blob, &chunks).await?;
+        }
         Ok(Response::new(SpliceBlobResponse { blob_digest: request.blob_digest }))
     }
 }
@@ -296,9 +306,9 @@ fn ok() -> rpc::Status {
     rpc::Status::default()
 }
 
+/// Returns a status as one of a batch: what is in its trailer otherwise stands in it.
 fn status_message(status: &Status) -> rpc::Status {
-    let code: Code = status.code();
-    rpc::Status { code: code.into(), message: status.message().to_owned(), details: Vec::new() }
+    wire::details::part(status.code().into(), status.message(), status.details())
 }
 
 fn message(digest: Digest) -> reapi::Digest {

@@ -20,7 +20,7 @@ pub enum ConfigError {
     Toml(#[from] TomlError),
     /// Nobody says where it keeps what it keeps.
     #[error(
-        "cannot tell where the server keeps what it keeps: neither HOME nor XDG_DATA_HOME is set; `root` in bld-server.toml says where"
+        "cannot tell where the server keeps what it keeps: neither HOME nor XDG_DATA_HOME is set; `root` in bld-server.toml says where, or --store"
     )]
     NoRoot,
     /// It listens nowhere.

@@ -11,18 +11,16 @@ use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use model::DigestFunction;
 use store::{Cellar, Spool, StoreError};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::answer::text;
 use super::blocking;
 use super::refusal::Refusal;
-use super::unpacking::Unpacker;
 use crate::Limits;
 use crate::front::View;
 use crate::limits::{MEMORY_BYTES_MAX, PIECE_BYTES};
-
-/// How many bytes of bodies are held in memory at once, all callers together. What finds no room goes to the disk.
-pub(super) const HELD_BYTES_MAX: usize = 256 << 20;
+use crate::load::Room;
+use crate::unpacking::Unpacker;
 
 /// For how long nothing of a body may come. A sender that is slower than that will not come to an end.
 const WAIT_MAX: Duration = Duration::from_secs(60);
@@ -59,19 +57,15 @@ pub(super) struct Intake<'a> {
     pub(super) functions: &'a [DigestFunction],
     /// How large a body may be that is handed out in memory, in bytes.
     pub(super) memory_bytes_max: usize,
-    /// One permit for each byte that may be held.
-    pub(super) room: &'a Arc<Semaphore>,
+    /// What may be held of the sender. What finds no room there goes to the disk.
+    pub(super) room: &'a Room,
 }
 
 impl Intake<'_> {
     /// Returns the intake of bodies that nobody needs to look into.
-    pub(super) fn new<'a>(
-        view: &'a View,
-        functions: &'a [DigestFunction],
-        room: &'a Arc<Semaphore>,
-    ) -> Intake<'a> {
+    pub(super) fn new<'a>(view: &'a View, functions: &'a [DigestFunction]) -> Intake<'a> {
         let memory_bytes_max = usize::try_from(MEMORY_BYTES_MAX).expect("it is small");
-        let (cellar, limits) = (&*view.cellar, &*view.limits);
+        let (cellar, limits, room) = (&*view.cellar, &*view.limits, &view.room);
         Intake { cellar, limits, functions, memory_bytes_max, room }
     }
 
@@ -82,7 +76,8 @@ impl Intake<'_> {
         body: Body,
     ) -> Result<Received, Refusal> {
         let mut unpacker = match text(headers, &CONTENT_ENCODING).map(str::trim) {
-            None | Some("" | "identity") => None,
+            None => None,
+            Some(plain) if is_plain(plain) => None,
             Some("zstd") => Some(unpacker()?),
             Some(other) => return Err(Refusal::Encoding(other.chars().take(32).collect())),
         };
@@ -100,6 +95,11 @@ impl Intake<'_> {
         }
         sink.finish().await
     }
+}
+
+/// Returns whether a body with that encoding is sent as it is.
+fn is_plain(encoding: &str) -> bool {
+    matches!(encoding.trim(), "" | "identity")
 }
 
 fn unpacker() -> Result<Unpacker, StoreError> {
@@ -124,15 +124,27 @@ async fn unpack(
     Ok(())
 }
 
-/// Receives a body that nobody needs.
-pub(super) async fn discard(
-    headers: &HeaderMap,
-    body: Body,
-    bytes_max: u64,
-) -> Result<(), Refusal> {
-    let mut frames = Frames::new(headers, body, bytes_max)?;
-    while frames.next().await?.is_some() {}
-    Ok(())
+/// Receives a body that nobody needs, because a blob of that size is here already. It is neither unpacked nor hashed, but one
+/// of another length is refused: whoever sent it means something else.
+pub(super) async fn discard(headers: &HeaderMap, body: Body, size: u64) -> Result<(), Refusal> {
+    let is_packed = text(headers, &CONTENT_ENCODING).is_some_and(|it| !is_plain(it));
+    let bytes_max = if is_packed { packed_bytes_max(size) } else { size };
+    let too_long = |refusal| {
+        let is_too_long = matches!(refusal, Refusal::TooLarge { .. });
+        if is_too_long { Refusal::Mismatch } else { refusal }
+    };
+    let mut frames = Frames::new(headers, body, bytes_max).map_err(too_long)?;
+    if !is_packed && frames.length.is_some_and(|length| length != size) {
+        return Err(Refusal::Mismatch);
+    }
+    while frames.next().await.map_err(too_long)?.is_some() {}
+    if is_packed || frames.received == size { Ok(()) } else { Err(Refusal::Mismatch) }
+}
+
+/// Returns how long the packed form of so many bytes may be: zstd needs 4 bytes in 1,000 more at worst, and writers may
+/// begin many frames.
+fn packed_bytes_max(size: u64) -> u64 {
+    size.saturating_add(size / 64).saturating_add(FREE_BYTES)
 }
 
 /// Receives a small body that is not kept.
@@ -152,6 +164,8 @@ pub(super) async fn read_small(
 /// A body as it comes.
 struct Frames {
     body: Body,
+    /// What was said of it.
+    length: Option<u64>,
     received: u64,
     bytes_max: u64,
 }
@@ -163,7 +177,7 @@ impl Frames {
         match length {
             Some(length) if length > bytes_max => Err(Refusal::TooLarge { bytes_max }),
             None if body.is_end_stream() => Err(Refusal::LengthUnknown),
-            _ => Ok(Self { body, received: 0, bytes_max }),
+            _ => Ok(Self { body, length, received: 0, bytes_max }),
         }
     }
 
@@ -256,10 +270,11 @@ impl Sink<'_> {
 #[cfg(test)]
 mod tests {
     use testkit::MemoryStore;
+    use tokio::sync::Semaphore;
 
     use super::*;
 
-    async fn receive(room: &Arc<Semaphore>, body: &[u8]) -> Received {
+    async fn receive(room: &Room, body: &[u8]) -> Received {
         let intake = Intake {
             cellar: &MemoryStore::new(),
             limits: &Limits::default(),
@@ -286,10 +301,10 @@ mod tests {
 
     #[tokio::test]
     async fn large_bodies_hold_no_more_memory_than_small_ones() {
-        let room = Arc::new(Semaphore::new(HELD_BYTES_MAX));
+        let room = Arc::new(Semaphore::new(1 << 21));
         let large = vec![7; usize::try_from(MEMORY_BYTES_MAX).unwrap() + 1];
         let received = receive(&room, &large).await;
         assert!(matches!(received, Received::Spooled(_)));
-        assert_eq!(room.available_permits(), HELD_BYTES_MAX);
+        assert_eq!(room.available_permits(), 1 << 21);
     }
 }

@@ -219,9 +219,8 @@ impl Sources {
         out.gauge("bld_uploads_in_flight", "Uploads under way.", [([], number(uploads))])?;
         let help = "Bytes that uploads under way have sent.";
         out.gauge("bld_upload_in_flight_bytes", help, [([], number(bytes))])?;
-        let rows = Limit::ALL.map(|limit| {
-            ([("limit", limit.as_str())], loaded(&self.metrics.limits[limit as usize]))
-        });
+        let rows = Limit::ALL
+            .map(|limit| ([("limit", limit.as_str())], number(self.metrics.limits_hit(limit))));
         out.counter("bld_limits_hit", "What was refused because of a limit.", rows)
     }
 

@@ -1,9 +1,9 @@
 //! Takes a blob piece by piece, compressed or not, from the offset where an earlier try ended.
 
-use std::io::Write as _;
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use store::{Blob, Upload};
+use store::{Blob, Session, Upload};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tonic::Status;
 
@@ -13,6 +13,7 @@ use crate::front::View;
 use crate::limits::{MEMORY_BYTES_MAX, PIECE_BYTES};
 use crate::metrics::Limit;
 use crate::pieces::Wire;
+use crate::unpacking::Unpacker;
 
 /// Between how many bytes it is asked whether somebody else has sent the same blob meanwhile.
 const LOOK_BYTES: u64 = 16 << 20;
@@ -66,7 +67,7 @@ pub(crate) struct Writing {
     view: View,
     resource: UploadResource,
     sink: Sink,
-    decoder: Option<zstd::stream::write::Decoder<'static, Vec<u8>>>,
+    unpacker: Option<Unpacker>,
     wire_bytes: u64,
     blob_bytes: u64,
     looked: u64,
@@ -87,11 +88,7 @@ impl Writing {
     ) -> Result<Result<Self, i64>, Status> {
         let blob = resource.resource.blob;
         let wire = resource.resource.wire;
-        if blob.size() > view.limits.blob {
-            view.observed.limited(Limit::BlobBytes);
-            let why = format!("the blob has {} bytes; {} are taken", blob.size(), view.limits.blob);
-            return Err(Status::invalid_argument(why));
-        }
+        view.refuse_large(blob.size())?;
         if is_there(&view, &resource).await? {
             return Ok(Err(already_there(wire, blob.size())));
         }
@@ -99,31 +96,38 @@ impl Writing {
             refuse_offset(offset, 0)?;
             Sink::Memory(BytesMut::new(), None)
         } else {
-            let session = session(&view, &resource);
+            // What a compressed upload has sent says nothing of how much of the blob is here: it is never taken up.
+            let session = (wire == Wire::Identity).then(|| session(&view, &resource));
             let names: Vec<_> = blob.candidates().collect();
-            let upload = view.cellar.upload(&names, &session).await;
+            let upload = view.cellar.upload(&names, session.as_ref()).await;
             let upload = upload.map_err(|error| fault::of_store(&error))?;
             Sink::Disk(Disk::resume(upload, wire, offset)?)
         };
-        let decoder = match wire {
+        let unpacker = match wire {
             Wire::Identity => None,
-            Wire::Zstd => Some(decoder()?),
+            Wire::Zstd => Some(Unpacker::new().map_err(|error| not_zstd(&error))?),
         };
         let (wire_bytes, blob_bytes, looked) = (0, offset, offset);
-        Ok(Ok(Self { view, resource, sink, decoder, wire_bytes, blob_bytes, looked }))
+        Ok(Ok(Self { view, resource, sink, unpacker, wire_bytes, blob_bytes, looked }))
     }
 
     /// Takes the next piece. Returns what to answer at once if the blob has come here otherwise.
-    pub(crate) async fn write(&mut self, piece: Bytes) -> Result<Option<i64>, Status> {
+    pub(crate) async fn write(&mut self, mut piece: Bytes) -> Result<Option<i64>, Status> {
         self.wire_bytes += piece.len() as u64;
-        let piece = match &mut self.decoder {
-            None => piece,
-            Some(decoder) => {
-                decoder.write_all(&piece).map_err(|error| not_zstd(&error))?;
-                decoder.flush().map_err(|error| not_zstd(&error))?;
-                Bytes::from(std::mem::take(decoder.get_mut()))
+        let Some(mut unpacker) = self.unpacker.take() else { return self.take(piece).await };
+        while let Some(unpacked) = unpacker.unpack(&mut piece).map_err(|error| not_zstd(&error))? {
+            if let Some(committed) = self.take(unpacked).await? {
+                return Ok(Some(committed));
             }
-        };
+            // Little on the wire may be a lot to unpack.
+            tokio::task::consume_budget().await;
+        }
+        self.unpacker = Some(unpacker);
+        Ok(None)
+    }
+
+    /// Takes the next piece of the blob itself.
+    async fn take(&mut self, piece: Bytes) -> Result<Option<i64>, Status> {
         self.blob_bytes += piece.len() as u64;
         self.refuse_too_much()?;
         match &mut self.sink {
@@ -175,15 +179,18 @@ impl Writing {
         forgotten.await.map_err(|error| fault::of_store(&error))
     }
 
-    /// Leaves what has come so that it can be taken up again.
-    pub(crate) async fn suspend(self) -> Result<(), Status> {
-        let Sink::Disk(mut disk) = self.sink else { return Ok(()) };
+    /// Leaves what has come so that it can be taken up again. Returns how many bytes that are: of what came compressed, or
+    /// is small, nothing is kept.
+    pub(crate) async fn suspend(self) -> Result<i64, Status> {
+        let Sink::Disk(mut disk) = self.sink else { return Ok(0) };
         let written = async {
             disk.settle().await?;
             disk.start();
             disk.settle().await
         };
-        written.await.map_err(|error| fault::of_store(&error))
+        written.await.map_err(|error| fault::of_store(&error))?;
+        let is_packed = self.resource.resource.wire == Wire::Zstd;
+        Ok(if is_packed { 0 } else { self.blob_bytes.cast_signed() })
     }
 
     fn refuse_too_much(&self) -> Result<(), Status> {
@@ -192,7 +199,8 @@ impl Writing {
             return Err(Status::invalid_argument(format!("more than {size} bytes came")));
         }
         let ratio_max = self.view.limits.decompression_ratio;
-        if self.blob_bytes > self.wire_bytes.saturating_mul(ratio_max) {
+        let is_packed = self.resource.resource.wire == Wire::Zstd;
+        if is_packed && self.blob_bytes > self.wire_bytes.saturating_mul(ratio_max) {
             self.view.observed.limited(Limit::Ratio);
             let why = format!("this grows more than {ratio_max} times; send it uncompressed");
             return Err(Status::invalid_argument(why));
@@ -262,8 +270,8 @@ impl Disk {
 }
 
 /// Returns what the store calls an upload: two callers with the same name for theirs do not meet.
-pub(crate) fn session(view: &View, resource: &UploadResource) -> String {
-    format!("{}/{}", view.caller.name, resource.session)
+pub(crate) fn session(view: &View, resource: &UploadResource) -> Session {
+    Session { owner: Arc::clone(&view.caller.name), name: resource.session.clone() }
 }
 
 /// Returns whether the blob of an upload is here already.
@@ -288,10 +296,6 @@ fn refuse_offset(offset: u64, expected: u64) -> Result<(), Status> {
     let why =
         format!("the upload begins at {offset}, but {expected} bytes are here; 0 begins anew");
     Err(Status::invalid_argument(why))
-}
-
-fn decoder() -> Result<zstd::stream::write::Decoder<'static, Vec<u8>>, Status> {
-    zstd::stream::write::Decoder::new(Vec::new()).map_err(|error| not_zstd(&error))
 }
 
 fn not_zstd(error: &std::io::Error) -> Status {

@@ -3,35 +3,48 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use axum::extract::Request;
+use axum::middleware::{self, Next};
 use bytes::Bytes;
-use cas_server::admin::{Admin, AdminService, Purge, RemoteError, ScrubState};
-use cas_server::metrics::{Kind, Lookups};
-use cas_server::{Caller, Operation, Rights};
+use cas_server::admin::{Admin, AdminError, AdminService, Purge, ScrubState};
+use cas_server::metrics::{Kind, Lookups, Metrics};
+use cas_server::{Caller, Door, Drain, Limits, Operation, Rights};
 use model::{Digest, DigestFunction};
-use store::{Namespace, Scrubbed, Value, ValueKey};
-use tonic::Code;
+use store::{
+    Namespace, RemoteConnection, RemoteOptions, Retry, Scrubbed, Secret, Tls, Value, ValueKey,
+};
+use tokio::net::TcpListener;
 use tonic::service::Routes;
-use tower::ServiceExt as _;
 
 use crate::serving::{ALL, READ, caller, operation};
 
 /// Returns a client of that server, which takes it for that caller.
-macro_rules! admin {
-    ($operation:expr, $caller:expr) => {{
-        let routes = Routes::new(AdminService::new($operation.clone()).server());
-        let caller: Caller = $caller;
-        Admin::new(tower::service_fn(move |mut request: http::Request<_>| {
-            request.extensions_mut().insert(Arc::new(caller.clone()));
-            routes.clone().oneshot(request)
-        }))
-    }};
+async fn admin(operation: &Operation, caller: Caller) -> Admin {
+    serve(Routes::new(AdminService::new(operation.clone()).server()), caller).await
 }
 
-fn code(error: &RemoteError) -> Option<Code> {
-    match error {
-        RemoteError::Refused(status) => Some(status.code()),
-        RemoteError::Address(_) | RemoteError::Connect { .. } | RemoteError::Answer(_) => None,
-    }
+async fn serve(services: Routes, caller: Caller) -> Admin {
+    let caller = Arc::new(caller);
+    let identify = middleware::from_fn(move |mut request: Request, next: Next| {
+        request.extensions_mut().insert(Arc::clone(&caller));
+        next.run(request)
+    });
+    let router = services.into_axum_router().layer(identify);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("grpc://{}", listener.local_addr().unwrap());
+    let (connections, metrics) = (Limits::default().connections, Arc::new(Metrics::new()));
+    let door = Door::new(router, connections, Drain::new(), metrics);
+    tokio::spawn(async move { door.serve_tcp(listener).await });
+    let options = RemoteOptions {
+        address,
+        instance: String::new(),
+        function: DigestFunction::Blake3,
+        secret: Secret::None,
+        tls: Tls::default(),
+        retry: Retry { attempts: 1, first_pause: Duration::ZERO, ..Retry::default() },
+        invocation: "one question".to_owned(),
+    };
+    Admin::new(RemoteConnection::open(options).unwrap())
 }
 
 fn value_key(namespace: Namespace, space: &str, key: &str) -> ValueKey {
@@ -48,7 +61,7 @@ async fn is_there(operation: &Operation, key: &ValueKey) -> bool {
     operation.cellar().lookup(key).await.unwrap().is_some()
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn stat_says_what_is_stored_and_what_clients_did() {
     let operation = operation();
     let clients = operation.observer().metrics().clients();
@@ -63,7 +76,7 @@ async fn stat_says_what_is_stored_and_what_clients_did() {
     let digest = Digest::of(DigestFunction::Sha256, &blob);
     operation.cellar().write(digest, blob.into()).await.unwrap();
 
-    let stat = admin!(operation, caller("root", ALL)).stat().await.unwrap();
+    let stat = admin(&operation, caller("root", ALL)).await.stat().await.unwrap();
     assert_eq!(stat.version, env!("CARGO_PKG_VERSION"));
     assert_eq!(stat.store, operation.cellar().stat());
     assert_eq!((stat.store.blobs, stat.store.logical_bytes), (1, 5));
@@ -72,17 +85,17 @@ async fn stat_says_what_is_stored_and_what_clients_did() {
     assert_eq!(stat.clients[1].tallied.lookups(Kind::Action).hits, 6);
     assert_eq!(stat.total(), operation.observer().metrics().clients().total());
 
-    let anonymous = admin!(operation, caller("reader", READ)).stat().await.unwrap();
+    let anonymous = admin(&operation, caller("reader", READ)).await.stat().await.unwrap();
     let names: Vec<_> = anonymous.clients.iter().map(|it| (&*it.tool, &*it.identity)).collect();
     assert_eq!(names, [("bazel", "")], "who is not told to everybody");
     assert_eq!(anonymous.total(), stat.total());
     assert_eq!(anonymous.total().saved_cpu, Duration::from_secs(90));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_blob_a_result_a_value_and_all_of_a_writer_can_be_purged() {
     let operation = operation();
-    let mut admin = admin!(operation, caller("root", ALL));
+    let admin = admin(&operation, caller("root", ALL)).await;
     let blob = Bytes::from_static(b"hello");
     let digest = Digest::of(DigestFunction::Blake3, &blob);
     operation.cellar().write(digest, blob.into()).await.unwrap();
@@ -99,6 +112,10 @@ async fn a_blob_a_result_a_value_and_all_of_a_writer_can_be_purged() {
     assert_eq!(admin.purge(action(branch)).await.unwrap(), 1);
     assert!(!is_there(&operation, &result).await);
 
+    let raw = value_key(Namespace::Trusted, "ac/raw/project", &digest.hex());
+    record(&operation, &raw, "ci").await;
+    assert_eq!(admin.purge(action(Namespace::Trusted)).await.unwrap(), 1, "by plain HTTP");
+
     let object = value_key(Namespace::Trusted, "ccache", "ab/cdef");
     record(&operation, &object, "ci").await;
     assert_eq!(admin.purge(Purge::Value(object.clone())).await.unwrap(), 1);
@@ -111,37 +128,51 @@ async fn a_blob_a_result_a_value_and_all_of_a_writer_can_be_purged() {
     assert_eq!(admin.purge(Purge::Writer("mallory".to_owned())).await.unwrap(), 2);
     assert!(is_there(&operation, &keys[2]).await, "only his are gone");
     let nameless = admin.purge(Purge::Writer(String::new())).await.unwrap_err();
-    assert_eq!(code(&nameless), Some(Code::InvalidArgument));
+    assert!(matches!(nameless, AdminError::Senseless(_)), "{nameless}");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_scrub_tells_how_it_goes_until_it_has_ended() {
     let operation = operation();
     let blob = Bytes::from_static(b"hello");
     let digest = Digest::of(DigestFunction::Blake3, &blob);
     operation.cellar().write(digest, blob.into()).await.unwrap();
 
-    let mut admin = admin!(operation, caller("root", ALL));
+    let admin = admin(&operation, caller("root", ALL)).await;
     let mut heard = Vec::new();
     let last = admin.scrub(None, |state| heard.push(state.clone())).await.unwrap();
     assert_eq!(heard.last(), Some(&last));
     assert!(!last.running && last.failure.is_none(), "{last:?}");
     assert_eq!(last.scrubbed, Scrubbed { records: 1, bytes: 5, corrupt: 0 });
-    let known = admin!(operation, caller("root", ALL)).stat().await.unwrap().scrub;
+    let known = admin.stat().await.unwrap().scrub;
     assert_eq!(known.scrubbed, last.scrubbed);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn only_those_who_may_administer_purge_and_scrub() {
     let operation = operation();
     let not_quite = Rights { administer: false, ..ALL };
-    let mut admin = admin!(operation, caller("nearly", not_quite));
-    let purge = Purge::Writer("ci".to_owned());
-    assert_eq!(code(&admin.purge(purge).await.unwrap_err()), Some(Code::PermissionDenied));
-    let scrub = admin.scrub(Some(1), |_| {}).await.unwrap_err();
-    assert_eq!(code(&scrub), Some(Code::PermissionDenied));
+    let nearly = admin(&operation, caller("nearly", not_quite)).await;
+    let purge = nearly.purge(Purge::Writer("ci".to_owned())).await.unwrap_err();
+    let scrub = nearly.scrub(Some(1), |_| {}).await.unwrap_err();
+    for error in [purge, scrub] {
+        assert!(matches!(error, AdminError::Denied(_)) && error.is_mistake(), "{error}");
+        assert!(error.to_string().contains("--rights read,administer"), "{error}");
+    }
     assert_eq!(operation.scrubber().state(), ScrubState::default());
 
-    let mut nobody = admin!(operation, caller("nobody", Rights::default()));
-    assert_eq!(code(&nobody.stat().await.unwrap_err()), Some(Code::PermissionDenied));
+    let nobody = admin(&operation, caller("nobody", Rights::default())).await;
+    assert!(matches!(nobody.stat().await.unwrap_err(), AdminError::Denied(_)));
+    let stranger = Caller { name: "anonymous".into(), ..caller("", Rights::default()) };
+    let error = admin(&operation, stranger).await.stat().await.unwrap_err();
+    assert!(matches!(error, AdminError::Stranger(_)), "{error}");
+    assert!(error.to_string().contains("BLD_REMOTE_TOKEN_FILE"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_of_somebody_else_is_called_that() {
+    let admin = serve(Routes::default(), caller("root", ALL)).await;
+    let error = admin.stat().await.unwrap_err();
+    assert!(matches!(&error, AdminError::Foreign { .. }) && error.is_mistake(), "{error}");
+    assert!(error.to_string().contains("is no `bld server`"), "{error}");
 }

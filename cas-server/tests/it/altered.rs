@@ -9,8 +9,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use model::{Digest, DigestFunction, HASH_BYTES};
 use store::{
-    Blob, BlobStore, Cellar, CellarStat, ChunkStore, LeaseId, Scrubbed, Spool, StoreError, Upload,
-    UploadStore, Value, ValueKey, ValueStore,
+    Blob, BlobStore, Cellar, CellarStat, ChunkStore, LeaseId, Scrubbed, Session, Spool, StoreError,
+    Upload, UploadStore, Value, ValueKey, ValueStore,
 };
 use testkit::MemoryStore;
 
@@ -104,12 +104,20 @@ impl Spool for AlteredSpool {
 
 #[async_trait]
 impl UploadStore for AlteredStore {
-    async fn upload(&self, names: &[Digest], session: &str) -> Result<Box<dyn Upload>, StoreError> {
+    async fn upload(
+        &self,
+        names: &[Digest],
+        session: Option<&Session>,
+    ) -> Result<Box<dyn Upload>, StoreError> {
         self.room()?;
         self.inner.upload(names, session).await
     }
 
-    async fn uploaded(&self, names: &[Digest], session: &str) -> Result<Option<u64>, StoreError> {
+    async fn uploaded(
+        &self,
+        names: &[Digest],
+        session: &Session,
+    ) -> Result<Option<u64>, StoreError> {
         self.inner.uploaded(names, session).await
     }
 

@@ -304,6 +304,11 @@ async fn a_blob_is_split_and_spliced() {
     let answer = client.split_blob(split.clone()).await.unwrap().into_inner();
     assert_eq!(answer.chunk_digests, chunks);
 
+    let mut known = request.clone();
+    let absent = noise(500_000, 8);
+    known.chunk_digests = vec![digest(&absent)];
+    client.splice_blob(known).await.expect("what is here need not be put together");
+
     let mut wrong = request.clone();
     wrong.chunk_digests.reverse();
     wrong.blob_digest = Some(digest(&[&second[..], &first, b""].concat()[..]));

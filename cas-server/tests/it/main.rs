@@ -14,6 +14,7 @@ mod capabilities;
 mod certificates;
 mod config;
 mod deploy;
+mod door;
 mod drain;
 mod http;
 mod jwt;

@@ -100,6 +100,55 @@ async fn an_interrupted_upload_is_taken_up_where_it_ended() {
 }
 
 #[tokio::test]
+async fn however_much_was_there_an_upload_is_taken_up_with_a_small_piece() {
+    let server = TestServer::start().await;
+    let bytes = noise(80 << 20, 7);
+    let name = write_name(&bytes);
+    let sent = 79 << 20;
+    server.write(&name, 0, &pieces(&bytes[..sent], 1 << 20), false).await.unwrap();
+    // More is there than what this would be allowed to unpack to.
+    let parts = pieces(&bytes[sent..], 1024);
+    assert_eq!(server.write(&name, sent, &parts, true).await.unwrap(), 80 << 20);
+}
+
+#[tokio::test]
+async fn what_is_small_and_not_finished_is_not_committed() {
+    let server = TestServer::start().await;
+    let bytes = noise(1000, 7);
+    let committed = server.write(&write_name(&bytes), 0, &[&bytes[..500]], false).await.unwrap();
+    assert_eq!(committed, 0);
+    assert_eq!(server.status(&write_name(&bytes)).await.unwrap(), (0, false));
+}
+
+#[tokio::test]
+async fn what_unpacks_to_more_than_was_said_is_refused_before_it_is_unpacked() {
+    let server = TestServer::start().await;
+    // 64 GiB of zeros in 2 MiB, which no machine of ours would survive to unpack at once.
+    let bomb = bomb(64 << 30);
+    assert!(bomb.len() < 4 << 20, "{}", bomb.len());
+    for said in [5, 3 << 20] {
+        let name = zstd_write_name(&noise(said, 1));
+        let refused = server.write(&name, 0, &pieces(&bomb, 1 << 20), true).await.unwrap_err();
+        assert_eq!(refused.code(), Code::InvalidArgument);
+    }
+}
+
+/// Returns a frame that says so many zeros in blocks of one repeated byte: four bytes for each 128 KiB.
+/// Source: RFC 8878, section 3.1.1.2.
+fn bomb(size: u64) -> Vec<u8> {
+    const BLOCK: u64 = 128 << 10;
+    // Magic number, descriptor without size and checksum, and a window of 1 MiB.
+    let mut frame = vec![0x28, 0xb5, 0x2f, 0xfd, 0x00, 0x50];
+    let blocks = size / BLOCK;
+    for nth in 1..=blocks {
+        let header = u32::from(nth == blocks) | 1 << 1 | u32::try_from(BLOCK).unwrap() << 3;
+        frame.extend_from_slice(&header.to_le_bytes()[..3]);
+        frame.push(0);
+    }
+    frame
+}
+
+#[tokio::test]
 async fn an_interrupted_upload_may_begin_anew() {
     let server = TestServer::start().await;
     let bytes = noise(3_000_000, 8);

@@ -185,14 +185,15 @@ async fn listen(
             next.run(request)
         });
     let drain = Drain::new();
-    let observer = Observer::new(Arc::new(Metrics::new()));
+    let metrics = Arc::new(Metrics::new());
+    let observer = Observer::new(Arc::clone(&metrics));
     let operation = Operation::new(Arc::clone(&cellar), observer, drain.clone());
     let front = Front::new(cellar, limits.clone());
     let router = cas_server::router(front, Origins::new(origins), operation, identify).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
-        Door::new(router, limits.connections, drain).serve_tcp(listener).await;
+        Door::new(router, limits.connections, drain, metrics).serve_tcp(listener).await;
     });
     address
 }

@@ -52,7 +52,7 @@ pub(crate) fn run(settings: &Settings, args: &BuildArgs) -> Result<ExitCode, Cli
 /// Each round is a build like any other. Mistakes are shown and waited out; a broken machine is not.
 fn build_again_and_again(settings: &Settings, args: &BuildArgs) -> Result<ExitCode, CliError> {
     let workspace = OpenWorkspace::find(settings)?;
-    let mut ignored = vec![workspace.output(), settings.store.clone()];
+    let mut ignored = vec![workspace.output(), settings.store()?.to_owned()];
     ignored.extend(args.grids.iter().map(|file| file.path(&settings.directory)));
     // Also where a mistake ends a build before it comes to that.
     settings.interrupts(&Display::new(true))?;
@@ -74,7 +74,7 @@ fn build(settings: &Settings, args: &BuildArgs) -> Result<ExitCode, CliError> {
     args.record.check(settings, &grids.collect::<Vec<_>>())?;
     let workspace = OpenWorkspace::find(settings)?;
     let patterns = workspace.patterns(&args.patterns)?;
-    let receipts = Receipts::of(settings, &workspace, &patterns, &args.select);
+    let receipts = Receipts::of(settings, &workspace, &patterns, &args.select)?;
     let looked = if remembers(args) {
         receipts.look(&workspace)
     } else {
@@ -193,7 +193,7 @@ fn nothing_to_do(
     Answer { settings, workspace, store: None, plan, report, files, because: &[] }.print();
     // Where nobody tells of changes there is a round every few seconds, of which none is worth a record.
     if !args.watch {
-        let history = History::at(&settings.store, workspace)?;
+        let history = History::at(settings.store()?, workspace)?;
         history.save_idle(asked, report)?;
     }
     if looked.changes.looked_again {

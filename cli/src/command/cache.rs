@@ -14,6 +14,7 @@ use crate::error::CliError;
 use crate::exit;
 use crate::history::{self, builds};
 use crate::settings::Settings;
+use crate::sharing::AskedArgs;
 use crate::size::ByteSize;
 use crate::terminal::{say, say_json};
 
@@ -24,8 +25,8 @@ const LAST_BUILDS: usize = 10;
 pub(crate) enum CacheCommand {
     /// Say what the store holds and what it saved
     Stat {
-        /// The store of this server instead
-        #[arg(long, value_name = "URL")]
+        /// The store of this server instead; without URL, that of where results are shared
+        #[arg(long, value_name = "URL", num_args = 0..=1, default_missing_value = "")]
         remote: Option<String>,
     },
     /// Bring the store down to a size
@@ -44,7 +45,9 @@ pub(crate) enum CacheCommand {
 
 pub(crate) fn run(settings: &Settings, command: &CacheCommand) -> Result<ExitCode, CliError> {
     match command {
-        CacheCommand::Stat { remote: Some(remote) } => remote::stat(settings, remote),
+        CacheCommand::Stat { remote: remote @ Some(_) } => {
+            remote::stat(settings, &AskedArgs { remote: remote.clone() })
+        }
         CacheCommand::Purge(args) => remote::purge(settings, args),
         CacheCommand::Scrub(args) => remote::scrub(settings, args),
         CacheCommand::Stat { remote: None } => stat(settings, &*open(settings)?),

@@ -45,7 +45,8 @@ impl Grade {
     }
 }
 
-pub(crate) fn run(settings: &Settings) -> ExitCode {
+pub(crate) fn run(settings: &Settings) -> Result<ExitCode, CliError> {
+    let root = settings.store()?;
     let opened = settings.open_store(DigestFunction::Blake3);
     let scratch = opened.and_then(|store| Ok(store.scratch()?));
     let mut findings = match &scratch {
@@ -53,8 +54,8 @@ pub(crate) fn run(settings: &Settings) -> ExitCode {
         Err(_) => sandbox_elsewhere(),
     };
     findings.push(cgroups());
-    findings.push(store(&settings.store, scratch.as_ref().err()));
-    findings.push(disk(&settings.store));
+    findings.push(store(root, scratch.as_ref().err()));
+    findings.push(disk(root));
     findings.push(clock());
     findings.push(signatures());
     findings.push(sources());
@@ -78,7 +79,7 @@ pub(crate) fn run(settings: &Settings) -> ExitCode {
         }
     }
     let broken = findings.iter().any(|finding| finding.grade == Grade::Broken);
-    if broken { ExitCode::from(exit::INFRASTRUCTURE) } else { exit::SUCCESS }
+    Ok(if broken { ExitCode::from(exit::INFRASTRUCTURE) } else { exit::SUCCESS })
 }
 
 /// Tries sandboxes where there is no store to try them in.

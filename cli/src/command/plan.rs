@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::error::CliError;
 use crate::planned::{Planned, SelectArgs};
 use crate::settings::Settings;
+use crate::sharing::PlaceArgs;
 use crate::terminal::say_line_json;
 use crate::{exit, forecast};
 
@@ -55,26 +56,26 @@ pub(crate) struct PlanArgs {
     /// Leave out values all of whose cells are cached
     #[arg(long, requires = "shards")]
     pub(crate) uncached: bool,
+
+    #[command(flatten)]
+    pub(crate) place: PlaceArgs,
 }
 
 pub(crate) fn run(settings: &Settings, args: &PlanArgs) -> Result<ExitCode, CliError> {
     let planned = Planned::new(settings, &args.patterns, &args.select)?;
     let planned = if args.tests { planned.into_tests() } else { planned.without_tests() };
     if args.shards {
-        say_shards(&planned, args)?;
+        say_shards(settings, &planned, args)?;
     } else {
-        forecast::answer(
-            settings,
-            &planned,
-            args.retry_failed,
-            args.jobs.map_or(settings.jobs, usize::from),
-        )?;
+        let survey = planned.survey_sharing(settings, &args.place, args.retry_failed)?;
+        let jobs = args.jobs.map_or(settings.jobs, usize::from);
+        forecast::answer(settings, &planned, &survey, jobs)?;
     }
     planned.close(settings)?;
     Ok(exit::SUCCESS)
 }
 
-fn say_shards(planned: &Planned, args: &PlanArgs) -> Result<(), CliError> {
+fn say_shards(settings: &Settings, planned: &Planned, args: &PlanArgs) -> Result<(), CliError> {
     let goals = &planned.plan.goals;
     let rule = ShardRule { by: args.by.clone(), per: args.per.into(), max: args.max.into() };
     if !goals.iter().any(|goal| goal.cell.0.contains_key(&rule.by)) {
@@ -83,7 +84,8 @@ fn say_shards(planned: &Planned, args: &PlanArgs) -> Result<(), CliError> {
         let suggestion = engine::suggest(&rule.by, &known);
         return Err(CliError::NoAxis { axis: rule.by, suggestion });
     }
-    let survey = args.uncached.then(|| planned.survey(args.retry_failed)).transpose()?;
+    let survey = || planned.survey_sharing(settings, &args.place, args.retry_failed);
+    let survey = args.uncached.then(survey).transpose()?;
     let counts = |index: usize| match survey.as_ref().map(|survey| survey.goals[index]) {
         None => goals[index].is_wanted(),
         // What fails as remembered costs nothing, but a runner has to say so.

@@ -1,60 +1,39 @@
 //! A server as whoever runs it sees it: from afar, and when it is told to end.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
 
-use rustix::process::Signal;
 use serde_json::json;
 
-use crate::machine::{Machine, Started, wait_for};
+use crate::machine::{Machine, Ran};
+use crate::served::Served;
 
-/// A server that runs, and where it is.
-struct Served {
-    server: Started,
-    address: String,
-}
-
-impl Served {
-    fn start(machine: &Machine) -> Self {
-        machine.write("bld-server.toml", "[listen]\ntcp = [\"127.0.0.1:0\"]\n");
-        let said = machine.root().join("said");
-        let mut command = machine.command(&["server"]);
-        command.stdout(File::create(&said).unwrap());
-        let server = Started::new(command);
-        let address = wait_for("the server to say where it is", || {
-            let said = fs::read_to_string(&said).unwrap();
-            Some(said.strip_prefix("listening on ")?.strip_suffix('\n')?.to_owned())
-        });
-        Self { server, address }
-    }
-
-    /// Sends a request of plain HTTP and returns the head of the answer.
-    fn ask(&self, method: &str, path: &str, body: &str) -> String {
-        let host = self.address.strip_prefix("http://").unwrap();
-        let mut stream = TcpStream::connect(host).unwrap();
-        let length = body.len();
-        write!(
-            stream,
-            "{method} {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: ccache/4\r\n\
-             Connection: close\r\nContent-Length: {length}\r\n\r\n{body}"
-        )
-        .unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        answer
-    }
+/// Sends a request of plain HTTP and returns the head of the answer.
+fn ask(served: &Served, method: &str, path: &str, body: &str) -> String {
+    let host = served.address().strip_prefix("http://").unwrap();
+    let mut stream = TcpStream::connect(host).unwrap();
+    let length = body.len();
+    write!(
+        stream,
+        "{method} {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: ccache/4\r\n\
+         Connection: close\r\nContent-Length: {length}\r\n\r\n{body}"
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
 }
 
 #[test]
 fn a_server_is_looked_at_purged_and_scrubbed_from_afar() {
     let machine = Machine::bare();
     let served = Served::start(&machine);
-    let remote = served.address.as_str();
-    assert!(served.ask("PUT", "/ccache/ab/cdef0123", "an object").starts_with("HTTP/1.1 201"));
-    assert!(served.ask("GET", "/ccache/ab/cdef0123", "").ends_with("an object"));
-    assert!(served.ask("GET", "/ccache/ab/cdef0124", "").starts_with("HTTP/1.1 404"));
+    let remote = served.address();
+    assert!(ask(&served, "PUT", "/ccache/ab/cdef0123", "an object").starts_with("HTTP/1.1 201"));
+    assert!(ask(&served, "GET", "/ccache/ab/cdef0123", "").ends_with("an object"));
+    assert!(ask(&served, "GET", "/ccache/ab/cdef0124", "").starts_with("HTTP/1.1 404"));
 
     let stat = machine.run(&["cache", "stat", "--remote", remote, "--json"]).expect(0).json();
     assert_eq!(stat["values"], 1);
@@ -76,10 +55,135 @@ fn a_server_is_looked_at_purged_and_scrubbed_from_afar() {
     };
     assert_eq!(purge(&["--writer", "token:nobody"]), Some(0));
     assert_eq!(purge(&["--writer", "anonymous"]), Some(1));
-    assert!(served.ask("GET", "/ccache/ab/cdef0123", "").starts_with("HTTP/1.1 404"));
+    assert!(ask(&served, "GET", "/ccache/ab/cdef0123", "").starts_with("HTTP/1.1 404"));
     let digest = format!("blake3:{}/5", "ab".repeat(32));
     assert_eq!(purge(&["--digest", &digest]), Some(0));
     assert_eq!(purge(&["--action", &digest, "--namespace", "pr/17"]), Some(0));
+}
+
+/// What a server needs that encrypts and knows everybody.
+const GUARDED: &str = "[tls]\ncertificate = \"cache.pem\"\nkey = \"cache.key\"\n\
+                       [identity.anonymous]\nrights = []\n";
+
+/// Makes what such a server needs, and a token for each of these: in a file of that name.
+fn guard(machine: &Machine, tokens: &[(&str, &str)]) {
+    machine.run(&["server", "ca", "init"]).expect(0);
+    let issue = ["server", "ca", "issue", "cache", "--role", "server", "--ip", "127.0.0.1"];
+    machine.run(&issue).expect(0);
+    for (name, rights) in tokens {
+        let create = ["server", "token", "create", name, "--rights", rights];
+        machine.write(name, &machine.run(&create).expect(0).stdout);
+    }
+}
+
+#[test]
+fn a_server_is_asked_with_token_and_tls_as_builds_ask_it() {
+    let machine = Machine::new();
+    guard(&machine, &[("root", "read,administer"), ("reader", "read")]);
+    let served = Served::start_with(&machine, GUARDED);
+    let remote = served.address();
+    assert!(remote.starts_with("https://"));
+    let authority = machine.root().join("home/.local/share/bld-server/ca/ca.pem");
+    let run = |arguments: &[&str], variables: &[(&str, &str)]| {
+        let mut command = machine.command(&[&["cache"], arguments].concat());
+        Ran::of(command.envs(variables.iter().copied()))
+    };
+    let ca = ("BLD_REMOTE_CA_FILE", authority.to_str().unwrap());
+    let token = |name| ("BLD_REMOTE_TOKEN_FILE", name);
+
+    // Nobody has heard of that authority, so nobody is told the token.
+    let unknown = run(&["stat", "--remote", remote], &[token("root")]).expect(3);
+    unknown.says(&[remote, "BLD_REMOTE_CA_FILE"]);
+    let plain = remote.replace("https", "http");
+    run(&["stat", "--remote", &plain], &[]).expect(3).says(&["if it wants TLS", "grpcs://"]);
+    let purge = ["purge", "--writer", "ci", "--remote", remote];
+    for arguments in [&["stat", "--remote", remote][..], &purge, &["scrub", "--remote", remote]] {
+        let nameless = run(arguments, &[ca]).expect(2);
+        nameless.says(&["does not know who asks", "say who you are", "BLD_REMOTE_TOKEN_FILE"]);
+        let unknown = run(arguments, &[ca, ("BLD_REMOTE_TOKEN", "wr0ng")]).expect(2);
+        assert!(!unknown.stderr.contains("wr0ng"));
+        unknown.says(&["does not know who asks"]);
+    }
+    run(&["stat", "--remote", remote], &[ca, token("reader")]).expect(0);
+    let denied = run(&purge, &[ca, token("reader")]).expect(2);
+    denied.says(&["no right to `administer`", "bld server token create"]);
+    run(&purge, &[ca, token("root")]).expect(0).tells(&["there was nothing of it"]);
+
+    // The workspace says it all, and each command finds it there.
+    let said = format!(
+        "[remote]\nurl = \"{remote}\"\ninstance = \"project\"\ntoken_file = \"root\"\nca_file = \"{}\"\n",
+        authority.display()
+    );
+    machine.write("bld.toml", &said);
+    for arguments in [
+        &["stat", "--remote"][..],
+        &["stat", "--remote", remote],
+        &["purge", "--writer", "ci"],
+        &["purge", "--remote", "--writer", "ci"],
+        &["scrub"],
+    ] {
+        run(arguments, &[]).expect(0);
+    }
+    let stat = run(&["stat", "--remote", "--json"], &[]).expect(0).json();
+    assert_eq!(stat["server"], remote);
+    // Without a word of a server it is the store of this machine.
+    run(&["stat"], &[]).expect(0).tells(&["trees"]);
+}
+
+#[test]
+fn a_result_is_purged_from_the_project_that_the_workspace_names() {
+    let machine = Machine::new();
+    let served = Served::start(&machine);
+    let key = "ab".repeat(32);
+    assert!(
+        ask(&served, "PUT", &format!("/one/ac/{key}"), "what it made").starts_with("HTTP/1.1 201")
+    );
+    let toml = |instance: &str| {
+        let remote =
+            format!("[remote]\nurl = \"{}\"\ninstance = \"{instance}\"\n", served.address());
+        machine.write("bld.toml", &remote);
+    };
+    let digest = format!("sha256:{key}/5");
+    let purged = |more: &[&str]| {
+        let arguments = [&["cache", "purge", "--json", "--action", &digest], more].concat();
+        machine.run(&arguments).expect(0).json()["purged"].as_u64()
+    };
+    toml("another");
+    assert_eq!(purged(&[]), Some(0));
+    toml("one");
+    assert_eq!(purged(&["--project", "another"]), Some(0));
+    assert_eq!(purged(&[]), Some(1));
+    assert!(ask(&served, "GET", &format!("/one/ac/{key}"), "").starts_with("HTTP/1.1 404"));
+}
+
+#[test]
+fn a_server_needs_no_home_where_it_is_said_what_it_keeps_where() {
+    let machine = Machine::bare();
+    let keep = machine.root().join("kept");
+    let listen = "[listen]\ntcp = [\"127.0.0.1:0\"]\n";
+    let homeless = |arguments: &[&str]| {
+        let mut command = machine.command(&[&["server"], arguments].concat());
+        command.env_remove("HOME").env_remove("BLD_STORE");
+        command
+    };
+    machine.write("bld-server.toml", listen);
+    let nowhere = Ran::of(&mut homeless(&[])).expect(2);
+    nowhere.says(&["neither HOME nor XDG_DATA_HOME is set", "root", "--store"]);
+
+    let flag = ["--store", keep.to_str().unwrap(), "--store-budget", "2GiB"];
+    let served = Served::start_by(&machine, homeless(&flag));
+    assert!(ask(&served, "PUT", "/ccache/ab/cdef0123", "an object").starts_with("HTTP/1.1 201"));
+    let stat = machine.run(&["cache", "stat", "--remote", served.address(), "--json"]).expect(0);
+    assert_eq!(stat.json()["budget_bytes"], 2_u64 << 30);
+    served.end();
+
+    let store = keep.display();
+    machine.write(
+        "bld-server.toml",
+        &format!("root = \"{store}/root\"\n{listen}[store]\npath = \"{store}\"\n"),
+    );
+    let served = Served::start_by(&machine, homeless(&[]));
+    assert!(ask(&served, "GET", "/ccache/ab/cdef0123", "").ends_with("an object"));
 }
 
 #[test]
@@ -91,9 +195,11 @@ fn what_makes_no_sense_is_refused_before_anybody_is_asked() {
         &["cache", "purge", "--remote", "http://cache:1", "--digest", "abc"],
         &["cache", "purge", "--remote", "http://cache:1", "--writer", "a", "--action", "b"],
         &["cache", "purge", "--remote", "http://cache:1", "--writer", "a", "--project", "b"],
-        &["cache", "scrub"],
     ] {
         machine.run(arguments).expect(2);
+    }
+    for arguments in [&["cache", "scrub"][..], &["cache", "stat", "--remote"]] {
+        machine.run(arguments).expect(2).says(&["no server is named", "--remote", "[remote]"]);
     }
     // Nobody listens where nothing was ever bound.
     machine.run(&["cache", "stat", "--remote", "http://127.0.0.1:1"]).expect(3);
@@ -103,13 +209,12 @@ fn what_makes_no_sense_is_refused_before_anybody_is_asked() {
 fn a_server_that_is_told_to_end_ends_well_and_keeps_what_it_was_given() {
     let machine = Machine::bare();
     let served = Served::start(&machine);
-    assert!(served.ask("GET", "/readyz", "").starts_with("HTTP/1.1 200"));
-    assert!(served.ask("PUT", "/ccache/ab/cdef0123", "an object").starts_with("HTTP/1.1 201"));
-    served.server.signal(Signal::TERM);
-    served.server.end().expect(0);
+    assert!(ask(&served, "GET", "/readyz", "").starts_with("HTTP/1.1 200"));
+    assert!(ask(&served, "PUT", "/ccache/ab/cdef0123", "an object").starts_with("HTTP/1.1 201"));
+    served.end();
 
     let served = Served::start(&machine);
-    assert!(served.ask("GET", "/ccache/ab/cdef0123", "").ends_with("an object"));
+    assert!(ask(&served, "GET", "/ccache/ab/cdef0123", "").ends_with("an object"));
 }
 
 #[test]

@@ -12,10 +12,12 @@ use cas_server::{Caller, Door, Drain, Front, Limits, Operation, Origins, Rights}
 use serde_json::Value;
 use store::Namespace;
 use testkit::MemoryStore;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::runtime::Runtime;
+use tokio::sync::Semaphore;
 
 use crate::machine::{Machine, Ran, summary};
+use crate::pty::Terminal;
 
 /// What two machines know that know the same: one source, a file made of it, and one made of that.
 const CHAIN: &str = r#"
@@ -34,9 +36,11 @@ struct Server {
 }
 
 /// Who may ask: whoever sends this header, if any is named.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Default)]
 struct Guard {
     authorization: Option<&'static str>,
+    /// What is asked with these methods waits until there are permits: one lets a call pass.
+    held: Option<(&'static [&'static str], Arc<Semaphore>)>,
 }
 
 impl Server {
@@ -53,10 +57,16 @@ impl Server {
         let identify = middleware::from_fn(move |mut request: Request, next: Next| {
             request.extensions_mut().insert(Arc::clone(&caller));
             let method = request.uri().path().rsplit('/').next().unwrap().to_owned();
+            let held = guard.held.clone().filter(|(methods, _)| methods.contains(&method.as_str()));
             heard.lock().unwrap().push(method);
             let sent = request.headers().get("authorization").and_then(|it| it.to_str().ok());
             let is_known = guard.authorization.is_none_or(|known| sent == Some(known));
-            async move { if is_known { next.run(request).await } else { unauthenticated() } }
+            async move {
+                if let Some((_, gate)) = held {
+                    gate.acquire().await.unwrap().forget();
+                }
+                if is_known { next.run(request).await } else { unauthenticated() }
+            }
         });
         let cellar = Arc::new(store.clone());
         let observer = Observer::new(Arc::new(Metrics::new()));
@@ -67,7 +77,8 @@ impl Server {
             let router = cas_server::router(front, origins, operation, identify).await;
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let address = listener.local_addr().unwrap();
-            let door = Door::new(router, Limits::default().connections, Drain::new());
+            let connections = Limits::default().connections;
+            let door = Door::new(router, connections, Drain::new(), Arc::new(Metrics::new()));
             tokio::spawn(async move { door.serve_tcp(listener).await });
             address
         });
@@ -85,6 +96,14 @@ impl Server {
     fn was_asked(&self) -> Vec<String> {
         self.asked.lock().unwrap().clone()
     }
+}
+
+/// Returns an address where nobody listens, and nobody can begin to as long as what is returned is there.
+fn nobody() -> (TcpSocket, String) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let url = format!("grpc://{}", socket.local_addr().unwrap());
+    (socket, url)
 }
 
 fn unauthenticated() -> Response {
@@ -174,9 +193,7 @@ fn a_clean_checkout_says_what_changed() {
 
 #[test]
 fn a_remote_that_is_not_there_is_warned_of_and_done_without() {
-    let server = Server::start();
-    let url = server.url();
-    drop(server);
+    let (_socket, url) = nobody();
     let machine = machine();
     let built = machine.run(&["build", "//t:all", "--remote", &url]).expect(0);
     built.tells(&["warning:", &url, "everything is made here", "3 actions ran"]);
@@ -184,7 +201,7 @@ fn a_remote_that_is_not_there_is_warned_of_and_done_without() {
 
 #[test]
 fn a_remote_that_does_not_know_who_asks_is_done_without_and_no_token_is_shown() {
-    let guard = Guard { authorization: Some("Bearer right") };
+    let guard = Guard { authorization: Some("Bearer right"), ..Guard::default() };
     let store = MemoryStore::new();
     let server = Server::start_for(Rights::ALL, Namespace::Trusted, &store, guard);
     let machine = machine();
@@ -201,7 +218,7 @@ fn a_remote_that_does_not_know_who_asks_is_done_without_and_no_token_is_shown() 
 
 #[test]
 fn the_workspace_says_where_results_are_shared_and_its_secrets_are_for_nobody_else() {
-    let guard = Guard { authorization: Some("Bearer t0ken") };
+    let guard = Guard { authorization: Some("Bearer t0ken"), ..Guard::default() };
     let store = MemoryStore::new();
     let server = Server::start_for(Rights::ALL, Namespace::Trusted, &store, guard);
     let machine = machine();
@@ -218,7 +235,7 @@ fn the_workspace_says_where_results_are_shared_and_its_secrets_are_for_nobody_el
         Rights::ALL,
         Namespace::Trusted,
         &MemoryStore::new(),
-        Guard { authorization: Some("Bearer t0ken") },
+        Guard { authorization: Some("Bearer t0ken"), ..Guard::default() },
     );
     let built = machine.run(&["build", "//t:all", "--remote", &other.url()]).expect(0);
     built.tells(&["does not know who asks"]);
@@ -264,6 +281,83 @@ fn what_a_pull_request_took_over_counts_for_no_other_build() {
     assert_eq!(summary(&json(&second, &server), "remote_hits"), 3);
     // It has no receipt, and none of the results.
     second.run(&["build", "//t:all"]).expect(0).tells(&["3 actions ran"]);
+}
+
+#[test]
+fn a_plan_knows_what_others_made_and_fetches_none_of_it() {
+    let server = Server::start();
+    build(&machine(), &server, &[]).expect(0);
+    let second = cut_off();
+    let plan = |more: &[&str]| {
+        let url = server.url();
+        let arguments = [&["plan", "//t:all", "--json", "--remote", &url][..], more].concat();
+        second.run(&arguments).expect(0).json()
+    };
+    server.forget_questions();
+    let all_found = plan(&[]);
+    let count = |plan: &Value, name: &str| plan["summary"][name].as_u64().unwrap();
+    assert_eq!((count(&all_found, "cached"), count(&all_found, "may_run")), (3, 0));
+    assert_eq!((count(&all_found, "will_run"), count(&all_found, "downloads")), (0, 0));
+    // Listings of directories come in batches.
+    let questions = ["GetCapabilities", "GetActionResult", "BatchReadBlobs"];
+    let asked = server.was_asked();
+    assert!(asked.iter().all(|it| questions.contains(&it.as_str())), "{asked:?}");
+    // It is what a build finds, and nothing of it came by being asked for.
+    let unshared = second.run(&["plan", "//t:all", "--json"]).expect(0).json();
+    assert_eq!(count(&unshared, "cached"), 0);
+
+    second.write("t/one.txt", "another\n");
+    let changed = plan(&[]);
+    assert_eq!(count(&changed, "will_run"), 1, "{changed:#}");
+    assert_eq!((count(&changed, "may_run"), count(&changed, "cached")), (1, 1));
+    assert_eq!(count(&plan(&["--offline"]), "cached"), 0);
+}
+
+#[test]
+fn runners_get_only_what_nobody_made() {
+    let server = Server::start();
+    let url = server.url();
+    let first = Machine::new().with_boxes();
+    let some = ["//p:cells{kernel=1}", "//p:cells{kernel=2}"];
+    first.run(&["build", some[0], some[1], "--remote", &url]).expect(0);
+    let second = Machine::new().with_boxes();
+    let shards = |more: &[&str]| {
+        let arguments = [&["plan", "--shards", "--per", "1", "--uncached", "//p:cells"], more];
+        let shards = second.run(&arguments.concat()).expect(0).json();
+        shards["include"].as_array().unwrap().len()
+    };
+    assert_eq!(shards(&[]), 3);
+    assert_eq!(shards(&["--remote", &url]), 1);
+    second.write("bld.toml", &format!("[remote]\nurl = \"{url}\"\n"));
+    assert_eq!(shards(&[]), 1);
+    let (_socket, url) = nobody();
+    second.write("bld.toml", &format!("[remote]\nurl = \"{url}\"\n"));
+    let gone = second.run(&["plan", "//p:cells"]).expect(0);
+    gone.tells(&["warning:", &url, "will run"]);
+}
+
+#[test]
+fn what_comes_and_goes_is_drawn_while_it_does() {
+    let store = MemoryStore::new();
+    let serve = |methods| {
+        let gate = Arc::new(Semaphore::new(0));
+        let guard = Guard { held: Some((methods, Arc::clone(&gate))), ..Guard::default() };
+        let server = Server::start_for(Rights::ALL, Namespace::Trusted, &store, guard);
+        (server, gate)
+    };
+    let watch = |server: &Server, gate: &Semaphore, line: &str| {
+        let machine = Machine::new().with_boxes();
+        let command = machine.command(&["build", "//p:inner", "--remote", &server.url()]);
+        let terminal = Terminal::start(&command, 24, 100);
+        terminal.wait_until(line, |screen| screen.contains(line));
+        gate.add_permits(1_000);
+        let (ended, screen, _) = terminal.end();
+        assert!(ended.success() && !screen.contains(line), "{screen}");
+    };
+    let (server, gate) = serve(&["UpdateActionResult"]);
+    watch(&server, &gate, "    upload 1 result ");
+    let (server, gate) = serve(&["BatchReadBlobs"]);
+    watch(&server, &gate, "    download 1 blob");
 }
 
 #[test]

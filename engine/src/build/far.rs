@@ -208,7 +208,7 @@ fn purpose(owner: &Owner, keyed: &Keyed) -> Purpose {
 
 /// Returns whether a result is one that an action can have come to which did what it should: all outputs that it
 /// declares, and no others.
-fn is_plausible(command: &Command, result: &ActionResult) -> bool {
+pub(super) fn is_plausible(command: &Command, result: &ActionResult) -> bool {
     let outputs = result.files.len() + result.directories.len() + result.symlinks.len();
     result.exit_code == 0
         && outputs == command.output_paths.len()

@@ -6,6 +6,7 @@ mod far;
 mod fate;
 mod inputs;
 mod prepare;
+mod promises;
 mod report;
 mod survey;
 mod testing;
@@ -27,6 +28,7 @@ use tokio::task::JoinSet;
 
 pub use fate::{ActionFate, Asked, GoalFate, Survey, SurveyedAction};
 pub use prepare::{Prepared, Unprepared};
+pub use promises::survey_sharing;
 pub use report::{
     Counts, Failure, FailureKind, GoalOutcome, GoalStatus, Ran, Report, Span, Transfer,
 };

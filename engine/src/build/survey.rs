@@ -12,8 +12,10 @@ use model::{ActionDigest, Digest, Directory, Node as TreeNode, RelativePath, Tre
 use store::{Draft, LocalStore, Remembered};
 
 use super::action::{Keyed, builtin_entries, builtin_key, outputs_of, run_key};
+use super::far::is_plausible;
 use super::fate::{ActionFate, Asked, GoalFate, Survey, SurveyedAction};
 use super::inputs::{Unplaced, put_together};
+use super::promises::Promises;
 use super::{BuildError, Stop};
 use crate::disk::DiskFiles;
 use crate::graph::{Artifact, Node, NodeId};
@@ -30,11 +32,23 @@ pub fn survey(
     plan: &Plan,
     retry_failed: bool,
 ) -> Result<Survey, Arc<BuildError>> {
+    survey_knowing(store, files, plan, retry_failed, &mut Promises::default())
+}
+
+/// Surveys a plan where something is known besides what is here.
+pub(super) fn survey_knowing(
+    store: &LocalStore,
+    files: &DiskFiles,
+    plan: &Plan,
+    retry_failed: bool,
+    promises: &mut Promises,
+) -> Result<Survey, Arc<BuildError>> {
     let mut surveyor = Surveyor {
         store,
         files,
         plan,
         retry_failed,
+        promises,
         listings: BTreeMap::new(),
         states: Vec::with_capacity(plan.graph.len()),
         actions: Vec::new(),
@@ -100,6 +114,7 @@ struct Surveyor<'a> {
     files: &'a DiskFiles,
     plan: &'a Plan,
     retry_failed: bool,
+    promises: &'a mut Promises,
     listings: BTreeMap<TreeDigest, Arc<Directory>>,
     states: Vec<State>,
     actions: Vec<SurveyedAction>,
@@ -138,7 +153,10 @@ impl Surveyor<'_> {
         let name = |bytes: &[u8]| Ok(Digest::of(function, bytes));
         match self.plan.graph.node(id) {
             Node::Source(path) => {
-                let node = ingest(self.store, self.files, path)?;
+                let node = match self.promises.sources.get(path) {
+                    Some(node) => node.clone(),
+                    None => ingest(self.store, self.files, path)?,
+                };
                 self.sources.insert(path.clone(), node.clone());
                 Ok(whole(node))
             }
@@ -185,6 +203,13 @@ impl Surveyor<'_> {
             self.note(id, key, ActionFate::Fails, Duration::ZERO);
             return State::Stuck(Stuck::Failed(id));
         }
+        if let Some(result) = self.promises.results.get(&keyed.digest)
+            && is_plausible(&keyed.command, result)
+            && let Ok(outputs) = outputs_of(&keyed.command, result)
+        {
+            self.note(id, key, ActionFate::Cached, result.metadata.cpu);
+            return State::Made(outputs.into_iter().collect());
+        }
         self.note(id, key, ActionFate::Runs, Duration::ZERO);
         State::Stuck(Stuck::Runs)
     }
@@ -224,7 +249,8 @@ impl Surveyor<'_> {
         let placed = put_together(self.store, &self.plan.graph, entries, &nodes, &roots, owner);
         placed.map_err(|unplaced| match unplaced {
             // Something lies below a tree whose listing is not here.
-            Unplaced::Missing(_) => {
+            Unplaced::Missing(listing) => {
+                self.promises.lacking.insert(TreeDigest(listing));
                 for (_, artifact) in entries {
                     self.needed[artifact.node] = true;
                 }
@@ -266,6 +292,7 @@ impl Surveyor<'_> {
         self.asked.listings += 1;
         let Some(directory) = self.store.peek_directory(tree) else {
             self.needed[maker] = true;
+            self.promises.lacking.insert(tree);
             return Err(Lack::Stuck(Stuck::Waits));
         };
         if self.listings.len() == LISTINGS_MAX {
@@ -293,7 +320,8 @@ impl Surveyor<'_> {
             let mut passes_on = self.needed[id] && matches!(node, Node::Tree(_));
             if node.action_owner().is_some() && !matches!(self.states[id], State::Unwanted) {
                 index -= 1;
-                let here = !self.needed[id] || self.has_bytes(id);
+                let key = self.actions[index].key;
+                let here = !self.needed[id] || self.has_bytes(id) || self.is_promised(id, key);
                 let action = &mut self.actions[index];
                 if action.fate == ActionFate::Cached && !here {
                     action.fate = ActionFate::RunsAgain;
@@ -334,6 +362,19 @@ impl Surveyor<'_> {
         outputs.iter().all(|(_, node)| match node {
             TreeNode::File { digest, .. } => self.store.peek_blob(*digest),
             TreeNode::Directory(tree) => self.store.peek_blob(tree.0),
+            TreeNode::Symlink(_) => true,
+        })
+    }
+
+    /// Returns whether the remote promises what a node came to.
+    fn is_promised(&self, id: NodeId, key: Option<ActionDigest>) -> bool {
+        let Some(result) = key.and_then(|key| self.promises.results.get(&key)) else {
+            return false;
+        };
+        let State::Made(outputs) = &self.states[id] else { return true };
+        outputs.iter().all(|(_, node)| match node {
+            TreeNode::File { digest, .. } => result.files.iter().any(|it| it.digest == *digest),
+            TreeNode::Directory(tree) => result.directories.iter().any(|it| it.root == *tree),
             TreeNode::Symlink(_) => true,
         })
     }

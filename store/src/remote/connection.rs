@@ -14,22 +14,20 @@ use super::address::Address;
 use super::helper::Headers;
 use super::retry::{Pauses, Retry};
 use super::secret::Keyring;
-use super::{Purpose, RemoteError};
+use super::{Purpose, RemoteError, RemoteOptions};
 
 /// How many calls are under way at once: enough to fill a long way, and few enough for any server.
 const CALLS_MAX: usize = 128;
 
-/// How long an answer in one piece may take.
-pub(super) const ANSWER_TIME_MAX: Duration = Duration::from_secs(30);
-
-/// How long a stream may say nothing.
-pub(super) const SILENCE_MAX: Duration = Duration::from_secs(60);
+/// How long an answer may take for which the other side has to look through all that it has: a hundred million records.
+/// Whether it is still there is found out meanwhile.
+const LONG_ANSWER_TIME_MAX: Duration = Duration::from_secs(60 * 60);
 
 /// How often it is tried to reach a remote at all: each attempt may take as long as connecting may.
 const FIRST_ATTEMPTS_MAX: u32 = 2;
 
-/// A connection, and who is at its other end.
-pub(super) struct Connection {
+/// A connection, and who is at its other end. It is made when the first call begins.
+pub struct Connection {
     pub(super) address: Arc<str>,
     pub(super) instance: String,
     pub(super) retry: Retry,
@@ -42,16 +40,17 @@ pub(super) struct Connection {
 }
 
 /// One call that may begin now.
-pub(super) struct Call {
-    pub(super) channel: Channel,
+pub struct Call {
+    /// Over which it goes.
+    pub channel: Channel,
     headers: Arc<Headers>,
     metadata: BinaryMetadataValue,
     permit: OwnedSemaphorePermit,
 }
 
 impl Call {
-    /// Returns the request of this call.
-    pub(super) fn request<T>(&self, message: T) -> Request<T> {
+    /// Returns the request of this call: the message, and what says and proves who asks.
+    pub fn request<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);
         let headers = request.metadata_mut();
         for (name, value) in self.headers.iter() {
@@ -68,21 +67,21 @@ impl Call {
 }
 
 impl Connection {
-    pub(super) fn new(
-        address: Address,
-        channels: Vec<Channel>,
-        instance: String,
-        keyring: Keyring,
-        retry: Retry,
-        invocation: String,
-    ) -> Self {
+    /// Sets a connection up. It belongs to the runtime that this is called in, which must have several threads: where a
+    /// secret is looked for, others would be held up.
+    pub fn open(options: RemoteOptions) -> Result<Self, RemoteError> {
+        let RemoteOptions { address, instance, secret, tls, retry, invocation, function: _ } =
+            options;
+        let address = Address::parse(&address)?;
+        let keyring = Keyring::new(secret, &address)?;
+        let channels = address.channels(&tls)?;
         let asker = RequestMetadata {
             tool: "bld".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             invocation,
             ..RequestMetadata::default()
         };
-        Self {
+        Ok(Self {
             address: address.text,
             instance,
             retry,
@@ -91,13 +90,28 @@ impl Connection {
             keyring,
             calls: Arc::new(Semaphore::new(CALLS_MAX)),
             asker,
-        }
+        })
+    }
+
+    /// Returns where it leads, as it was typed.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Returns which instance is asked there.
+    pub fn instance(&self) -> &str {
+        &self.instance
     }
 
     /// Waits until a call may begin.
-    pub(super) async fn begin(&self, purpose: Option<&Purpose>) -> Result<Call, RemoteError> {
+    pub(super) async fn begin(
+        &self,
+        purpose: Option<&Purpose>,
+        patience: &mut Patience,
+    ) -> Result<Call, RemoteError> {
         let permit = Arc::clone(&self.calls).acquire_owned().await;
         let headers = self.keyring.headers().await?;
+        patience.sent = Some(Arc::clone(&headers));
         let next = self.next.fetch_add(1, Ordering::Relaxed) % self.channels.len();
         Ok(Call {
             channel: self.channels[next].clone(),
@@ -120,18 +134,30 @@ impl Connection {
         }
     }
 
-    /// Makes a call whose answer is one message, again if need be. `verb` says what it is for.
+    /// Makes a call whose answer is one message, again if need be. `verb` says what it is for; about `bytes` go and come.
     pub(super) async fn call<T, F: Future<Output = Result<T, Status>>>(
         &self,
         verb: &'static str,
         purpose: Option<&Purpose>,
+        bytes: u64,
         attempt: impl Fn(Call) -> F,
     ) -> Result<T, RemoteError> {
-        self.call_with(self.retry, verb, purpose, attempt).await
+        self.call_within(self.retry.answer_time(bytes), self.retry, verb, purpose, attempt).await
     }
 
-    async fn call_with<T, F: Future<Output = Result<T, Status>>>(
+    /// Makes a call that is on behalf of no action and whose answer may take long, again if need be. `verb` says what it is
+    /// for.
+    pub async fn long_call<T, F: Future<Output = Result<T, Status>>>(
         &self,
+        verb: &'static str,
+        attempt: impl Fn(Call) -> F,
+    ) -> Result<T, RemoteError> {
+        self.call_within(LONG_ANSWER_TIME_MAX, self.retry, verb, None, attempt).await
+    }
+
+    async fn call_within<T, F: Future<Output = Result<T, Status>>>(
+        &self,
+        time_max: Duration,
         retry: Retry,
         verb: &'static str,
         purpose: Option<&Purpose>,
@@ -139,9 +165,8 @@ impl Connection {
     ) -> Result<T, RemoteError> {
         let mut patience = Patience::new(retry);
         loop {
-            let answered =
-                tokio::time::timeout(ANSWER_TIME_MAX, attempt(self.begin(purpose).await?));
-            let status = match answered.await {
+            let call = self.begin(purpose, &mut patience).await?;
+            let status = match tokio::time::timeout(time_max, attempt(call)).await {
                 Ok(Ok(answer)) => return Ok(answer),
                 Ok(Err(status)) => status,
                 Err(_elapsed) => Status::deadline_exceeded(""),
@@ -157,7 +182,8 @@ impl Connection {
         attempt: impl Fn(Call) -> F,
     ) -> Result<T, RemoteError> {
         let attempts = self.retry.attempts.min(FIRST_ATTEMPTS_MAX);
-        self.call_with(Retry { attempts, ..self.retry }, verb, None, attempt).await
+        let retry = Retry { attempts, ..self.retry };
+        self.call_within(retry.answer_time(0), retry, verb, None, attempt).await
     }
 
     /// Waits until it is time to try again, if that may help.
@@ -168,8 +194,10 @@ impl Connection {
         status: Status,
     ) -> Result<(), RemoteError> {
         // Secrets expire, and those who know them know newer ones.
-        let may_know_better = status.code() == Code::Unauthenticated && !patience.asked_again;
-        if may_know_better && self.keyring.forget() {
+        if status.code() == Code::Unauthenticated
+            && !patience.asked_again
+            && patience.sent.as_ref().is_some_and(|sent| self.keyring.forget(sent))
+        {
             patience.asked_again = true;
             return Ok(());
         }
@@ -180,9 +208,9 @@ impl Connection {
         Ok(())
     }
 
-    /// Returns the failure of a call.
-    pub(super) fn failed(&self, verb: &'static str, source: Status) -> RemoteError {
-        RemoteError::Call { verb, address: Arc::clone(&self.address), source: Box::new(source) }
+    /// Returns the failure of a call, or of a stream that it began.
+    pub fn failed(&self, verb: &'static str, status: Status) -> RemoteError {
+        RemoteError::Call { verb, address: Arc::clone(&self.address), status: Box::new(status) }
     }
 
     /// Returns that an answer makes no sense.
@@ -194,12 +222,14 @@ impl Connection {
 /// What is left of the attempts of one call.
 pub(super) struct Patience {
     pub(super) pauses: Pauses,
+    /// What proved who asks at the last attempt.
+    sent: Option<Arc<Headers>>,
     /// Whether the secret was looked for again.
     asked_again: bool,
 }
 
 impl Patience {
     pub(super) fn new(retry: Retry) -> Self {
-        Self { pauses: retry.begin(), asked_again: false }
+        Self { pauses: retry.begin(), sent: None, asked_again: false }
     }
 }

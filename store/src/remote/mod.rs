@@ -18,12 +18,16 @@ use std::sync::Arc;
 use model::ActionDigest;
 
 pub use address::Tls;
+pub use connection::{Call, Connection};
 pub use error::RemoteError;
 pub use retry::Retry;
 pub use secret::Secret;
 pub use store::{RemoteOptions, RemoteStore};
 
 use crate::{ActionCache, BlobStore, Provenance};
+
+/// The level of compression: what a network carries is to be less, and nobody is to wait for it.
+const ZSTD_LEVEL: i32 = 1;
 
 /// A store elsewhere. It may be slow, gone or wrong, so nothing that it gives is used before it was hashed here.
 pub trait Remote: BlobStore + ActionCache {

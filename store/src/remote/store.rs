@@ -7,12 +7,12 @@ use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use model::{ActionDigest, ActionResult, Digest, DigestFunction};
 
-use super::address::{Address, Tls};
+use super::address::Tls;
 use super::blobs::{Read, SmallBlobs, Written};
 use super::capabilities::{self, Capabilities};
 use super::connection::Connection;
 use super::retry::Retry;
-use super::secret::{Keyring, Secret};
+use super::secret::Secret;
 use super::stream::{Download, RemoteBlob, upload};
 use super::{Purpose, Remote, RemoteError, results};
 use crate::{ActionCache, Blob, BlobStore, Provenance, StoreError};
@@ -52,12 +52,8 @@ impl RemoteStore {
     /// Reaches a remote, and finds out whether it can do what is needed. It belongs to the runtime that this is called in,
     /// which must have several threads: what is hashed or compressed would hold all others up.
     pub async fn connect(options: RemoteOptions) -> Result<Self, RemoteError> {
-        let RemoteOptions { address, instance, function, secret, tls, retry, invocation } = options;
-        let address = Address::parse(&address)?;
-        let keyring = Keyring::new(secret, &address)?;
-        let channels = address.channels(&tls)?;
-        let connection = Connection::new(address, channels, instance, keyring, retry, invocation);
-        let connection = Arc::new(connection);
+        let function = options.function;
+        let connection = Arc::new(Connection::open(options)?);
         let said = capabilities::ask(&connection).await?;
         let capabilities = said.judge(&connection.address, function)?;
         let small = SmallBlobs::new(&connection, &capabilities);

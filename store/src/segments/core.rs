@@ -11,7 +11,7 @@ use super::disk::Lock;
 use super::evict::{Evicted, Room};
 use super::files::Files;
 use super::index::Index;
-use super::leases::{Holder, Leases, TooManyLeases};
+use super::leases::{Holder, Leases};
 use super::log::{Commits, Dirty, Head};
 use super::quarantine::{Quarantine, or_nothing};
 use super::recent::{Leaving, Recent};
@@ -92,8 +92,8 @@ impl Core {
         let now = self.settings.clock.now();
         loop {
             let pinned: Vec<_> = looked.entries.iter().map(|it| it.map(|it| it.place)).collect();
-            let places = looked.entries.iter().flatten().map(|it| (it.place, it.size));
-            self.leases.pin(holder, now, places).map_err(|TooManyLeases| self.full())?;
+            let places = looked.entries.iter().flatten().map(|it| (it.place, it.own_bytes()));
+            self.leases.pin(holder, now, places);
             if self.recent().moves() == looked.moves {
                 return Ok(looked.entries);
             }

@@ -60,6 +60,10 @@ impl Files {
         Ok(names)
     }
 
+    pub(super) fn is_folder(&self, path: &Path) -> Result<bool, StoreError> {
+        self.disk.is_folder(path).map_err(self.failed("look at", path))
+    }
+
     pub(super) fn make_folder(&self, folder: &Path) -> Result<(), StoreError> {
         self.disk.make_folder(folder).map_err(self.failed("create", folder))
     }
@@ -68,8 +72,15 @@ impl Files {
         self.disk.sync_folder(folder).map_err(self.failed("sync", folder))
     }
 
+    /// Keeps others away from the store, or fails with [`StoreError::InUse`] where another does that.
     pub(super) fn lock(&self, path: &Path) -> Result<Box<dyn Lock>, StoreError> {
-        self.disk.lock(path).map_err(self.failed("lock", path))
+        self.disk.lock(path).map_err(|source| {
+            if source.kind() == io::ErrorKind::WouldBlock {
+                StoreError::InUse { path: self.root().to_owned() }
+            } else {
+                self.failed("lock", path)(source)
+            }
+        })
     }
 
     /// Returns all bytes of a small file, or `None` if there is none.

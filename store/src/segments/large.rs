@@ -78,15 +78,8 @@ pub(super) fn list(files: &Files) -> Result<Vec<Found>, StoreError> {
     let mut found = Vec::new();
     for folder in files.list(Path::new(FOLDER))? {
         let folder = Path::new(FOLDER).join(folder);
-        let names = match files.list(&folder) {
-            // It is a stranger, and no folder.
-            Err(StoreError::Disk { source, .. })
-                if source.kind() == io::ErrorKind::NotADirectory =>
-            {
-                continue;
-            }
-            names => names?,
-        };
+        // What is none here is a stranger's.
+        let names = if files.is_folder(&folder)? { files.list(&folder)? } else { Vec::new() };
         let parsed = names.iter().filter_map(|file| {
             let (name, number) = parse(file)?;
             Some(Found { path: folder.join(file), name, number })

@@ -1,16 +1,23 @@
 //! Leases: what running builds were told is there, and what is being read, stays.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
 
 use roaring::RoaringTreemap;
 
 use super::record::Place;
+use super::weighed::Weighed;
 use crate::LeaseId;
 
 /// How many leases there are at most: more builds than a server has connections.
 const LEASES_MAX: usize = 4096;
+
+/// How many leases end at once where there are too many: to find out what is still pinned, all the others are looked at.
+const ENDED_AT_ONCE: usize = 64;
+
+/// The builds of one owner pin at most this part of the budget together, so that whatever they do others find room.
+const OWNER_SHARE: u64 = 2;
 
 /// Who pins.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,11 +34,13 @@ pub(super) struct Leases {
     held: Mutex<Held>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Held {
     /// How long a build is silent before what it pins is let go.
     time: Duration,
-    leases: BTreeMap<LeaseId, Pins>,
+    /// How many bytes the builds of one owner pin at most.
+    share_bytes: u64,
+    owners: BTreeMap<Arc<str>, Owner>,
     /// What any lease pins.
     leased: RoaringTreemap,
     readers: BTreeMap<u64, RoaringTreemap>,
@@ -40,11 +49,17 @@ struct Held {
     releases: u64,
 }
 
+/// Somebody whose builds hold leases.
+#[derive(Debug, Default)]
+struct Owner {
+    leases: BTreeMap<LeaseId, Lease>,
+    /// What any of them pins.
+    leased: Weighed,
+}
+
 #[derive(Debug)]
-struct Pins {
+struct Lease {
     places: RoaringTreemap,
-    /// How many bytes of those no lease had pinned before.
-    bytes: u64,
     used: SystemTime,
 }
 
@@ -52,17 +67,23 @@ struct Pins {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Pinned {
     pub(super) leases: u64,
+    /// What several owners pin is counted for each of them.
     pub(super) bytes: u64,
 }
 
-/// There are as many leases as there can be.
-#[derive(Debug)]
-pub(super) struct TooManyLeases;
-
 impl Leases {
-    /// Returns no leases, each of which will last so long after it was used last.
-    pub(super) fn new(time: Duration) -> Self {
-        Self { held: Mutex::new(Held { time, ..Held::default() }) }
+    /// Returns no leases in a store of that budget. Each will last so long after it was used last.
+    pub(super) fn new(time: Duration, budget_bytes: u64) -> Self {
+        let held = Held {
+            time,
+            share_bytes: budget_bytes / OWNER_SHARE,
+            owners: BTreeMap::new(),
+            leased: RoaringTreemap::new(),
+            readers: BTreeMap::new(),
+            next_reader: 0,
+            releases: 0,
+        };
+        Self { held: Mutex::new(held) }
     }
 
     /// Returns a new holder who reads.
@@ -75,37 +96,23 @@ impl Leases {
     }
 
     /// Says that a holder is still there, and pins places of that many bytes each for him.
+    ///
+    /// Where that is too much, the leases of the same owner end that were silent longest. What is too much even for one
+    /// build alone is not pinned: it stays as long as anything does that was just used.
     pub(super) fn pin(
         &self,
         holder: &Holder,
         now: SystemTime,
         places: impl Iterator<Item = (Place, u64)>,
-    ) -> Result<(), TooManyLeases> {
+    ) {
         let mut held = self.held();
-        let held = &mut *held;
-        let lease = match holder {
-            Holder::Lease(lease) => lease,
+        match holder {
+            Holder::Lease(lease) => held.pin(lease, now, places),
             Holder::Reader(reader) => {
                 let pins = held.readers.entry(*reader).or_default();
                 pins.extend(places.map(|(place, _)| key(place)));
-                return Ok(());
-            }
-        };
-        if !held.leases.contains_key(lease) {
-            held.end_silent(now);
-            if held.leases.len() >= LEASES_MAX {
-                return Err(TooManyLeases);
-            }
-            held.leases.insert(lease.clone(), Pins::new(now));
-        }
-        let pins = held.leases.get_mut(lease).expect("it was put there");
-        pins.used = pins.used.max(now);
-        for (place, bytes) in places {
-            if pins.places.insert(key(place)) && held.leased.insert(key(place)) {
-                pins.bytes += bytes;
             }
         }
-        Ok(())
     }
 
     /// Lets go all that a reader pins.
@@ -127,15 +134,36 @@ impl Leases {
         held.leased.contains(key(place)) || held.readers.values().any(|it| it.contains(key(place)))
     }
 
-    /// Says that what was at one place is at another now.
-    pub(super) fn moved(&self, from: Place, to: Place) {
+    /// Says that what was at one place is at another now, where it has that many bytes.
+    pub(super) fn moved(&self, from: Place, to: Place, bytes: u64) {
+        let (from, to, weight) = (key(from), key(to), Weighed::weight(bytes));
         let mut held = self.held();
-        if held.leased.contains(key(from)) {
-            held.leased.insert(key(to));
+        if held.leased.remove(from) {
+            held.leased.insert(to);
+        }
+        for owner in held.owners.values_mut() {
+            if owner.leased.remove(from) {
+                owner.leased.insert(to, weight);
+            }
         }
         for places in held.holders() {
-            if places.contains(key(from)) {
-                places.insert(key(to));
+            if places.remove(from) {
+                places.insert(to);
+            }
+        }
+    }
+
+    /// Pins all that a reader pins for everybody who pins that place: it is of no use without.
+    pub(super) fn share(&self, place: Place, reader: &Holder) {
+        let Holder::Reader(reader) = reader else { return };
+        let mut held = self.held();
+        let Some(shared) = held.readers.get(reader).cloned() else { return };
+        if held.leased.contains(key(place)) {
+            held.leased |= &shared;
+        }
+        for places in held.holders() {
+            if places.contains(key(place)) {
+                *places |= &shared;
             }
         }
     }
@@ -144,16 +172,17 @@ impl Leases {
     pub(super) fn forget(&self, segment: u32) {
         let range = u64::from(segment) << 32..=u64::from(segment) << 32 | u64::from(u32::MAX);
         let mut held = self.held();
-        held.leased.remove_range(range.clone());
         for places in held.holders() {
             places.remove_range(range.clone());
         }
+        held.owners.values_mut().for_each(Owner::renew);
+        held.leased.remove_range(range);
     }
 
     pub(super) fn pinned(&self) -> Pinned {
         let held = self.held();
-        let bytes = held.leases.values().map(|it| it.bytes).sum();
-        Pinned { leases: held.leases.len() as u64, bytes }
+        let bytes = held.owners.values().map(|it| it.leased.bytes()).sum();
+        Pinned { leases: held.count() as u64, bytes }
     }
 
     /// Returns how many times something was let go.
@@ -173,26 +202,116 @@ impl Leases {
 
 impl Held {
     fn holders(&mut self) -> impl Iterator<Item = &mut RoaringTreemap> {
-        self.leases.values_mut().map(|it| &mut it.places).chain(self.readers.values_mut())
+        let leases = self.owners.values_mut().flat_map(|it| it.leases.values_mut());
+        leases.map(|it| &mut it.places).chain(self.readers.values_mut())
+    }
+
+    fn count(&self) -> usize {
+        self.owners.values().map(|it| it.leases.len()).sum()
+    }
+
+    fn pin(&mut self, id: &LeaseId, now: SystemTime, places: impl Iterator<Item = (Place, u64)>) {
+        let mut places = places.map(|(at, bytes)| (key(at), Weighed::weight(bytes))).peekable();
+        let is_new = self.owners.get(id.owner()).is_none_or(|it| !it.leases.contains_key(id));
+        if is_new {
+            // Whoever was told of nothing has nothing to hold.
+            if places.peek().is_none() {
+                return;
+            }
+            self.make_room(now);
+        }
+        let owner = self.owners.entry(Arc::clone(id.owner())).or_default();
+        let mut lease = owner.leases.remove(id).unwrap_or_else(|| Lease::new(now));
+        lease.used = lease.used.max(now);
+        let before = owner.leases.len();
+        for (place, weight) in places {
+            if lease.places.contains(place) {
+                continue;
+            }
+            let is_pinned = owner.leased.contains(place, weight);
+            if !is_pinned && !owner.make_room(&lease, self.share_bytes.saturating_sub(weight)) {
+                continue;
+            }
+            lease.places.insert(place);
+            owner.leased.insert(place, weight);
+            self.leased.insert(place);
+        }
+        let is_ended = owner.leases.len() < before;
+        owner.leases.insert(id.clone(), lease);
+        if is_ended {
+            self.renew();
+        }
+    }
+
+    /// Makes room for another lease: at the expense of whoever has most, so that nobody takes everybody's.
+    fn make_room(&mut self, now: SystemTime) {
+        self.end_silent(now);
+        while self.count() >= LEASES_MAX {
+            let most = self.owners.values_mut().max_by_key(|it| it.leases.len());
+            let most = most.expect("there are leases");
+            (0..ENDED_AT_ONCE).for_each(|_| most.end_longest_silent());
+            most.renew();
+            self.renew();
+        }
     }
 
     fn end_silent(&mut self, now: SystemTime) {
-        let before = self.leases.len();
-        self.leases.retain(|_, pins| now.duration_since(pins.used).unwrap_or_default() < self.time);
-        if self.leases.len() == before {
-            return;
+        let before = self.count();
+        for owner in self.owners.values_mut() {
+            let had = owner.leases.len();
+            let is_heard = |it: &Lease| now.duration_since(it.used).unwrap_or_default() < self.time;
+            owner.leases.retain(|_, lease| is_heard(lease));
+            if owner.leases.len() < had {
+                owner.renew();
+            }
         }
+        if self.count() < before {
+            self.renew();
+        }
+    }
+
+    /// Finds out what is still pinned after a lease ended.
+    fn renew(&mut self) {
         self.releases += 1;
+        self.owners.retain(|_, it| !it.leases.is_empty());
         self.leased = RoaringTreemap::new();
-        for pins in self.leases.values() {
-            self.leased |= &pins.places;
+        for lease in self.owners.values().flat_map(|it| it.leases.values()) {
+            self.leased |= &lease.places;
         }
     }
 }
 
-impl Pins {
+impl Owner {
+    /// Ends leases until all of them pin no more than that many bytes, but not that one. Returns whether it came to that.
+    fn make_room(&mut self, but: &Lease, bytes_max: u64) -> bool {
+        while self.leased.bytes() > bytes_max && !self.leases.is_empty() {
+            self.end_longest_silent();
+            self.keep(but.places.clone());
+        }
+        self.leased.bytes() <= bytes_max
+    }
+
+    fn end_longest_silent(&mut self) {
+        let longest = self.leases.iter().min_by_key(|(_, it)| it.used).map(|(id, _)| id.clone());
+        if let Some(longest) = longest {
+            self.leases.remove(&longest);
+        }
+    }
+
+    fn renew(&mut self) {
+        self.keep(RoaringTreemap::new());
+    }
+
+    /// Finds out what is still pinned: by a lease, or because it is among those places.
+    fn keep(&mut self, mut places: RoaringTreemap) {
+        self.leases.values().for_each(|it| places |= &it.places);
+        self.leased.keep(&places);
+    }
+}
+
+impl Lease {
     fn new(used: SystemTime) -> Self {
-        Self { places: RoaringTreemap::new(), bytes: 0, used }
+        Self { places: RoaringTreemap::new(), used }
     }
 }
 

@@ -268,7 +268,7 @@ impl Core {
             }
             self.touched.written(bytes, self.settings.budget_bytes);
             if let (Wish::At(from), Some(new)) = (wish, new) {
-                self.leases.moved(from, new.place);
+                self.leases.moved(from, new.place, new.own_bytes());
             }
             return Ok(Put::Done(old));
         }

@@ -32,6 +32,7 @@ mod spool;
 mod touched;
 mod uploads;
 mod values;
+mod weighed;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -44,11 +45,12 @@ use self::core::Core;
 use self::disk::{RealDisk, blocking};
 use self::files::Files;
 use self::house::House;
+use self::large::RECORD_BLOB_BYTES_MAX;
 use self::leases::Holder;
 use self::record::Name;
 use crate::{
-    Blob, BlobStore, Cellar, CellarStat, ChunkStore, LeaseId, Scrubbed, Spool, StoreError, Upload,
-    UploadStore, Value, ValueKey, ValueStore,
+    Blob, BlobStore, Cellar, CellarStat, ChunkStore, LeaseId, Scrubbed, Session, Spool, StoreError,
+    Upload, UploadStore, Value, ValueKey, ValueStore,
 };
 
 pub use self::disk::{Disk, DiskFile, Lock};
@@ -59,7 +61,7 @@ pub use self::settings::{Acknowledge, Clock, Housekeeping, Settings};
 const FORMAT: &str = "bld-segments 1\n";
 
 /// How many digests are looked for without giving the others' tasks another thread: that costs as much as looking for a
-/// thousand, which takes a third of a millisecond.
+/// thousand, which takes a third of a millisecond. What may consist of chunks is more to look for.
 const FOUND_HERE: usize = 1024;
 
 /// The store behind a server, as one build sees it, or as nobody in particular does.
@@ -133,7 +135,9 @@ impl BlobStore for SegmentStore {
     ) -> Result<BTreeSet<Digest>, StoreError> {
         let digests: Vec<Digest> = digests.into_iter().collect();
         let find = || self.core.present(&digests, self.holder());
-        let present = if digests.len() > FOUND_HERE { blocking(find) } else { find() }?;
+        let is_small = |it: &Digest| it.size() <= RECORD_BLOB_BYTES_MAX;
+        let is_here = digests.len() <= FOUND_HERE && digests.iter().all(is_small);
+        let present = if is_here { find() } else { blocking(find) }?;
         Ok(digests.iter().zip(present).filter(|(_, is)| !is).map(|(it, _)| *it).collect())
     }
 
@@ -167,11 +171,19 @@ impl ValueStore for SegmentStore {
 
 #[async_trait]
 impl UploadStore for SegmentStore {
-    async fn upload(&self, names: &[Digest], session: &str) -> Result<Box<dyn Upload>, StoreError> {
-        Ok(Box::new(self.core.upload(names, Some(session), self.holder.clone())?))
+    async fn upload(
+        &self,
+        names: &[Digest],
+        session: Option<&Session>,
+    ) -> Result<Box<dyn Upload>, StoreError> {
+        Ok(Box::new(self.core.upload(names, session, self.holder.clone())?))
     }
 
-    async fn uploaded(&self, names: &[Digest], session: &str) -> Result<Option<u64>, StoreError> {
+    async fn uploaded(
+        &self,
+        names: &[Digest],
+        session: &Session,
+    ) -> Result<Option<u64>, StoreError> {
         Ok(self.core.uploaded(names, session))
     }
 

@@ -129,6 +129,13 @@ pub(super) struct Entry {
     pub(super) size: u64,
 }
 
+impl Entry {
+    /// Returns how many of its bytes are here, and not in the chunks that it consists of.
+    pub(super) fn own_bytes(&self) -> u64 {
+        if self.form == Form::Manifest { 0 } else { self.size }
+    }
+}
+
 /// How many bytes an entry of the index has.
 pub(super) const ENTRY_BYTES: usize = 16;
 

@@ -1,7 +1,6 @@
 //! Values: what somebody said a key stands for, with who said it and when.
 
 use std::collections::BTreeSet;
-use std::io;
 
 use bytes::Bytes;
 
@@ -10,20 +9,10 @@ use super::journal::{from_nanos, to_nanos};
 use super::leases::Holder;
 use super::log::{Rank, Wish};
 use super::record::{Entry, FIRST_VALUE, Form, Name, Record, read_u64};
-use crate::{StoreError, VALUE_BYTES_MAX, Value, ValueKey};
-
-/// The longest of the texts that belong to a value, in bytes: they come from requests, which are bounded, but not by us.
-const TEXT_BYTES_MAX: usize = 64 << 10;
+use crate::{StoreError, Value, ValueKey};
 
 /// How many names are looked through at once.
 const BATCH: usize = 4096;
-
-/// A value, or a text that belongs to it, is longer than values are.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "a value has at most {VALUE_BYTES_MAX} bytes, and its key and writer {TEXT_BYTES_MAX} each"
-)]
-struct TooLong;
 
 impl Core {
     pub(super) fn lookup_value(
@@ -43,12 +32,8 @@ impl Core {
         value: &Value,
         holder: Option<&Holder>,
     ) -> Result<(), StoreError> {
+        value.check(key)?;
         let name = Name::of_value(key);
-        let texts = [&key.space, &key.key, &value.writer];
-        if value.bytes.len() > VALUE_BYTES_MAX || texts.iter().any(|it| it.len() > TEXT_BYTES_MAX) {
-            let source = io::Error::new(io::ErrorKind::InvalidInput, TooLong);
-            return Err(StoreError::Input { source });
-        }
         let payload = encode(key, value);
         let record = Record::new(name, Form::Bytes, payload.len() as u64, payload);
         loop {

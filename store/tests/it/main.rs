@@ -6,6 +6,7 @@ mod actions;
 mod blobs;
 mod children;
 mod crashes;
+mod degrading;
 mod garbage;
 mod leases;
 mod promises;

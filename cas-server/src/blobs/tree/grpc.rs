@@ -7,9 +7,11 @@ use futures::stream::BoxStream;
 use model::{Digest, PathSegment};
 use prost::Message;
 use tokio::sync::mpsc;
+use tokio::task::consume_budget;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 use wire::proto::reapi::{Directory, GetTreeResponse};
+use wire::references;
 
 use super::PageToken;
 use crate::fault;
@@ -60,6 +62,11 @@ impl Walk {
     ) -> Result<(), Status> {
         let (mut page, mut bytes, mut passed) = (GetTreeResponse::default(), 0, 0);
         while let Some((digest, depth)) = self.pending.pop_front() {
+            // A walk that sends nothing for long, on its way to a page, ends with its client, too.
+            if sender.is_closed() {
+                return Ok(());
+            }
+            consume_budget().await;
             let Some(directory) = self.read(digest).await? else { continue };
             self.enter(digest, depth, &directory)?;
             passed += 1;
@@ -90,6 +97,10 @@ impl Walk {
         let blob = self.view.cellar.read(digest).await.map_err(|error| fault::of_store(&error))?;
         let bytes = blob.and_then(|it| it.into_bytes().ok());
         let Some(bytes) = bytes else { return Ok(None) };
+        let width_max = self.view.limits.directory_width;
+        if references::names(&bytes) > width_max {
+            return Err(not_a_directory(digest, &format!("it has more than {width_max} names")));
+        }
         let directory = Directory::decode(bytes);
         directory.map(Some).map_err(|_error| not_a_directory(digest, "it is no such message"))
     }
@@ -118,10 +129,6 @@ impl Walk {
             }
         }
         let limits = &self.view.limits;
-        if names.len() as u64 > limits.directory_width {
-            let why = format!("it has more than {} names", limits.directory_width);
-            return Err(not_a_directory(digest, &why));
-        }
         if depth >= limits.directory_depth && !directory.directories.is_empty() {
             let why = format!("the tree is deeper than {}", limits.directory_depth);
             return Err(Status::failed_precondition(why));

@@ -43,11 +43,11 @@ pub(super) async fn put(
         let Some(digest) = view.cellar.find_by_hash(function, hash).await? else { continue };
         // Asking extends its life.
         if view.cellar.find_missing([digest].into()).await?.is_empty() {
-            discard(&parts.headers, body, view.limits.blob).await?;
+            discard(&parts.headers, body, digest.size()).await?;
             return Ok(StatusCode::OK.into_response());
         }
     }
-    let intake = Intake::new(&view, &FUNCTIONS, &caches.room);
+    let intake = Intake::new(&view, &FUNCTIONS);
     let received = intake.receive(&parts.headers, body).await?;
     keep(&view, hash, received).await?;
     Ok(StatusCode::CREATED.into_response())

@@ -12,20 +12,14 @@ use wire::kept::KeptBody;
 use wire::references;
 
 use super::{FUNCTIONS, ResultName};
-use crate::completeness::is_complete;
-use crate::front::{View, results_space};
+use crate::completeness;
+use crate::front::{View, raw_space, results_space};
 use crate::http::answer::{JSON, OCTETS, answer, text};
 use crate::http::content::Content;
 use crate::http::incoming::{Intake, Received};
 use crate::http::refusal::Refusal;
 use crate::http::{Caches, kept};
-
-impl ResultName {
-    /// Returns the space of what is no result of an action.
-    fn raw_space(&self) -> String {
-        format!("ac/raw/{}", self.project)
-    }
-}
+use crate::results::{Accepted, Unusable};
 
 /// Answers with the result by the best word of which everything is still there, or with what else is kept.
 pub(super) async fn get(
@@ -43,7 +37,7 @@ pub(super) async fn get(
             let json = caches.json.write(&result)?;
             return answer(parts, Content::Bytes(json), JSON).await;
         }
-        let raw = kept::find_in(&view, namespace, &at.raw_space(), &at.hex).await?;
+        let raw = kept::find_in(&view, namespace, &raw_space(&at.project), &at.hex).await?;
         if let Some(found) = raw {
             return answer(parts, found.content, OCTETS).await;
         }
@@ -62,8 +56,8 @@ async fn find_result(
     let value = view.lookup_in(namespace, &space, &at.hex).await?;
     let Some(value) = value else { return Ok(None) };
     let Ok(needed) = references::of_result(function, &value.bytes) else { return Ok(None) };
-    let is_complete = is_complete(&*view.cellar, function, &needed).await?;
-    Ok(is_complete.then_some(value.bytes))
+    let missing = completeness::missing(&*view.cellar, function, &needed).await?;
+    Ok(missing.is_empty().then_some(value.bytes))
 }
 
 /// Keeps a result, or whatever else the bytes are.
@@ -74,10 +68,8 @@ pub(super) async fn put(
     body: Body,
 ) -> Result<Response, Refusal> {
     let view = caches.writing_values(&parts.extensions)?;
-    let intake = Intake {
-        memory_bytes_max: VALUE_BYTES_MAX,
-        ..Intake::new(&view, &kept::FUNCTIONS, &caches.room)
-    };
+    let intake =
+        Intake { memory_bytes_max: VALUE_BYTES_MAX, ..Intake::new(&view, &kept::FUNCTIONS) };
     let received = intake.receive(&parts.headers, body).await?;
     let is_json = says_json(parts, &CONTENT_TYPE);
     let result = match &received {
@@ -92,13 +84,17 @@ pub(super) async fn put(
         }
         Received::Spooled(_) => None,
     };
-    let (space, value) = if let Some(result) = result {
-        (results_space(function_of(&view, &result).await?, &at.project), result)
+    let space = if let Some(result) = result {
+        let accepted = accept(&view, result).await?;
+        let space = accepted.space(&at.project);
+        accepted.record(&view, &at.project, &at.hex).await?;
+        space
     } else {
         let view = caches.keeping(&parts.extensions)?;
-        (at.raw_space(), KeptBody::from(kept::keep(&view, received).await?).encode())
+        let (space, body) = (raw_space(&at.project), kept::keep(&view, received).await?);
+        view.record(&space, &at.hex, KeptBody::from(body).encode()).await?;
+        space
     };
-    view.record(&space, &at.hex, value).await?;
     forget_but(&view, at, Some(&space)).await?;
     Ok(StatusCode::CREATED.into_response())
 }
@@ -118,23 +114,25 @@ pub(super) async fn delete(
 async fn forget_but(view: &View, at: &ResultName, kept: Option<&str>) -> Result<bool, StoreError> {
     let spaces = FUNCTIONS.map(|it| results_space(it, &at.project)).into_iter();
     let mut is_forgotten = false;
-    for space in spaces.chain([at.raw_space()]).filter(|it| Some(it.as_str()) != kept) {
+    for space in spaces.chain([raw_space(&at.project)]).filter(|it| Some(it.as_str()) != kept) {
         is_forgotten |= view.forget(&space, &at.hex).await?;
     }
     Ok(is_forgotten)
 }
 
-/// Returns the function of the digests in a result: that by which what it refers to is here, or else SHA-256.
-async fn function_of(view: &View, result: &[u8]) -> Result<DigestFunction, Refusal> {
-    let [first, second] = FUNCTIONS;
-    for function in [first, second] {
-        let needed = references::of_result(function, result)?;
-        let needed = [needed.blobs, needed.trees, needed.directories].concat();
-        if view.cellar.find_missing(needed.into_iter().collect()).await?.is_empty() {
-            return Ok(function);
+/// Returns a result of the function by which what it refers to is here, or else of SHA-256.
+async fn accept(view: &View, bytes: Bytes) -> Result<Accepted, Refusal> {
+    let [first, second] = FUNCTIONS.map(|it| Accepted::decode(view, it, bytes.clone()));
+    match (first, second) {
+        (Ok(first), Ok(second)) => {
+            let is_second = !first.is_here(view).await? && second.is_here(view).await?;
+            Ok(if is_second { second } else { first })
         }
+        (Err(_), Ok(second)) => Ok(second),
+        // What came inside has the digests that are claimed, so it is of the second one.
+        (Err(_), Err(denied @ Unusable::Denied(_))) => Err(denied.into()),
+        (first, Err(_)) => Ok(first?),
     }
-    Ok(first)
 }
 
 fn says_json(parts: &Parts, name: &HeaderName) -> bool {

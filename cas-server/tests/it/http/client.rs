@@ -81,14 +81,17 @@ async fn serve_named(
         next.run(request)
     });
     let drain = Drain::new();
+    drain.serving();
     let metrics = Arc::new(Metrics::new());
     let observer = Observer::new(Arc::clone(&metrics));
     let operation = Operation::new(Arc::clone(&cellar), observer, drain.clone());
+    let connections = limits.connections;
     let front = Front::new(cellar, limits);
     let router = cas_server::router(front, Origins::none(), operation, identify).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    tokio::spawn(async move { Door::new(router, 1_000, drain).serve_tcp(listener).await });
+    let door = Door::new(router, connections, drain, Arc::clone(&metrics));
+    tokio::spawn(async move { door.serve_tcp(listener).await });
     (address, metrics)
 }
 
@@ -100,6 +103,7 @@ fn caller(name: &str) -> Caller {
         "stranger" => (all, Namespace::PullRequest("7".to_owned())),
         "reader" => (Rights { read: true, ..Rights::default() }, Namespace::Trusted),
         "uploader" => (Rights { write_values: false, ..all }, Namespace::Trusted),
+        "recorder" => (Rights { write_blobs: false, ..all }, Namespace::Trusted),
         _ => (Rights::default(), Namespace::Trusted),
     };
     let reads = namespace.reads().into();

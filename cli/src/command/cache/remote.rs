@@ -1,16 +1,17 @@
 //! The store of a server, from afar: what it holds, taking things out of it, having it verified.
 
+use std::path::Path;
 use std::process::ExitCode;
 
-use cas_server::admin::{Admin, Purge, RemoteError, ScrubState};
+use cas_server::admin::{Admin, AdminError, Purge, ScrubState};
 use model::{Digest, DigestFunction};
-use store::Namespace;
-use tonic::transport::Channel;
+use store::{Namespace, RemoteConnection};
 
 use super::server::{self, scrubbed};
 use crate::error::CliError;
 use crate::exit;
 use crate::settings::Settings;
+use crate::sharing::AskedArgs;
 use crate::size::ByteSize;
 use crate::terminal::{say, say_json, tell};
 
@@ -20,9 +21,8 @@ const FUNCTIONS: [DigestFunction; 2] = [DigestFunction::Sha256, DigestFunction::
 /// What is to be taken out of a server's store.
 #[derive(Debug, clap::Args)]
 pub(crate) struct PurgeArgs {
-    /// Of which server
-    #[arg(long, value_name = "URL")]
-    remote: String,
+    #[command(flatten)]
+    server: AskedArgs,
 
     #[command(flatten)]
     what: What,
@@ -31,9 +31,9 @@ pub(crate) struct PurgeArgs {
     #[arg(long, value_name = "NAMESPACE", default_value = "trusted", conflicts_with_all = ["digest", "writer"])]
     namespace: Namespace,
 
-    /// Of which project the action is: its clients call it the instance name
-    #[arg(long, value_name = "NAME", default_value = "", conflicts_with_all = ["digest", "writer"])]
-    project: String,
+    /// Of which project the action is: its clients call it the instance [default: this workspace's]
+    #[arg(long, value_name = "NAME", visible_alias = "remote-instance", conflicts_with_all = ["digest", "writer"])]
+    project: Option<String>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -55,9 +55,8 @@ struct What {
 /// How a server is to verify its store.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ScrubArgs {
-    /// Which server
-    #[arg(long, value_name = "URL")]
-    remote: String,
+    #[command(flatten)]
+    server: AskedArgs,
 
     /// How much it may read in a second [default: the server's choice]
     #[arg(long, value_name = "SIZE")]
@@ -80,23 +79,28 @@ impl std::str::FromStr for AnyDigest {
     }
 }
 
-pub(crate) fn stat(settings: &Settings, remote: &str) -> Result<ExitCode, CliError> {
-    let stat = ask(async { connect(remote).await?.stat().await })?;
-    if settings.json {
-        say_json(&server::json(remote, &stat));
-    } else {
-        for line in server::lines(remote, &stat) {
-            say(&line);
+pub(crate) fn stat(settings: &Settings, server: &AskedArgs) -> Result<ExitCode, CliError> {
+    ask(settings, server, async |connection| {
+        let remote = connection.address().to_owned();
+        let stat = Admin::new(connection).stat().await?;
+        if settings.json {
+            say_json(&server::json(&remote, &stat));
+        } else {
+            for line in server::lines(&remote, &stat) {
+                say(&line);
+            }
         }
-    }
+        Ok(())
+    })?;
     Ok(exit::SUCCESS)
 }
 
 pub(crate) fn purge(settings: &Settings, args: &PurgeArgs) -> Result<ExitCode, CliError> {
-    let purged = ask(async {
-        let mut admin = connect(&args.remote).await?;
+    let purged = ask(settings, &args.server, async |connection| {
+        let all = args.purges(connection.instance());
+        let admin = Admin::new(connection);
         let mut purged = 0;
-        for purge in args.purges() {
+        for purge in all {
             purged += admin.purge(purge).await?;
         }
         Ok(purged)
@@ -112,10 +116,9 @@ pub(crate) fn purge(settings: &Settings, args: &PurgeArgs) -> Result<ExitCode, C
 }
 
 pub(crate) fn scrub(settings: &Settings, args: &ScrubArgs) -> Result<ExitCode, CliError> {
-    let state = ask(async {
-        let mut admin = connect(&args.remote).await?;
-        let speed = args.speed.map(|it| it.0);
-        admin.scrub(speed, |state| show(settings, state)).await
+    let speed = args.speed.map(|it| it.0);
+    let state = ask(settings, &args.server, async |connection| {
+        Admin::new(connection).scrub(speed, |state| show(settings, state)).await
     })?;
     if settings.json {
         say_json(&server::scrub_json(&state));
@@ -127,12 +130,12 @@ pub(crate) fn scrub(settings: &Settings, args: &ScrubArgs) -> Result<ExitCode, C
 }
 
 impl PurgeArgs {
-    fn purges(&self) -> Vec<Purge> {
+    fn purges(&self, instance: &str) -> Vec<Purge> {
         let What { digest, action, writer } = &self.what;
         let blobs = digest.iter().flat_map(|it| &it.0).map(|digest| Purge::Blob(*digest));
         let actions = action.iter().flat_map(|it| &it.0).map(|digest| Purge::Action {
             namespace: self.namespace.clone(),
-            project: self.project.clone(),
+            project: self.project.as_deref().unwrap_or(instance).to_owned(),
             digest: *digest,
         });
         let writers = writer.iter().map(|it| Purge::Writer(it.clone()));
@@ -146,13 +149,13 @@ fn show(settings: &Settings, state: &ScrubState) {
     }
 }
 
-/// Returns who asks that server.
-async fn connect(remote: &str) -> Result<Admin<Channel>, RemoteError> {
-    Admin::connect(remote).await
-}
-
-fn ask<T>(asking: impl Future<Output = Result<T, RemoteError>>) -> Result<T, CliError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.expect("a runtime can be made");
-    Ok(runtime.block_on(asking)?)
+/// Asks a server something.
+fn ask<T>(
+    settings: &Settings,
+    server: &AskedArgs,
+    asking: impl AsyncFnOnce(RemoteConnection) -> Result<T, AdminError>,
+) -> Result<T, CliError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(CliError::disk("start", Path::new("the runtime")))?;
+    runtime.block_on(async { Ok(asking(server.connection(settings)?).await?) })
 }

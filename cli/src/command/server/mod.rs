@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use cas_server::{CONFIG_FILE, Config};
 
-use crate::choices::folder;
+use crate::choices::{Origin, folder};
 use crate::error::CliError;
 use crate::settings::Settings;
 use crate::terminal::say;
@@ -43,9 +43,31 @@ pub(crate) fn run(settings: &Settings, args: &ServerArgs) -> Result<ExitCode, Cl
     }
 }
 
-/// Returns how the server is configured: by the file that is named, by the one that is here, or by none.
+/// Returns how the server is configured: by the file that is named, by the one that is here, or by none. Where its store is
+/// and how large that may be, flags say before it. The store of this machine's builds, of which the environment speaks, is
+/// another.
 fn read_config(settings: &Settings, named: Option<&Path>) -> Result<Config, CliError> {
+    let flag = |key| {
+        let said = settings.choices.all(key).first();
+        said.is_some_and(|it| matches!(it.origin, Origin::Flag(_)))
+    };
+    let store = if flag("store") { Some(settings.store()?) } else { None };
     let root = cas_server::default_root(folder("XDG_DATA_HOME"), folder("HOME"));
+    let mut config = read_file(settings, named, root.or_else(|| store.map(Path::to_owned)))?;
+    if let Some(store) = store {
+        store.clone_into(&mut config.store.path);
+    }
+    if flag("store_budget") {
+        config.store.budget = settings.store_budget;
+    }
+    Ok(config)
+}
+
+fn read_file(
+    settings: &Settings,
+    named: Option<&Path>,
+    root: Option<PathBuf>,
+) -> Result<Config, CliError> {
     let here = || Some(settings.directory.join(CONFIG_FILE)).filter(|path| path.exists());
     let file = named.map(|path| settings.directory.join(path)).or_else(here);
     match (file, root) {

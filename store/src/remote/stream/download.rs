@@ -10,7 +10,7 @@ use tonic::{Code, Status};
 use super::name::{self, Packing};
 use super::packing::Unpacker;
 use super::remote::{self, Pieces};
-use crate::remote::connection::{Connection, Patience, SILENCE_MAX};
+use crate::remote::connection::{Connection, Patience};
 use crate::remote::{Purpose, RemoteError};
 
 /// What is said of reading, where it fails.
@@ -109,7 +109,8 @@ impl Download {
                     }
                 }
             }
-            let piece = match tokio::time::timeout(SILENCE_MAX, open.pieces.next()).await {
+            let silence_max = self.connection.retry.silence_max;
+            let piece = match tokio::time::timeout(silence_max, open.pieces.next()).await {
                 Ok(Ok(Some(piece))) => piece,
                 Ok(Ok(None)) => return Ok(Ok(None)),
                 Ok(Err(status)) => return Ok(Err(status)),
@@ -133,9 +134,9 @@ impl Download {
             }
         };
         let name = name::to_read(&self.connection.instance, self.packing, self.digest);
-        let call = self.connection.begin(self.purpose.as_ref()).await?;
+        let call = self.connection.begin(self.purpose.as_ref(), &mut self.patience).await?;
         let begun = remote::read(&call, name, self.received);
-        let opened = tokio::time::timeout(SILENCE_MAX, begun).await;
+        let opened = tokio::time::timeout(self.connection.retry.silence_max, begun).await;
         Ok(match opened {
             Ok(Ok(pieces)) => {
                 self.open = Some(Open { pieces, unpacker, _permit: call.into_permit() });

@@ -1,9 +1,11 @@
 //! One blob that goes piece by piece.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use futures::stream;
 use model::{Digest, Hasher};
+use tokio::time::Instant;
 use tonic::Status;
 
 use super::name::{self, Packing};
@@ -37,12 +39,19 @@ pub(in crate::remote) async fn upload(
     let mut patience = Patience::new(connection.retry);
     let mut begin = 0;
     loop {
-        let call = connection.begin(purpose).await.map_err(Arc::new)?;
+        let call = connection.begin(purpose, &mut patience).await.map_err(Arc::new)?;
         let sending = Sending::new(&source, digest, packing, begin).map_err(input)?;
         let progress = Arc::clone(&sending.progress);
-        let sent = remote::write(&call, name.clone(), sending.pieces()).await;
-        let Progress { failed, on_wire } =
-            std::mem::take(&mut *progress.lock().expect("no holder panics"));
+        let sent = tokio::select! {
+            sent = remote::write(&call, name.clone(), sending.pieces()) => sent,
+            () = standstill(&progress, connection.retry.silence_max) => {
+                Err(Status::deadline_exceeded(""))
+            }
+        };
+        let (failed, on_wire) = {
+            let mut progress = progress.lock().expect("no holder panics");
+            (progress.failed.take(), progress.on_wire)
+        };
         if let Some(error) = failed {
             return Err(error);
         }
@@ -56,8 +65,11 @@ pub(in crate::remote) async fn upload(
         };
         drop(call);
         connection.pause(VERB, &mut patience, status).await.map_err(Arc::new)?;
-        let call = connection.begin(purpose).await.map_err(Arc::new)?;
-        let Some(next) = resume(&call, &name, digest, packing).await else { return Ok(()) };
+        let call = connection.begin(purpose, &mut patience).await.map_err(Arc::new)?;
+        let time_max = connection.retry.answer_time_max;
+        let asked = tokio::time::timeout(time_max, resume(&call, &name, digest, packing));
+        // Who does not even say where it broke off is sent all of it again.
+        let Some(next) = asked.await.unwrap_or(Some(0)) else { return Ok(()) };
         if next > begin {
             patience.pauses.restart();
         }
@@ -84,9 +96,21 @@ async fn resume(call: &Call, name: &str, digest: Digest, packing: Packing) -> Op
     }
 }
 
+/// Returns once no piece has been taken for that long.
+async fn standstill(progress: &Mutex<Progress>, silence_max: Duration) {
+    loop {
+        let end = progress.lock().expect("no holder panics").taken + silence_max;
+        if end <= Instant::now() {
+            return;
+        }
+        tokio::time::sleep_until(end).await;
+    }
+}
+
 /// What happened while pieces were sent.
-#[derive(Default)]
 struct Progress {
+    /// When the last piece was taken.
+    taken: Instant,
     /// Why there are no more pieces, though not all was sent.
     failed: Option<StoreError>,
     /// How many bytes went, as they are on the wire.
@@ -124,7 +148,11 @@ impl Sending {
             packer,
             hasher: (begin == 0).then(|| Hasher::new(digest.function())),
             is_done: false,
-            progress: Arc::new(Mutex::new(Progress { failed: None, on_wire: begin })),
+            progress: Arc::new(Mutex::new(Progress {
+                taken: Instant::now(),
+                failed: None,
+                on_wire: begin,
+            })),
         })
     }
 
@@ -170,6 +198,7 @@ impl Sending {
             None => bytes,
         };
         let mut progress = self.progress.lock().expect("no holder panics");
+        progress.taken = Instant::now();
         let offset = progress.on_wire;
         progress.on_wire += bytes.len() as u64;
         Ok(Piece { offset, bytes, is_last })
@@ -193,4 +222,24 @@ fn random_name() -> String {
     bytes[8] = bytes[8] & 0x3f | 0x80;
     let hex = format!("{:032x}", u128::from_be_bytes(bytes));
     format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_upload_stands_still_only_if_nothing_is_taken() {
+        let begin = Instant::now();
+        let progress = Mutex::new(Progress { taken: begin, failed: None, on_wire: 0 });
+        let seconds = Duration::from_secs;
+        let taking = async {
+            for number in 1..=5 {
+                tokio::time::sleep_until(begin + seconds(50 * number)).await;
+                progress.lock().unwrap().taken = Instant::now();
+            }
+        };
+        tokio::join!(taking, standstill(&progress, seconds(60)));
+        assert_eq!(begin.elapsed(), seconds(250 + 60));
+    }
 }

@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use store::{
-    BlobStore as _, Cellar as _, LeaseId, SegmentStore, Settings, StoreError, UploadStore as _,
-    ValueStore as _,
+    BlobStore as _, Cellar as _, LeaseId, SegmentStore, Session, Settings, StoreError,
+    UploadStore as _, ValueStore as _,
 };
 use testkit::MemoryDisk;
 
 use super::support::{
-    AMPLE_BYTES, SCARCE_BYTES, TestClock, digest, has, has_rightly, key, noise, now, read,
+    AMPLE_BYTES, SCARCE_BYTES, TestClock, digest, has, has_rightly, key, named, noise, now, read,
     settings, value, write,
 };
 
@@ -25,6 +25,10 @@ fn open_with(disk: &MemoryDisk, budget_bytes: u64) -> (Arc<SegmentStore>, TestCl
     let clock = TestClock::new();
     let settings = Settings { clock: Arc::new(clock.clone()), ..settings(budget_bytes) };
     (SegmentStore::open_on(Arc::new(disk.clone()), settings).unwrap(), clock)
+}
+
+fn lease(owner: &str, build: &str) -> LeaseId {
+    LeaseId::new(&owner.into(), build).unwrap()
 }
 
 /// Returns a blob that takes as much room as it has bytes.
@@ -87,7 +91,7 @@ fn what_a_build_was_told_exists_stays_while_others_write_three_times_the_capacit
     for bytes in &before {
         write(&*store, bytes).unwrap();
     }
-    let build = store.for_lease(&LeaseId::new("a build").unwrap());
+    let build = store.for_lease(&lease("somebody", "a build"));
     // It asks for some, reads some, writes some, and looks up and records values.
     let asked: BTreeSet<_> = before[..8].iter().map(|it| digest(it)).collect();
     assert!(now(build.find_missing(asked)).unwrap().is_empty());
@@ -127,7 +131,7 @@ fn what_a_build_was_told_exists_stays_while_others_write_three_times_the_capacit
 fn a_value_that_is_copied_forward_while_its_writer_is_forgotten_is_forgotten() {
     let disk = MemoryDisk::new();
     let (store, _clock) = open(&disk);
-    let build = store.for_lease(&LeaseId::new("a build").unwrap());
+    let build = store.for_lease(&lease("somebody", "a build"));
     now(build.record(&key(1), value("poisoned"))).unwrap();
     store.end_segment();
     store.keep_house().unwrap();
@@ -176,9 +180,12 @@ fn a_large_blob_that_a_build_holds_stays_in_whatever_form_it_is() {
     let disk = MemoryDisk::new();
     let (store, clock) = open_with(&disk, AMPLE_BYTES);
     let (file, chunked, free) = (noise(1, 3 << 20), noise(2, 3 << 20), noise(3, 3 << 20));
-    let build = store.for_lease(&LeaseId::new("a build").unwrap());
+    let unasked = noise(4, 3 << 20);
+    let build = store.for_lease(&lease("somebody", "a build"));
     write(&*store, &free).unwrap();
     now(build.write(digest(&chunked), chunked.clone().into())).unwrap();
+    // It is cut into chunks after the build has heard of it for the last time.
+    now(build.write(digest(&unasked), unasked.clone().into())).unwrap();
     store.keep_house().unwrap();
     assert!(now(build.find_missing([digest(&chunked)].into())).unwrap().is_empty());
     now(build.write(digest(&file), file.clone().into())).unwrap();
@@ -194,6 +201,7 @@ fn a_large_blob_that_a_build_holds_stays_in_whatever_form_it_is() {
     assert!(disk.bytes_taken() <= AMPLE_BYTES);
     assert!(!has(&*store, digest(&free)), "nobody holds it");
     assert!(has_rightly(&*store, &chunked) && has_rightly(&*store, &file));
+    assert!(has_rightly(&*store, &unasked));
     let is_large = |it: &std::path::PathBuf| it.starts_with("large");
     assert_eq!(disk.paths().into_iter().filter(is_large).count(), 1, "one is still a file");
     clock.pass(Duration::from_secs(601));
@@ -229,11 +237,12 @@ fn what_is_used_again_and_again_stays() {
 fn a_store_that_is_full_of_what_is_pinned_refuses_to_write_and_breaks_no_lease() {
     let disk = MemoryDisk::new();
     let (store, clock) = open(&disk);
-    let build = store.for_lease(&LeaseId::new("a greedy build").unwrap());
+    let builds: Vec<_> =
+        ["a", "b", "c"].map(|it| store.for_lease(&lease(it, "a greedy build"))).into();
     let mut held = Vec::new();
     let refused = loop {
         let bytes = blob(held.len() as u64);
-        match now(build.write(digest(&bytes), bytes.clone().into())) {
+        match now(builds[held.len() % 3].write(digest(&bytes), bytes.clone().into())) {
             Ok(()) => held.push(bytes),
             Err(error) => break error,
         }
@@ -259,6 +268,58 @@ fn a_store_that_is_full_of_what_is_pinned_refuses_to_write_and_breaks_no_lease()
     write(&*store, &blob(6000)).unwrap();
     flood(&store, &disk, 7000, 2 * SCARCE_BYTES);
     assert!(!held.iter().any(|bytes| has(&*store, digest(bytes))));
+}
+
+#[test]
+fn what_one_owner_pins_leaves_room_for_the_others() {
+    let disk = MemoryDisk::new();
+    let (store, clock) = open(&disk);
+    let greedy = store.for_lease(&lease("a stranger", "a greedy build"));
+    let told: Vec<_> = (0..500).map(blob).collect();
+    for bytes in &told {
+        now(greedy.write(digest(bytes), bytes.clone().into())).unwrap();
+        let pinned = store.stat().pinned_bytes;
+        assert!(pinned <= SCARCE_BYTES / 2, "{pinned} bytes are pinned");
+    }
+    assert!(store.stat().pinned_bytes > SCARCE_BYTES / 3);
+    flood(&store, &disk, 10_000, 2 * SCARCE_BYTES);
+    let is_held: Vec<_> = told.iter().map(|it| has_rightly(&*store, it)).collect();
+    let first_gone = is_held.iter().position(|is| !is).unwrap();
+    let held: usize = told[..first_gone].iter().map(Bytes::len).sum();
+    assert!(held as u64 > SCARCE_BYTES / 3, "it holds {held} bytes");
+
+    // The next build of the same owner takes the place of the one that is silent.
+    clock.pass(Duration::from_secs(1));
+    let next = store.for_lease(&lease("a stranger", "the next build"));
+    let own = blob(20_000);
+    now(next.write(digest(&own), own.clone().into())).unwrap();
+    assert_eq!(store.stat().leases, 1);
+    flood(&store, &disk, 30_000, 2 * SCARCE_BYTES);
+    assert!(has_rightly(&*store, &own));
+    assert!(!has(&*store, digest(&told[0])));
+}
+
+#[test]
+fn however_many_builds_somebody_invents_nobody_else_loses_his_lease() {
+    let disk = MemoryDisk::new();
+    let (store, clock) = open(&disk);
+    let (mine, known) = (blob(1), blob(2));
+    write(&*store, &known).unwrap();
+    let build = store.for_lease(&lease("somebody", "a build"));
+    now(build.write(digest(&mine), mine.clone().into())).unwrap();
+    clock.pass(Duration::from_secs(1));
+    for number in 0..5000 {
+        let invented = store.for_lease(&lease("a stranger", &number.to_string()));
+        assert!(now(invented.find_missing(BTreeSet::new())).unwrap().is_empty());
+        assert!(number > 0 || store.stat().leases == 1, "who asks for nothing holds nothing");
+        assert!(now(invented.find_missing([digest(&known)].into())).unwrap().is_empty());
+    }
+    assert!(store.stat().leases <= 4096);
+    let late = store.for_lease(&lease("somebody else", "another build"));
+    let own = blob(3);
+    now(late.write(digest(&own), own.clone().into())).unwrap();
+    flood(&store, &disk, 10_000, 2 * SCARCE_BYTES);
+    assert!(has_rightly(&*store, &mine) && has_rightly(&*store, &own));
 }
 
 #[test]
@@ -330,7 +391,7 @@ fn a_lease_holds_while_threads_write_and_evict() {
     let mut settings = Settings::new(SCARCE_BYTES);
     settings.housekeeping = store::Housekeeping::Threads;
     let store = SegmentStore::open_on(Arc::new(disk.clone()), settings).unwrap();
-    let build = store.for_lease(&LeaseId::new("a build").unwrap());
+    let build = store.for_lease(&lease("somebody", "a build"));
     std::thread::scope(|scope| {
         let others = scope.spawn(|| {
             for number in 0..1500 {
@@ -365,16 +426,16 @@ fn interrupted_uploads_are_forgotten_after_a_night_and_take_a_part_of_the_budget
     let large = noise(1, 3 << 20);
     let name = digest(&large);
     let begin = |session: &str| {
-        let mut upload = now(store.upload(&[name], session)).unwrap();
+        let mut upload = now(store.upload(&[name], Some(&named(session)))).unwrap();
         upload.write(large.slice(..2_900_000)).unwrap();
     };
     begin("an evening");
     clock.pass(Duration::from_secs(11 * 60 * 60));
     store.keep_house().unwrap();
-    assert_eq!(now(store.uploaded(&[name], "an evening")).unwrap(), Some(2_900_000));
+    assert_eq!(now(store.uploaded(&[name], &named("an evening"))).unwrap(), Some(2_900_000));
     clock.pass(Duration::from_secs(60 * 60));
     store.keep_house().unwrap();
-    assert_eq!(now(store.uploaded(&[name], "an evening")).unwrap(), None);
+    assert_eq!(now(store.uploaded(&[name], &named("an evening"))).unwrap(), None);
     assert!(!disk.paths().iter().any(|it| it.starts_with("uploads")));
 
     let sessions: Vec<String> = (0..6).map(|it| format!("session {it}")).collect();
@@ -382,7 +443,70 @@ fn interrupted_uploads_are_forgotten_after_a_night_and_take_a_part_of_the_budget
         clock.pass(Duration::from_secs(1));
         begin(session);
     }
-    let kept = |session: &&String| now(store.uploaded(&[name], session)).unwrap().is_some();
+    let kept = |session: &&String| now(store.uploaded(&[name], &named(session))).unwrap().is_some();
     let kept: Vec<&String> = sessions.iter().filter(kept).collect();
     assert_eq!(kept, sessions[4..].iter().collect::<Vec<_>>(), "an eighth of 64 MiB, the latest");
+}
+
+#[test]
+fn what_interrupted_uploads_take_is_given_back_whoever_replaces_whom() {
+    let disk = MemoryDisk::new();
+    let (store, clock) = open_with(&disk, AMPLE_BYTES);
+    let large = noise(1, 3 << 20);
+    let name = digest(&large);
+    let before = store.stat().physical_bytes;
+    for _ in 0..3 {
+        // A client comes again before the server sees that its connection is gone.
+        let mut uploads: Vec<_> = (0..2)
+            .map(|_| now(store.upload(&[name], Some(&named("a session")))).unwrap())
+            .collect();
+        for (upload, bytes) in uploads.iter_mut().zip([2_000_000, 1_000_000]) {
+            let begun = usize::try_from(upload.bytes()).unwrap();
+            upload.write(large.slice(begun.min(bytes)..bytes)).unwrap();
+        }
+        drop(uploads);
+    }
+    assert_eq!(now(store.uploaded(&[name], &named("a session"))).unwrap(), Some(1_000_000));
+    assert_eq!(store.stat().physical_bytes, before + 1_000_000, "one of them is there");
+
+    let mut nameless = now(store.upload(&[name], None)).unwrap();
+    nameless.write(large.slice(..1_000_000)).unwrap();
+    drop(nameless);
+    assert_eq!(store.stat().physical_bytes, before + 1_000_000, "nobody could take it up");
+
+    clock.pass(Duration::from_secs(13 * 60 * 60));
+    store.keep_house().unwrap();
+    assert_eq!(store.stat().physical_bytes, before);
+    assert!(!disk.paths().iter().any(|it| it.starts_with("uploads")));
+}
+
+#[test]
+fn whoever_interrupts_most_uploads_loses_his_own_first() {
+    let disk = MemoryDisk::new();
+    let (store, clock) = open_with(&disk, AMPLE_BYTES);
+    let large = noise(1, 3 << 20);
+    let name = digest(&large);
+    let of = |owner: &str, number: usize| Session { owner: owner.into(), name: number.to_string() };
+    let interrupt = |store: &SegmentStore, session: &Session, bytes: usize| {
+        let mut upload = now(store.upload(&[name], Some(session))).unwrap();
+        upload.write(large.slice(..bytes)).unwrap();
+    };
+    let mine = of("somebody", 0);
+    interrupt(&store, &mine, 2_000_000);
+    clock.pass(Duration::from_secs(1));
+    for number in 0..4200 {
+        clock.pass(Duration::from_millis(1));
+        interrupt(&store, &of("a stranger", number), 1);
+    }
+    assert_eq!(now(store.uploaded(&[name], &mine)).unwrap(), Some(2_000_000), "of their number");
+    let kept = |number| now(store.uploaded(&[name], &of("a stranger", number))).unwrap().is_some();
+    assert!(!kept(0) && kept(4199));
+
+    // Whose they are is known after the next start, too.
+    drop(store);
+    let (again, _) = open_with(&disk, AMPLE_BYTES);
+    for number in 0..4 {
+        interrupt(&again, &of("a stranger", number), 2_900_000);
+    }
+    assert_eq!(now(again.uploaded(&[name], &mine)).unwrap(), Some(2_000_000), "of their bytes");
 }

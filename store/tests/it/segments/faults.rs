@@ -10,8 +10,8 @@ use store::{
 use testkit::{Fault, MemoryDisk};
 
 use super::support::{
-    SCARCE_BYTES, digest, has, has_rightly, key, noise, now, open, read, settings, text, try_open,
-    value, write,
+    SCARCE_BYTES, digest, has, has_rightly, key, named, noise, now, open, read, settings, text,
+    try_open, value, write,
 };
 
 /// A blob that is a file at first, made once for all of the many times that it is written.
@@ -29,10 +29,10 @@ fn work(disk: &MemoryDisk, said: &mut Said) -> Result<(), StoreError> {
     store.end_segment();
     store.keep_house()?;
     let large = LARGE.clone();
-    let mut upload = now(store.upload(&[digest(&large)], "a session"))?;
+    let mut upload = now(store.upload(&[digest(&large)], Some(&named("a session"))))?;
     upload.write(large.slice(..1 << 20))?;
     drop(upload);
-    let mut upload = now(store.upload(&[digest(&large)], "a session"))?;
+    let mut upload = now(store.upload(&[digest(&large)], Some(&named("a session"))))?;
     let sent = usize::try_from(upload.bytes()).unwrap();
     upload.write(large.slice(sent..))?;
     upload.finish()?;
@@ -277,7 +277,8 @@ fn a_full_disk_is_an_answer_and_the_store_goes_on_when_there_is_room() {
         }
     }
     assert!(refused > 50, "only {refused} were refused");
-    let mut upload = now(store.upload(&[digest(&noise(1, 3 << 20))], "large")).unwrap();
+    let mut upload =
+        now(store.upload(&[digest(&noise(1, 3 << 20))], Some(&named("large")))).unwrap();
     assert!(upload.write(noise(1, 3 << 20)).unwrap_err().is_full());
     drop(upload);
     said.check(&store, "while it is full");
@@ -300,7 +301,7 @@ fn a_fault_while_room_is_made_breaks_no_lease_and_serves_nothing_wrong() {
     for nth in (0..).step_by(23) {
         let disk = MemoryDisk::new();
         let store = SegmentStore::open_on(Arc::new(disk.clone()), settings(SCARCE_BYTES)).unwrap();
-        let build = store.for_lease(&LeaseId::new("a build").unwrap());
+        let build = store.for_lease(&LeaseId::new(&"somebody".into(), "a build").unwrap());
         let held: Vec<_> = (0..10).map(|it| text(it, 5000)).collect();
         for bytes in &held {
             now(build.write(digest(bytes), bytes.clone().into())).unwrap();

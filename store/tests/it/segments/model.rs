@@ -128,7 +128,7 @@ impl World {
     }
 
     fn build(&self) -> Arc<dyn Cellar> {
-        self.store.for_lease(&LeaseId::new("a build").unwrap())
+        self.store.for_lease(&LeaseId::new(&"somebody".into(), "a build").unwrap())
     }
 
     fn step(&mut self, step: &Step) {

@@ -1,4 +1,4 @@
-//! Bodies that are sent as zstd, unpacked piece by piece in bounded memory.
+//! What is sent as zstd, unpacked piece by piece in bounded memory.
 
 use std::io;
 
@@ -12,8 +12,8 @@ const WINDOW_LOG_MAX: u32 = 23;
 /// How many bytes are unpacked at once.
 const PIECE_BYTES: usize = 128 << 10;
 
-/// Unpacks a body piece by piece.
-pub(super) struct Unpacker {
+/// Unpacks zstd frames piece by piece.
+pub(crate) struct Unpacker {
     decoder: Decoder<'static>,
     /// Whether the bytes so far are whole frames.
     is_whole: bool,
@@ -21,7 +21,7 @@ pub(super) struct Unpacker {
 
 impl Unpacker {
     /// Returns an unpacker that has seen nothing yet.
-    pub(super) fn new() -> io::Result<Self> {
+    pub(crate) fn new() -> io::Result<Self> {
         let mut decoder = Decoder::new()?;
         decoder.set_parameter(DParameter::WindowLogMax(WINDOW_LOG_MAX))?;
         Ok(Self { decoder, is_whole: true })
@@ -29,7 +29,7 @@ impl Unpacker {
 
     /// Returns a bounded piece of what the packed bytes say and takes from them what that needed; or `None` if there is no
     /// more without more bytes.
-    pub(super) fn unpack(&mut self, packed: &mut Bytes) -> io::Result<Option<Bytes>> {
+    pub(crate) fn unpack(&mut self, packed: &mut Bytes) -> io::Result<Option<Bytes>> {
         let mut piece = Vec::with_capacity(PIECE_BYTES);
         let mut input = InBuffer::around(packed);
         let mut output = OutBuffer::around(&mut piece);
@@ -41,11 +41,13 @@ impl Unpacker {
             self.is_whole = hint == 0;
         }
         drop(packed.split_to(taken));
+        // Most of what is sent so is small, and is kept for a while.
+        piece.shrink_to_fit();
         Ok((unpacked > 0 || !packed.is_empty()).then(|| piece.into()))
     }
 
     /// Fails unless the bytes so far are whole frames.
-    pub(super) fn finish(self) -> io::Result<()> {
+    pub(crate) fn finish(self) -> io::Result<()> {
         let broken = || io::Error::new(io::ErrorKind::UnexpectedEof, "the last frame is not whole");
         if self.is_whole { Ok(()) } else { Err(broken()) }
     }
