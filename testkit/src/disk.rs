@@ -18,6 +18,9 @@ pub enum Fault {
     Short,
 }
 
+/// What Linux says of a sector that cannot be read (EIO).
+const UNREADABLE: i32 = 5;
+
 /// How many bytes a disk writes as one.
 const SECTOR_BYTES: usize = 512;
 
@@ -62,6 +65,8 @@ struct Content {
     synced: Vec<u8>,
     /// and what may, of what came since.
     changes: Vec<Change>,
+    /// The sectors that cannot be read.
+    spoiled: BTreeSet<usize>,
 }
 
 #[derive(Clone, Debug)]
@@ -84,8 +89,21 @@ impl Change {
 }
 
 impl Content {
+    /// Returns what has been synced.
+    fn of(bytes: Vec<u8>) -> Self {
+        Self { synced: bytes.clone(), bytes, ..Self::default() }
+    }
+
     fn change(&mut self, change: Change) {
         change.apply(&mut self.bytes);
+        // A disk puts what is written to such a sector elsewhere.
+        match &change {
+            Change::Resize(length) => self.spoiled.retain(|it| it * SECTOR_BYTES < *length),
+            Change::Write(offset, written) => {
+                let end = (offset + written.len()).div_ceil(SECTOR_BYTES);
+                self.spoiled.retain(|it| !(offset / SECTOR_BYTES..end).contains(it));
+            }
+        }
         self.changes.push(change);
     }
 
@@ -215,7 +233,8 @@ impl MemoryDisk {
         for file in after.names.values() {
             let Some(content) = before.files.get(file) else { continue };
             let bytes = content.after_power_loss(&mut numbers);
-            let content = Content { synced: bytes.clone(), bytes, changes: Vec::new() };
+            let spoiled = content.spoiled.clone();
+            let content = Content { spoiled, ..Content::of(bytes) };
             after.files.insert(*file, content);
         }
         let files = &after.files;
@@ -240,8 +259,15 @@ impl MemoryDisk {
         let mut state = self.state();
         let file = state.file_named(path);
         state.synced_names.insert(path.to_owned(), file);
-        let content = Content { synced: bytes.clone(), bytes, changes: Vec::new() };
+        let content = Content::of(bytes);
         state.files.insert(file, content);
+    }
+
+    /// Lets the sector of a file in which that byte is be one that cannot be read.
+    pub fn spoil(&self, path: &Path, at: usize) {
+        let mut state = self.state();
+        let file = state.names[path];
+        state.files.get_mut(&file).expect("files stay").spoiled.insert(at / SECTOR_BYTES);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -402,9 +428,14 @@ impl DiskFile for MemoryFile {
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
         self.disk.let_others_work(self.file);
         let state = self.disk.call()?;
-        let bytes = &state.files[&self.file].bytes;
+        let content = &state.files[&self.file];
         let from = usize::try_from(offset).map_err(io::Error::other)?;
-        let found = bytes.get(from..from + buffer.len()).ok_or(ErrorKind::UnexpectedEof)?;
+        let range = from..from + buffer.len();
+        let found = content.bytes.get(range.clone()).ok_or(ErrorKind::UnexpectedEof)?;
+        let sectors = range.start / SECTOR_BYTES..range.end.div_ceil(SECTOR_BYTES);
+        if content.spoiled.range(sectors).next().is_some() {
+            return Err(io::Error::from_raw_os_error(UNREADABLE));
+        }
         buffer.copy_from_slice(found);
         Ok(())
     }

@@ -13,7 +13,7 @@ use super::files::Files;
 use super::index::Index;
 use super::leases::{Holder, Leases};
 use super::log::{Commits, Dirty, Head};
-use super::quarantine::{Quarantine, is_damage};
+use super::quarantine::{Quarantine, or_nothing};
 use super::recent::{Leaving, Recent};
 use super::record::{Entry, Form, Header, Name, Raw};
 use super::segment::Segments;
@@ -118,11 +118,7 @@ impl Core {
                 continue;
             };
             let read = segment.read(entry.place.ordinal, &self.blocks);
-            let raw = match read {
-                Ok(raw) => raw.unwrap_or_default(),
-                Err(error) if is_damage(&error) => Raw::default(),
-                Err(error) => return Err(error),
-            };
+            let raw = or_nothing(read)?.unwrap_or_default();
             let payload = raw.payload.clone();
             let is_meant = |it: &Header| {
                 let is_whole = it.form != Form::Bytes || it.size == u64::from(it.stored);
@@ -144,11 +140,8 @@ impl Core {
     /// Returns the payload of a record if it is right, and changes nothing if it is not.
     pub(super) fn peek(&self, entry: Entry) -> Result<Option<Bytes>, StoreError> {
         let Some(segment) = self.segments.get(entry.place.segment) else { return Ok(None) };
-        match segment.read(entry.place.ordinal, &self.blocks) {
-            Ok(raw) => Ok(raw.and_then(Raw::checked).map(|it| it.payload)),
-            Err(error) if is_damage(&error) => Ok(None),
-            Err(error) => Err(error),
-        }
+        let raw = or_nothing(segment.read(entry.place.ordinal, &self.blocks))?;
+        Ok(raw.and_then(Raw::checked).map(|it| it.payload))
     }
 
     /// Returns what is said where there is no room.

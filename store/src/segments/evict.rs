@@ -283,8 +283,7 @@ impl Core {
             drop(recent);
             bytes += entry.size;
             if let Some(path) = file {
-                self.doomed_bytes.fetch_add(entry.size, Ordering::Relaxed);
-                head.doomed.push(Doomed { path, bytes: entry.size });
+                self.doom(&mut head, Doomed { path, bytes: entry.size });
             }
         }
         Ok((pinned, bytes))

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::core::Core;
 use super::journal;
 use super::large;
+use super::log::Doomed;
 use super::record::{Form, Header, Place};
 use super::seal::{Census, seal};
 use super::sealed;
@@ -33,6 +34,18 @@ const SETTLED_AT_ONCE: usize = 4;
 /// How far compressing stands back behind whoever waits for an answer.
 const NICENESS: i32 = 5;
 
+/// Ends the process with a thread that panics. Nobody would do its work: what was promised would not be kept, and those who
+/// wait for it would wait for ever. The next process loses no more than after any other end.
+struct NoneWithout;
+
+impl Drop for NoneWithout {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            std::process::abort();
+        }
+    }
+}
+
 /// What keeps the house; dropping it ends the threads.
 #[derive(Debug)]
 pub(super) struct House {
@@ -55,7 +68,10 @@ impl House {
     fn spawn(&mut self, name: &str, work: fn(&Arc<Core>)) -> Result<(), StoreError> {
         let core = Arc::clone(&self.core);
         let thread = std::thread::Builder::new().name(name.to_owned());
-        let thread = thread.spawn(move || work(&core));
+        let thread = thread.spawn(move || {
+            let _process = NoneWithout;
+            work(&core);
+        });
         let failed = self.core.files.failed("start a thread for", Path::new(""));
         self.threads.push(thread.map_err(failed)?);
         Ok(())
@@ -65,8 +81,7 @@ impl House {
     pub(super) fn close(&mut self) -> Result<(), StoreError> {
         self.core.bells.end();
         for thread in self.threads.drain(..) {
-            // One that panicked has said so.
-            let _ = thread.join();
+            thread.join().expect("a panic ends the process");
         }
         self.core.checkpoint()?;
         self.core.touched.save(&self.core.files)?;
@@ -199,46 +214,48 @@ impl Core {
 
     /// Compresses every journal that nothing is appended to any more.
     pub(super) fn seal_ended(&self) -> Result<(), StoreError> {
+        let mut done = Ok(());
         for id in self.segments.ids() {
-            if self.bells.sealer.is_over() {
-                return Ok(());
+            if self.bells.sealer.is_over() || done.as_ref().is_err_and(StoreError::is_full) {
+                break;
             }
-            let Some(segment) = self.segments.get(id) else { continue };
-            let Segment::Journal(journal) = &*segment else { continue };
-            if self.head().active_id() == Some(id) {
-                continue;
-            }
-            let Some(sealed) = seal(&self.files, journal, self)? else { return Ok(()) };
-            // Whoever drops segments holds this.
-            let _room = self.room.lock().expect("no holder panics");
-            if self.segments.get(id).is_none() {
-                self.files.remove(&sealed::path(id))?;
-                continue;
-            }
-            let bytes = sealed.bytes();
-            self.head().sealed.push(id);
-            self.segments.insert(id, Segment::Sealed(Arc::new(sealed)), bytes);
-            self.files.remove(&journal::path(id))?;
+            // What is wrong with one of them is nothing to the others.
+            done = done.and(self.seal_if_ended(id));
         }
-        Ok(())
+        done
+    }
+
+    fn seal_if_ended(&self, id: u32) -> Result<(), StoreError> {
+        let Some(segment) = self.segments.get(id) else { return Ok(()) };
+        let Segment::Journal(journal) = &*segment else { return Ok(()) };
+        if self.head().active_id() == Some(id) {
+            return Ok(());
+        }
+        let Some(sealed) = seal(&self.files, journal, self)? else { return Ok(()) };
+        // Whoever drops segments holds this.
+        let _room = self.room.lock().expect("no holder panics");
+        if self.segments.get(id).is_none() {
+            return self.files.remove(&sealed::path(id));
+        }
+        let bytes = sealed.bytes();
+        self.head().sealed.push(id);
+        self.segments.insert(id, Segment::Sealed(Arc::new(sealed)), bytes);
+        self.files.remove(&journal::path(id))
     }
 
     /// Removes the files of large blobs that no record stands for any more, and finds those that are to be cut.
     pub(super) fn sweep(&self) -> Result<(), StoreError> {
-        for folder in self.files.list(Path::new(large::FOLDER))? {
-            let folder = Path::new(large::FOLDER).join(folder);
-            for file in self.files.list(&folder)? {
-                let path = folder.join(&file);
-                // What is newer than this start is not for this to judge.
-                let parsed = large::parse(&file).filter(|(_, it)| self.uploads.is_older(*it));
-                let Some((name, _)) = parsed else { continue };
-                let entry = self.find(&[name])?[0].filter(|it| it.form == Form::File);
-                let live = entry.map_or(Ok(None), |entry| self.file_of(name, entry))?;
-                if live.as_deref() == Some(&*path) {
-                    self.settling.add(name);
-                } else {
-                    self.files.remove(&path)?;
-                }
+        // What is newer than this start is not for this to judge.
+        let found = large::list(&self.files)?.into_iter();
+        for file in found.filter(|it| self.uploads.is_older(it.number)) {
+            let entry = self.find(&[file.name])?[0].filter(|it| it.form == Form::File);
+            let live = entry.map_or(Ok(None), |entry| self.file_of(file.name, entry))?;
+            if live.as_deref() == Some(&*file.path) {
+                self.settling.add(file.name);
+            } else if let Some(there) = self.files.open(&file.path)? {
+                // What took its place may not be on the disk yet.
+                let bytes = there.len()?;
+                self.doom(&mut self.head(), Doomed { path: file.path, bytes });
             }
         }
         Ok(())

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use bytes::BytesMut;
 
 use super::files::{Files, StoreFile};
+use super::quarantine::or_nothing;
 use super::record::{HEADER_BYTES, Header, Place, Raw, Record, read_u32, read_u64};
 use crate::StoreError;
 
@@ -27,7 +28,8 @@ const WINDOW_BYTES: usize = 1 << 20;
 pub(super) struct Journal {
     id: u32,
     begun: SystemTime,
-    before: Before,
+    /// Unknown where the journal's head is damaged.
+    before: Option<Before>,
     file: StoreFile,
     extent: Mutex<Extent>,
 }
@@ -72,6 +74,7 @@ impl Journal {
             let _ = files.remove(&path);
             return Err(error);
         }
+        let before = Some(before);
         Ok(Self { id, begun, before, file, extent: Mutex::new(Extent::new()) })
     }
 
@@ -82,14 +85,19 @@ impl Journal {
         if file.len()? < FIRST_RECORD {
             return Ok(None);
         }
-        file.read_at(0, &mut head)?;
+        let is_read = or_nothing(file.read_at(0, &mut head).map(|()| true))?;
         let right = head[..8] == MAGIC && read_u32(&head, 60) == crc32c::crc32c(&head[..60]);
-        if !right || read_u32(&head, 8) != id {
-            return Ok(None);
-        }
-        let begun = from_nanos(read_u64(&head, 12));
         let before = Before { segment: read_u32(&head, 20), records: read_u32(&head, 24) };
-        Ok(Some(Self { id, begun, before, file, extent: Mutex::new(Extent::new()) }))
+        let before = (right && read_u32(&head, 8) == id).then_some(before);
+        let first = Place { segment: id, ordinal: 0 };
+        // The first record says as well whose journal it is.
+        let is_ours = before.is_some()
+            || !is_read
+            || Window::new(&file)?.header(FIRST_RECORD, first)?.is_some();
+        // What stands there of the time is for statistics only.
+        let begun = from_nanos(read_u64(&head, 12));
+        let extent = Mutex::new(Extent::new());
+        Ok(is_ours.then_some(Self { id, begun, before, file, extent }))
     }
 
     pub(super) fn id(&self) -> u32 {
@@ -100,7 +108,7 @@ impl Journal {
         self.begun
     }
 
-    pub(super) fn before(&self) -> Before {
+    pub(super) fn before(&self) -> Option<Before> {
         self.before
     }
 
@@ -184,11 +192,11 @@ impl Journal {
         Ok(Header::decode(&head, Place { segment: self.id, ordinal }))
     }
 
-    /// Looks through what follows the known extent, tells `tell` of each record that is whole, and ends at the first that
-    /// is not, or of which `is_whole` says so: what follows was never promised to anybody.
+    /// Looks through what follows the known extent, and tells `tell` of each record that is right. Ends at the first header
+    /// that is not, and where `goes_on` says so of a header and its payload, if that is right.
     pub(super) fn scan(
         &self,
-        is_whole: impl Fn(&Header, &[u8]) -> Result<bool, StoreError>,
+        goes_on: impl Fn(&Header, Option<&[u8]>) -> Result<bool, StoreError>,
         mut tell: impl FnMut(Place, Header) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
         let mut window = Window::new(&self.file)?;
@@ -198,16 +206,25 @@ impl Journal {
                 (extent.count(), extent.end)
             };
             let place = Place { segment: self.id, ordinal };
-            let Some(header) = window.record(end, place)? else { break };
-            let payload = window.bytes(end + HEADER_BYTES as u64, header.stored as usize)?;
-            if !is_whole(&header, payload.unwrap_or_default())? {
+            let Some(header) = window.header(end, place)? else { break };
+            let begin = end + HEADER_BYTES as u64;
+            let next = begin + u64::from(header.stored);
+            if next > window.length {
+                break;
+            }
+            let payload = window.bytes(begin, header.stored as usize)?;
+            let payload = payload.filter(|it| header.fits(it));
+            let is_right = payload.is_some();
+            if !goes_on(&header, payload)? {
                 break;
             }
             let mut extent = self.extent();
             extent.offsets.push(u32::try_from(end).expect("a journal is shorter than 4 GiB"));
-            extent.end = end + HEADER_BYTES as u64 + u64::from(header.stored);
+            extent.end = next;
             drop(extent);
-            tell(place, header)?;
+            if is_right {
+                tell(place, header)?;
+            }
         }
         Ok(())
     }
@@ -248,15 +265,13 @@ impl<'a> Window<'a> {
         Ok(Self { file, length: file.len()?, offset: 0, bytes: Vec::new() })
     }
 
-    /// Returns the header of the record there, or `None` if none is there that is right.
-    fn record(&mut self, offset: u64, place: Place) -> Result<Option<Header>, StoreError> {
+    /// Returns the header there, or `None` if none is there that is right.
+    fn header(&mut self, offset: u64, place: Place) -> Result<Option<Header>, StoreError> {
         let Some(head) = self.bytes(offset, HEADER_BYTES)? else { return Ok(None) };
-        let head = head.try_into().expect("the length of a header");
-        let Some(header) = Header::decode(head, place) else { return Ok(None) };
-        let payload = self.bytes(offset + HEADER_BYTES as u64, header.stored as usize)?;
-        Ok(payload.is_some_and(|it| header.fits(it)).then_some(header))
+        Ok(Header::decode(head.try_into().expect("the length of a header"), place))
     }
 
+    /// Returns so many bytes, or `None` if they are not there, or cannot be read.
     fn bytes(&mut self, offset: u64, count: usize) -> Result<Option<&[u8]>, StoreError> {
         let end = offset + count as u64;
         if end > self.length {
@@ -264,12 +279,26 @@ impl<'a> Window<'a> {
         }
         if offset < self.offset || end > self.offset + self.bytes.len() as u64 {
             let rest = usize::try_from(self.length - offset).unwrap_or(usize::MAX);
-            self.bytes.resize(rest.min(count.max(WINDOW_BYTES)), 0);
-            self.offset = offset;
-            self.file.read_at(offset, &mut self.bytes)?;
+            // Where something in a window cannot be read, what is asked for may be beside that.
+            let is_there = self.load(offset, rest.min(count.max(WINDOW_BYTES)))?
+                || self.load(offset, count)?;
+            if !is_there {
+                return Ok(None);
+            }
         }
         let from = usize::try_from(offset - self.offset).expect("it lies within the window");
         Ok(Some(&self.bytes[from..from + count]))
+    }
+
+    fn load(&mut self, offset: u64, count: usize) -> Result<bool, StoreError> {
+        self.bytes.resize(count, 0);
+        self.offset = offset;
+        let read = self.file.read_at(offset, &mut self.bytes).map(|()| true);
+        let is_read = or_nothing(read)?;
+        if !is_read {
+            self.bytes.clear();
+        }
+        Ok(is_read)
     }
 }
 

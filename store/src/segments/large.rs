@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 
 use super::core::Core;
-use super::files::StoreFile;
-use super::quarantine::is_damage;
+use super::files::{Files, StoreFile};
+use super::quarantine::{is_damage, or_nothing};
 use super::record::{Entry, Header, Name, read_u32, read_u64};
 use crate::{Blob, Ranged, StoreError};
 
@@ -49,7 +49,7 @@ pub(super) fn path(name: &Name, number: u64) -> PathBuf {
 }
 
 /// Returns which blob's file has that name, and its number.
-pub(super) fn parse(file: &str) -> Option<(Name, u64)> {
+fn parse(file: &str) -> Option<(Name, u64)> {
     let (name, number) = file.split_once('.')?;
     let (kind, hash) = name.split_once('-')?;
     let mut bytes = [0; super::record::NAME_BYTES];
@@ -63,6 +63,30 @@ pub(super) fn parse(file: &str) -> Option<(Name, u64)> {
     let name = Name::from_bytes(bytes)?;
     let number = u64::from_str_radix(number, 16).ok()?;
     (path(&name, number).file_name()?.to_str()? == file).then_some((name, number))
+}
+
+/// A file that is there.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) path: PathBuf,
+    pub(super) name: Name,
+    pub(super) number: u64,
+}
+
+/// Returns all files.
+pub(super) fn list(files: &Files) -> Result<Vec<Found>, StoreError> {
+    let mut found = Vec::new();
+    for folder in files.list(Path::new(FOLDER))? {
+        let folder = Path::new(FOLDER).join(folder);
+        // What is none here is a stranger's.
+        let names = if files.is_folder(&folder)? { files.list(&folder)? } else { Vec::new() };
+        let parsed = names.iter().filter_map(|file| {
+            let (name, number) = parse(file)?;
+            Some(Found { path: folder.join(file), name, number })
+        });
+        found.extend(parsed);
+    }
+    Ok(found)
 }
 
 impl Core {
@@ -81,8 +105,8 @@ impl Core {
         for crc in &large.crcs {
             let count = (header.size - at).min(PIECE_BYTES as u64);
             let piece = &mut piece[..usize::try_from(count).expect("a piece fits into memory")];
-            file.read_at(at, piece)?;
-            if crc32c::crc32c(piece) != *crc {
+            let is_read = or_nothing(file.read_at(at, piece).map(|()| true))?;
+            if !is_read || crc32c::crc32c(piece) != *crc {
                 return Ok(false);
             }
             at += count;

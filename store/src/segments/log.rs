@@ -62,8 +62,6 @@ pub(super) struct Doomed {
 pub(super) enum Wish {
     /// Nothing has that name.
     Absent,
-    /// Something has it.
-    Present,
     /// What has the name is there.
     At(Place),
     /// Nothing.
@@ -74,7 +72,6 @@ impl Wish {
     fn holds(self, old: Option<Entry>) -> bool {
         match self {
             Self::Absent => old.is_none(),
-            Self::Present => old.is_some(),
             Self::At(place) => old.is_some_and(|it| it.place == place),
             Self::Any => true,
         }
@@ -342,17 +339,29 @@ impl Core {
         self.bells.keeper.ring();
     }
 
-    /// Removes the file that a record stood for, if one did, once the index does not lead to it any more. Until then it
-    /// counts.
-    pub(super) fn doom_file_of(&self, name: Name, entry: Entry) -> Result<(), StoreError> {
-        if entry.form != Form::File {
-            return Ok(());
+    /// Puts a record in the place of that one, if it is still there, whose file goes then. Returns whether that was done.
+    pub(super) fn replace(
+        &self,
+        old: Entry,
+        record: &Record,
+        rank: Rank,
+    ) -> Result<bool, StoreError> {
+        // Afterwards nothing says any more which file it was.
+        let file = match old.form {
+            Form::File => self.file_of(record.header.name, old)?,
+            Form::Bytes | Form::Manifest | Form::Tombstone | Form::Dead => None,
+        };
+        let Put::Done(_) = self.put(record, Wish::At(old.place), rank)? else { return Ok(false) };
+        if let Some(path) = file {
+            self.doom(&mut self.head(), Doomed { path, bytes: old.size });
         }
-        if let Some(path) = self.file_of(name, entry)? {
-            self.doomed_bytes.fetch_add(entry.size, Ordering::Relaxed);
-            self.head().doomed.push(Doomed { path, bytes: entry.size });
-        }
-        Ok(())
+        Ok(true)
+    }
+
+    /// Removes a file once the index does not lead to it any more. Until then it counts.
+    pub(super) fn doom(&self, head: &mut Head, doomed: Doomed) {
+        self.doomed_bytes.fetch_add(doomed.bytes, Ordering::Relaxed);
+        head.doomed.push(doomed);
     }
 
     /// Says that the file that a record stands for, if there is one, must be on the disk before it.

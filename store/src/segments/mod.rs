@@ -47,7 +47,6 @@ use self::files::Files;
 use self::house::House;
 use self::large::RECORD_BLOB_BYTES_MAX;
 use self::leases::Holder;
-use self::log::Wish;
 use self::record::Name;
 use crate::{
     Blob, BlobStore, Cellar, CellarStat, ChunkStore, LeaseId, Scrubbed, Session, Spool, StoreError,
@@ -164,7 +163,7 @@ impl ValueStore for SegmentStore {
     }
 
     async fn forget(&self, key: &ValueKey) -> Result<bool, StoreError> {
-        let had = self.core.forget(Name::of_value(key), Wish::Present)?;
+        let had = self.core.forget(Name::of_value(key), |_| Ok(true))?;
         self.core.acknowledge().await?;
         Ok(had)
     }
@@ -249,7 +248,7 @@ impl Cellar for SegmentStore {
 
     async fn forget_blob(&self, digest: Digest) -> Result<bool, StoreError> {
         let is_there = self.core.present(&[digest], None)?[0] && !digest.is_empty();
-        let had = is_there && self.core.forget(Name::of_blob(&digest), Wish::Present)?;
+        let had = is_there && self.core.forget(Name::of_blob(&digest), |_| Ok(true))?;
         self.core.acknowledge().await?;
         Ok(had)
     }

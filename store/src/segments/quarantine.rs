@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::core::Core;
 use super::files::Files;
-use super::log::{Put, Rank, Wish};
+use super::log::Rank;
 use super::record::{Entry, Name, Record};
 use crate::StoreError;
 
@@ -69,10 +69,8 @@ impl Core {
         bytes: &[u8],
     ) -> Result<(), StoreError> {
         tracing::warn!(name = %name.file_name(), ?entry, "a record is corrupt, and is taken away");
-        let put = self.put(&Record::tombstone(name), Wish::At(entry.place), Rank::Keeper)?;
-        if let Put::Done(_) = put {
+        if self.replace(entry, &Record::tombstone(name), Rank::Keeper)? {
             self.quarantine.records.fetch_add(1, Ordering::Relaxed);
-            self.doom_file_of(name, entry)?;
             // That a damaged disk does not take the evidence changes nothing.
             if let Err(error) = self.quarantine.keep(&self.files, &name, bytes) {
                 tracing::warn!(%error, "cannot keep what is corrupt aside");
@@ -85,6 +83,14 @@ impl Core {
 /// Returns whether it is the bytes that cannot be had, rather than the machine that is short of something.
 pub(super) fn is_damage(error: &StoreError) -> bool {
     matches!(error, StoreError::Disk { source, .. } if is_unreadable(source))
+}
+
+/// Takes what cannot be read for nothing.
+pub(super) fn or_nothing<T: Default>(read: Result<T, StoreError>) -> Result<T, StoreError> {
+    match read {
+        Err(error) if is_damage(&error) => Ok(T::default()),
+        read => read,
+    }
 }
 
 /// Returns the same of what a call said.

@@ -12,7 +12,7 @@ use super::index::{self, Covered, Index, Known, is_damaged};
 use super::journal::{self, Extent, Journal};
 use super::log::{Commits, Head};
 use super::manifest;
-use super::quarantine::{self, Quarantine};
+use super::quarantine::{self, Quarantine, or_nothing};
 use super::record::{Entry, Form, HEADER_BYTES, Header, Place};
 use super::sealed::{self, Sealed};
 use super::segment::{Segment, Segments};
@@ -63,7 +63,7 @@ pub(super) fn open(files: Files, settings: Settings) -> Result<Core, StoreError>
     }
     files.sync_folder(Path::new(""))?;
     let boot = files.boot()?;
-    let was_down = files.read(Path::new(BOOT))?.as_deref() != Some(boot.as_bytes());
+    let was_down = or_nothing(files.read(Path::new(BOOT)))?.as_deref() != Some(boot.as_bytes());
     let segments = BTreeMap::new();
     let mut folder = Folder { files: files.clone(), segments, was_down, is_rebuilt: false };
     folder.set_aside_strangers()?;
@@ -87,7 +87,7 @@ pub(super) fn open(files: Files, settings: Settings) -> Result<Core, StoreError>
         commits: Commits::new(),
         leases: super::leases::Leases::new(settings.lease, settings.budget_bytes),
         touched: Touched::open(&files)?,
-        uploads: Uploads::open(&files, now)?,
+        uploads: Uploads::open(&files, now, was_down)?,
         settling: super::settle::Settling::default(),
         quarantine: Quarantine::open(&files)?,
         bells: Bells::default(),
@@ -312,12 +312,13 @@ impl Folder {
         let segment = Segment::Journal(Arc::clone(journal));
         core.segments.insert(journal.id(), segment, journal.file().len()?);
         let before = journal.records();
-        let is_whole = |header: &Header, payload: &[u8]| {
-            // A blob's file is no part of the journal: what is later than one that is lost is lost with it.
-            let must_check = is_strict && header.form == Form::File;
-            if must_check { core.has_whole_file(header, payload) } else { Ok(true) }
+        let goes_on = |header: &Header, payload: Option<&[u8]>| match payload {
+            _ if !is_strict => Ok(true),
+            // What is later than something that is lost is lost with it, also where that is a blob's file.
+            Some(payload) if header.form == Form::File => core.has_whole_file(header, payload),
+            payload => Ok(payload.is_some()),
         };
-        journal.scan(is_whole, |place, header| {
+        journal.scan(goes_on, |place, header| {
             self.publish(core, place, &header)?;
             if core.recent().is_due() {
                 // The index is not to lead to what a loss of power takes.
@@ -385,7 +386,7 @@ impl Folder {
 /// Returns whether all is there that was appended before the journal was begun: what is later than something that is
 /// lost is lost with it.
 fn follows(core: &Core, journal: &Journal, known: &Known) -> bool {
-    let before = journal.before();
+    let Some(before) = journal.before() else { return false };
     match core.segments.get(before.segment) {
         Some(segment) => segment.records() >= before.records,
         // The index would have known of it, if it had been dropped.

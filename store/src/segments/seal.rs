@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::blocks::{BLOCK_BYTES, BLOCK_PER_RECORD};
 use super::files::{Files, StoreFile};
 use super::journal::Journal;
+use super::quarantine::or_nothing;
 use super::record::{FIRST_VALUE, Form, Header, Place, Raw, Record};
 use super::sealed::{self, Sealed, Span};
 use super::similarity::{Likeness, likeness};
@@ -81,7 +82,7 @@ fn survey(journal: &Journal, census: &impl Census) -> Result<Option<Survey>, Sto
         let mut found = Vec::with_capacity(ordinals.len());
         let mut likenesses = Vec::with_capacity(ordinals.len());
         for &ordinal in ordinals {
-            let record = journal.read(ordinal)?.and_then(Raw::checked);
+            let record = or_nothing(journal.read(ordinal))?.and_then(Raw::checked);
             let place = Place { segment: journal.id(), ordinal };
             // What is damaged keeps its ordinal, and stands for nothing.
             let nothing = || Record::new(FIRST_VALUE, Form::Dead, 0, Bytes::new());
@@ -132,7 +133,8 @@ impl Writer {
         let (mut block, mut within) = (Vec::with_capacity(2 * BLOCK_BYTES), Vec::new());
         let mut smallest = usize::MAX;
         for &ordinal in &survey.order {
-            let Some(Raw { payload, .. }) = journal.read(ordinal)? else { continue };
+            let read = or_nothing(journal.read(ordinal))?;
+            let Some(Raw { payload, .. }) = read else { continue };
             let smallest_now = smallest.min(payload.len());
             let limit = BLOCK_BYTES.max(BLOCK_PER_RECORD * smallest_now);
             smallest = smallest_now;

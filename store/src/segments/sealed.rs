@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::blocks::Blocks;
 use super::files::{Files, StoreFile};
 use super::journal::{from_nanos, to_nanos};
+use super::quarantine::or_nothing;
 use super::record::{Form, Header, NAME_BYTES, Name, Place, Raw, read_u32, read_u64};
 use crate::StoreError;
 
@@ -54,16 +55,25 @@ impl Sealed {
         let bytes = file.len()?;
         let Some(end) = bytes.checked_sub(TRAILER_BYTES as u64) else { return Ok(None) };
         let mut trailer = [0; TRAILER_BYTES];
-        file.read_at(end, &mut trailer)?;
+        or_nothing(file.read_at(end, &mut trailer))?;
         let right =
             trailer[..8] == MAGIC && read_u32(&trailer, 60) == crc32c::crc32c(&trailer[..60]);
-        if !right || read_u32(&trailer, 8) != id {
-            return Ok(None);
-        }
-        let (records, table) = (read_u32(&trailer, 12), read_u64(&trailer, 16));
+        let records = if right && read_u32(&trailer, 8) == id {
+            Some(read_u32(&trailer, 12))
+        } else {
+            count_rows(&file, id, end)?
+        };
+        // What stands there of the time is for statistics only.
         let begun = from_nanos(read_u64(&trailer, 24));
-        let fits = table.checked_add(u64::from(records) * ROW_BYTES as u64) == Some(end);
-        Ok(fits.then_some(Self { id, begun, file, bytes, records, table }))
+        let table = records.and_then(|it| end.checked_sub(u64::from(it) * ROW_BYTES as u64));
+        Ok(records.zip(table).map(|(records, table)| Self {
+            id,
+            begun,
+            file,
+            bytes,
+            records,
+            table,
+        }))
     }
 
     /// Returns what ends the file of a sealed segment.
@@ -119,7 +129,13 @@ impl Sealed {
     pub(super) fn headers(&self, from: u32) -> Result<Vec<Option<Header>>, StoreError> {
         let count = self.records.saturating_sub(from).min(ROWS);
         let mut rows = vec![0; count as usize * ROW_BYTES];
-        self.file.read_at(self.row_at(from), &mut rows)?;
+        let read = self.file.read_at(self.row_at(from), &mut rows).map(|()| true);
+        if !or_nothing(read)? {
+            // A sector that cannot be read takes its own rows with it, and no others.
+            for (ordinal, row) in (from..).zip(rows.chunks_exact_mut(ROW_BYTES)) {
+                or_nothing(self.file.read_at(self.row_at(ordinal), row))?;
+            }
+        }
         let place = |index| Place { segment: self.id, ordinal: from + index };
         let rows = (0..count).zip(rows.chunks_exact(ROW_BYTES));
         Ok(rows.map(|(index, row)| Some(decode(row, place(index))?.0)).collect())
@@ -128,6 +144,27 @@ impl Sealed {
     fn row_at(&self, ordinal: u32) -> u64 {
         self.table + u64::from(ordinal) * ROW_BYTES as u64
     }
+}
+
+/// Returns how many records a segment has whose trailer, which begins at `end`, is damaged: a row is right under one ordinal
+/// only, so one of the last of them tells.
+fn count_rows(file: &StoreFile, id: u32, end: u64) -> Result<Option<u32>, StoreError> {
+    /// More than a sector that cannot be read takes with it, of whatever disk.
+    const LAST_ROWS: u32 = 64;
+    let most = u32::try_from(end / ROW_BYTES as u64).unwrap_or(u32::MAX);
+    for after in 0..most.min(LAST_ROWS) {
+        let mut row = [0; ROW_BYTES];
+        let at = end - u64::from(after + 1) * ROW_BYTES as u64;
+        if !or_nothing(file.read_at(at, &mut row).map(|()| true))? {
+            continue;
+        }
+        let is_at =
+            |ordinal: &u32| decode(&row, Place { segment: id, ordinal: *ordinal }).is_some();
+        if let Some(ordinal) = (0..most - after).find(is_at) {
+            return Ok(Some(ordinal + 1 + after));
+        }
+    }
+    Ok(None)
 }
 
 /// Returns the row of a record in the table of its segment.

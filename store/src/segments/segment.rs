@@ -7,6 +7,7 @@ use std::time::SystemTime;
 
 use super::blocks::Blocks;
 use super::journal::Journal;
+use super::quarantine::or_nothing;
 use super::record::{Header, Raw};
 use super::sealed::Sealed;
 use crate::StoreError;
@@ -50,7 +51,7 @@ impl Segment {
         match self {
             Self::Journal(journal) => {
                 let to = journal.records().min(from.saturating_add(HEADERS));
-                (from..to).map(|ordinal| journal.header(ordinal)).collect()
+                (from..to).map(|ordinal| or_nothing(journal.header(ordinal))).collect()
             }
             Self::Sealed(sealed) => sealed.headers(from),
         }

@@ -11,7 +11,7 @@ use super::core::{Core, Reader};
 use super::disk::blocking;
 use super::large::RECORD_BLOB_BYTES_MAX;
 use super::leases::Holder;
-use super::log::{Put, Rank, Wish};
+use super::log::Rank;
 use super::manifest::{self, CHUNKS_MAX};
 use super::record::{Entry, Form, Name, Record};
 use crate::{Blob, Ranged, StoreError, Upload as _};
@@ -56,11 +56,12 @@ impl Core {
         let reader = self.reader();
         let Some(chunks) = self.cut(digest, &*blob, &reader)? else { return Ok(None) };
         let record = Record::new(name, Form::Manifest, entry.size, manifest::encode(&chunks));
-        if let Put::Done(_) = self.put(&record, Wish::At(entry.place), Rank::Writer)? {
+        if self.replace(entry, &record, Rank::Writer)? {
             self.share_pins(name, &reader)?;
             self.mark_chunks(&chunks)?;
-            // Once the manifest survives a loss of power.
-            self.doom_file_of(name, entry)?;
+        } else {
+            // Meanwhile it was copied forward, or there is another word on the name.
+            self.settling.add(name);
         }
         Ok(Some(chunks))
     }

@@ -7,6 +7,7 @@ use roaring::RoaringTreemap;
 
 use super::files::Files;
 use super::leases::key;
+use super::quarantine::or_nothing;
 use super::record::{Place, read_u32};
 use crate::StoreError;
 
@@ -36,7 +37,7 @@ pub(super) fn path() -> PathBuf {
 impl Touched {
     /// Reads what was saved, if it is right: not to know what was used costs a second chance, and nothing else.
     pub(super) fn open(files: &Files) -> Result<Self, StoreError> {
-        let bytes = files.read(&path())?.unwrap_or_default();
+        let bytes = or_nothing(files.read(&path()))?.unwrap_or_default();
         let touched = Self::default();
         if let Some((now, before)) = decode(&bytes) {
             *touched.kept() = Kept { now, before, written: 0, is_changed: false };

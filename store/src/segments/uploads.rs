@@ -14,6 +14,7 @@ use super::disk::blocking;
 use super::files::{Files, StoreFile};
 use super::large::{self, LargeFile, PIECE_BYTES, RECORD_BLOB_BYTES_MAX};
 use super::leases::Holder;
+use super::quarantine::or_nothing;
 use super::record::{Form, Name, Record};
 use crate::{Session, StoreError, Upload};
 
@@ -40,7 +41,8 @@ const NAMELESS: &str = "once";
 pub(super) struct Uploads {
     parked: Mutex<BTreeMap<String, Parked>>,
     bytes: AtomicU64,
-    /// Numbers files: it begins with the time at which the store was opened, so that none comes twice.
+    /// Numbers files: it begins with the time at which the store was opened, or after all that there are, so that none
+    /// comes twice.
     number: AtomicU64,
     first_number: u64,
 }
@@ -53,8 +55,9 @@ struct Parked {
 }
 
 impl Uploads {
-    /// Finds what was being uploaded when the store was closed.
-    pub(super) fn open(files: &Files, now: SystemTime) -> Result<Self, StoreError> {
+    /// Finds what was being uploaded when the store was closed. If the machine was down since, nobody knows how much of it
+    /// is on the disk.
+    pub(super) fn open(files: &Files, now: SystemTime, was_down: bool) -> Result<Self, StoreError> {
         let mut parked: BTreeMap<String, Parked> = BTreeMap::new();
         for name in files.list(Path::new(FOLDER))? {
             let path = Path::new(FOLDER).join(&name);
@@ -63,7 +66,7 @@ impl Uploads {
             // What was under way when the process was killed was interrupted by that.
             let key = name.split_once('.').map_or(&*name, |(key, _)| key);
             let more = parked.get(key).map_or(0, |it| it.bytes);
-            if key == NAMELESS || bytes <= more {
+            if was_down || key == NAMELESS || bytes <= more {
                 files.remove(&path)?;
                 continue;
             }
@@ -73,7 +76,10 @@ impl Uploads {
             parked.insert(key.to_owned(), Parked { bytes, since: now });
         }
         let bytes = parked.values().map(|it| it.bytes).sum();
-        let first_number = super::journal::to_nanos(SystemTime::now());
+        // The clock may have been set back.
+        let after_all = large::list(files)?.iter().map(|it| it.number.saturating_add(1)).max();
+        let now = super::journal::to_nanos(SystemTime::now());
+        let first_number = after_all.map_or(now, |it| it.max(now));
         let number = AtomicU64::new(first_number);
         Ok(Self { parked: Mutex::new(parked), bytes: AtomicU64::new(bytes), number, first_number })
     }
@@ -291,7 +297,9 @@ impl SegmentUpload {
         while self.bytes < length {
             let rest = usize::try_from(length - self.bytes).unwrap_or(usize::MAX);
             let piece = &mut piece[..rest.min(PIECE_BYTES)];
-            file.read_at(self.bytes, piece)?;
+            if !or_nothing(file.read_at(self.bytes, piece).map(|()| true))? {
+                return self.restart();
+            }
             self.note(piece);
             if self.digest.size() <= RECORD_BLOB_BYTES_MAX {
                 memory.extend_from_slice(piece);

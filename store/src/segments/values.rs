@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::core::Core;
 use super::journal::{from_nanos, to_nanos};
 use super::leases::Holder;
-use super::log::{Put, Rank, Wish};
+use super::log::{Rank, Wish};
 use super::record::{Entry, FIRST_VALUE, Form, Name, Record, read_u64};
 use crate::{StoreError, Value, ValueKey};
 
@@ -44,16 +44,24 @@ impl Core {
         }
     }
 
-    /// Forgets whatever has that name. Returns whether something had.
-    pub(super) fn forget(&self, name: Name, wish: Wish) -> Result<bool, StoreError> {
-        let Put::Done(old) = self.put(&Record::tombstone(name), wish, Rank::Keeper)? else {
-            return Ok(false);
-        };
-        self.leases.note_release();
-        if let Some(entry) = old {
-            self.doom_file_of(name, entry)?;
+    /// Forgets whatever has that name, if `is_meant` says so. Returns whether something was forgotten.
+    pub(super) fn forget(
+        &self,
+        name: Name,
+        is_meant: impl Fn(Entry) -> Result<bool, StoreError>,
+    ) -> Result<bool, StoreError> {
+        loop {
+            let entry = self.find(&[name])?[0];
+            let Some(entry) = entry else { return Ok(false) };
+            if !is_meant(entry)? {
+                return Ok(false);
+            }
+            if self.replace(entry, &Record::tombstone(name), Rank::Keeper)? {
+                self.leases.note_release();
+                return Ok(true);
+            }
+            // Meanwhile it was copied forward, or there is another word on the name.
         }
-        Ok(true)
     }
 
     /// Forgets every value of that writer that was recorded before this was called. Returns how many.
@@ -78,17 +86,10 @@ impl Core {
     }
 
     fn forget_if_by(&self, name: Name, writer: &str) -> Result<bool, StoreError> {
-        loop {
-            let Some(entry) = self.find(&[name])?[0] else { return Ok(false) };
+        self.forget(name, |entry| {
             let value = self.payload(name, entry)?.and_then(|it| decode(&it));
-            if value.is_none_or(|(_, value)| value.writer != writer) {
-                return Ok(false);
-            }
-            if self.forget(name, Wish::At(entry.place))? {
-                return Ok(true);
-            }
-            // Meanwhile it was copied forward, or somebody said something else.
-        }
+            Ok(value.is_some_and(|(_, value)| value.writer == writer))
+        })
     }
 
     /// Returns whether the record of a value is one.

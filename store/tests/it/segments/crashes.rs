@@ -1,10 +1,13 @@
 //! A server that is killed at any instant while it is written to: what it acknowledged is there for the next one.
 
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use store::{BlobStore as _, Cellar as _, SegmentStore, Settings, ValueStore as _};
 use tempfile::TempDir;
+use testkit::MemoryDisk;
 
 use super::support::{digest, has_rightly, key, noise, now, text, value, write};
 use crate::children::{Job, Running, say, wait_for_the_end};
@@ -75,5 +78,40 @@ fn what_was_acknowledged_survives_kill_9_at_any_instant() {
         assert_eq!(scrubbed.corrupt, 0, "round {round}");
         assert_eq!(store.stat().evicted_bytes, 0, "round {round}: there is room for all");
         assert!(now(store.read(digest(b"never written"))).unwrap().is_none());
+    }
+}
+
+#[test]
+fn a_process_ends_that_could_not_keep_what_it_promises() {
+    let test = "segments::crashes::a_process_ends_that_could_not_keep_what_it_promises";
+    if let Some(job) = Job::of_this_process() {
+        let disk = MemoryDisk::new();
+        let settings = Settings::new(BUDGET_BYTES);
+        let open = || SegmentStore::open_on(Arc::new(disk.clone()), settings.clone()).unwrap();
+        let store = open();
+        write(&*store, &thing(0, 1)).unwrap();
+        store.close().unwrap();
+        drop(store);
+        let store = open();
+        if job.seed == 0 {
+            disk.meanwhile(Path::new("segments"), || unreachable!("on purpose"));
+            write(&*store, &thing(0, 2)).unwrap();
+        } else {
+            let index = Path::new("index");
+            (0..disk.read(index).unwrap().len()).for_each(|at| disk.spoil(index, at));
+            now(store.find_missing([digest(&thing(0, 1))].into())).unwrap_err();
+        }
+        say("done");
+        // It is there no more when this time has passed.
+        let (_sender, receiver) = std::sync::mpsc::channel::<()>();
+        let _ = receiver.recv_timeout(Duration::from_secs(60));
+        return say("it goes on");
+    }
+    for what in [0, 1] {
+        let place = TempDir::new().unwrap();
+        let mut child = Running::start(test, place.path(), what);
+        assert_eq!(child.hear().as_deref(), Some("done"));
+        assert_eq!(child.hear(), None);
+        assert!(!child.finish());
     }
 }

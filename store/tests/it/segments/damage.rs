@@ -85,6 +85,79 @@ fn a_bit_flipped_in_a_journal_a_sealed_segment_or_a_large_file_is_noticed() {
 }
 
 #[test]
+fn what_says_what_a_segment_is_can_be_damaged_and_nothing_is_lost() {
+    let (disk, blobs) = filled();
+    let [journal, sealed] = [".journal", ".sealed"].map(|it| files(&disk, it).pop().unwrap());
+    let length = disk.read(&sealed).unwrap().len();
+    let head = (0..64).map(|at| (&journal, at));
+    for (path, at) in head.chain((length - 64..length).map(|at| (&sealed, at))) {
+        let flipped = disk.after_kill();
+        flip(&flipped, path, at, at);
+        let store = open(&flipped);
+        let what = format!("byte {at} of {}", path.display());
+        assert!(blobs.iter().all(|it| has_rightly(&*store, it)), "{what}");
+        assert!(!flipped.paths().iter().any(|it| it.starts_with("lost+found")), "{what}");
+    }
+    let spoiled = disk.after_kill();
+    spoiled.spoil(&sealed, length - 1);
+    let store = open(&spoiled);
+    let there = blobs.iter().filter(|it| has_rightly(&*store, it)).count();
+    assert!(there > blobs.len() - 8, "{there} blobs: the sector has some rows, too");
+}
+
+#[test]
+fn a_sector_that_cannot_be_read_takes_what_is_in_it_and_nothing_stops() {
+    let (disk, blobs) = filled();
+    for (ending, steps) in [(".journal", 60), (".sealed", 60), ("", 6)] {
+        let path = match ending {
+            "" => disk.paths().into_iter().find(|it| it.starts_with("large")).unwrap(),
+            ending => files(&disk, ending).pop().unwrap(),
+        };
+        let length = disk.read(&path).unwrap().iter().rposition(|it| *it != 0).unwrap() + 1;
+        for step in 0..steps {
+            let (at, spoiled) = (step * (length - 1) / (steps - 1), disk.after_kill());
+            spoiled.spoil(&path, at);
+            let what = format!("the sector of byte {at} of {}", path.display());
+            check(&spoiled, &blobs, &what);
+            // Nor does it stop those who compress and make room.
+            let store = open(&spoiled);
+            store.end_segment();
+            write(&*store, &text(1000, 1000)).unwrap();
+            store.keep_house().unwrap();
+            let journals = files(&spoiled, ".journal");
+            let journals = journals.iter().filter(|it| it.starts_with("segments"));
+            assert_eq!(journals.count(), 1, "{what}: one is written to");
+            now(store.scrub(u64::MAX)).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_record_in_a_journal_that_is_damaged_takes_no_other_with_it() {
+    let disk = MemoryDisk::new();
+    let store = open(&disk);
+    let victim = noise(5, 5000);
+    let others: Vec<_> = (0..20).map(|it| text(it, 300)).collect();
+    for (number, bytes) in others.iter().enumerate() {
+        write(&*store, bytes).unwrap();
+        if number == 10 {
+            write(&*store, &victim).unwrap();
+        }
+    }
+    let path = files(&disk, ".journal").pop().unwrap();
+    let journal = disk.read(&path).unwrap();
+    let at = journal.windows(victim.len()).position(|it| it == &victim[..]).unwrap() + 2500;
+    let (spoiled, flipped) = (disk.after_kill(), disk.after_kill());
+    spoiled.spoil(&path, at);
+    flip(&flipped, &path, at, 3);
+    for disk in [spoiled, flipped] {
+        let store = open(&disk);
+        assert!(!has_rightly(&*store, &victim));
+        assert!(others.iter().all(|it| has_rightly(&*store, it)));
+    }
+}
+
+#[test]
 fn a_bit_flipped_in_the_index_never_leads_to_wrong_bytes() {
     let (disk, blobs) = filled();
     let index = disk.read(Path::new("index")).unwrap();

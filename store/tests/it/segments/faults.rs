@@ -187,6 +187,49 @@ fn what_the_disk_does_not_take_is_written_again_before_it_is_acknowledged() {
 }
 
 #[test]
+fn the_file_of_a_large_blob_goes_with_its_record_whatever_fails() {
+    for nth in 0.. {
+        let disk = MemoryDisk::new();
+        let store = open(&disk);
+        write(&*store, &LARGE).unwrap();
+        disk.fail_on_call(nth, Fault::Unreadable);
+        if now(store.forget_blob(digest(&LARGE))).is_err() {
+            now(store.forget_blob(digest(&LARGE))).unwrap();
+        }
+        let has_failed = disk.mend();
+        store.keep_house().unwrap();
+        let left = disk.paths().into_iter().find(|it| it.starts_with("large"));
+        assert_eq!(left, None, "call {nth}");
+        if !has_failed {
+            assert!(nth > 3, "there are more calls than {nth}");
+            return;
+        }
+    }
+}
+
+#[test]
+fn the_file_of_a_large_blob_stays_until_its_chunks_are_on_the_disk() {
+    let disk = MemoryDisk::new();
+    let store = open(&disk);
+    write(&*store, &LARGE).unwrap();
+    store.commit().unwrap();
+    for nth in 0.. {
+        let disk = disk.after_kill();
+        let store = open(&disk);
+        now(store.split(digest(&LARGE))).unwrap();
+        disk.fail_on_call(nth, Fault::Unreadable);
+        let kept = store.keep_house();
+        let has_failed = disk.mend();
+        let again = open(&disk.after_power_loss(nth));
+        assert!(has_rightly(&*again, &LARGE), "call {nth}, {kept:?}");
+        if !has_failed {
+            assert!(nth > 10, "there are more calls than {nth}");
+            return;
+        }
+    }
+}
+
+#[test]
 fn names_wait_for_the_index_in_bounded_memory() {
     /// More than may wait, with room to spare.
     const NAMES: u64 = 530_000;

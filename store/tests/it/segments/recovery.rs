@@ -322,3 +322,47 @@ fn what_was_uploaded_survives_a_kill_and_is_taken_up() {
     drop(again);
     assert_eq!(left(), 0, "nothing of it remains");
 }
+
+#[test]
+fn what_was_uploaded_is_not_believed_after_a_loss_of_power() {
+    use store::UploadStore as _;
+    let disk = MemoryDisk::new();
+    let store = open(&disk);
+    let bytes = noise(3, 3 << 20);
+    let name = digest(&bytes);
+    let mut upload = now(store.upload(&[name], Some(&named("a session")))).unwrap();
+    upload.write(bytes.slice(..2_000_000)).unwrap();
+    drop(upload);
+    for seed in 0..4 {
+        let found = disk.after_power_loss(seed);
+        let again = open(&found);
+        assert_eq!(now(again.uploaded(&[name], &named("a session"))).unwrap(), None);
+        assert!(!found.paths().iter().any(|it| it.starts_with("uploads")), "it takes no room");
+        let mut upload = now(again.upload(&[name], Some(&named("a session")))).unwrap();
+        upload.write(bytes.slice(usize::try_from(upload.bytes()).unwrap()..)).unwrap();
+        upload.finish().unwrap();
+        assert!(has_rightly(&*again, &bytes));
+    }
+}
+
+#[test]
+fn large_files_from_before_the_clock_was_set_back_are_swept_and_stay_apart() {
+    let disk = MemoryDisk::new();
+    let large = noise(4, 3 << 20);
+    let path = |number: u64| {
+        let hex = digest(&large).hex();
+        PathBuf::from(format!("large/{}/2-{hex}.{number:x}", &hex[..2]))
+    };
+    // In the year 2262.
+    let future = i64::MAX as u64;
+    drop(open(&disk));
+    store::Disk::make_folder(&disk, path(0).parent().unwrap()).unwrap();
+    disk.overwrite(&path(future), b"of a blob that is forgotten".to_vec());
+    disk.overwrite(Path::new("large/a stranger"), Vec::new());
+    let store = open(&disk);
+    write(&*store, &large).unwrap();
+    assert!(disk.read(&path(future + 2)).is_some(), "{:?}", disk.paths());
+    store.keep_house().unwrap();
+    assert!(disk.read(&path(future)).is_none(), "no record stands for it");
+    assert!(has_rightly(&*store, &large));
+}
