@@ -25,6 +25,8 @@ pub(crate) fn of_store(error: &StoreError) -> Status {
         | StoreError::Outside { .. }
         | StoreError::Remote(_)
         | StoreError::Vanished { .. }
+        | StoreError::InUse { .. }
+        | StoreError::Occupied { .. }
         | StoreError::Format { .. } => {
             tracing::error!(error = %with_sources(error), "the store failed");
             Status::unavailable("the store failed; the server's log says why")

@@ -22,6 +22,11 @@ impl PathSegment {
         Ok(Self(name))
     }
 
+    /// Checks a name that nobody keeps.
+    pub fn check(name: &str) -> Result<(), InvalidPath> {
+        check_segment(name)
+    }
+
     /// Returns the name.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -108,8 +108,8 @@ mod tests {
 
     fn fault(code: Code) -> StoreError {
         let (verb, address) = ("read from", "grpc://cache".into());
-        let source = Box::new(Status::new(code, ""));
-        Arc::new(RemoteError::Call { verb, address, source }).into()
+        let status = Box::new(Status::new(code, ""));
+        Arc::new(RemoteError::Call { verb, address, status }).into()
     }
 
     /// A breaker, and a clock.

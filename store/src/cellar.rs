@@ -69,17 +69,30 @@ pub trait UploadStore: Send + Sync {
     /// A client that does not say which function it uses leaves several names; the blob will be kept under the one that it
     /// has, and the first is the likeliest.
     ///
-    /// A session is named by whoever uploads. Where one of that name is under way, another begins that has nothing yet; what
+    /// Where one of that name is under way, another begins that has nothing yet; what
     /// is interrupted later is what can be taken up. What has no session never can.
     async fn upload(
         &self,
         names: &[Digest],
-        session: Option<&str>,
+        session: Option<&Session>,
     ) -> Result<Box<dyn Upload>, StoreError>;
     /// Returns how many bytes that session has sent, if it can be taken up.
-    async fn uploaded(&self, names: &[Digest], session: &str) -> Result<Option<u64>, StoreError>;
+    async fn uploaded(
+        &self,
+        names: &[Digest],
+        session: &Session,
+    ) -> Result<Option<u64>, StoreError>;
     /// Begins a blob whose digest nobody knows before all of it was seen; it will be one that `functions` make.
     async fn spool(&self, functions: &[DigestFunction]) -> Result<Box<dyn Spool>, StoreError>;
+}
+
+/// Names what may be interrupted and taken up again. Uploads of different owners do not meet, whatever they call themselves.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Session {
+    /// Who uploads.
+    pub owner: Arc<str>,
+    /// What he calls it.
+    pub name: String,
 }
 
 /// A blob that is being uploaded. Dropping it keeps what was sent, for a while, if it has a session.

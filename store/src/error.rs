@@ -81,6 +81,23 @@ pub enum StoreError {
     /// A store elsewhere failed, or refused.
     #[error(transparent)]
     Remote(#[from] std::sync::Arc<crate::RemoteError>),
+    /// Another process has the store open.
+    #[error("the store at {} is in use: another server has it open", path.display())]
+    InUse {
+        /// Where the store is.
+        path: PathBuf,
+    },
+    /// A store was to be made where other things are.
+    #[error(
+        "{} holds no store but other things, `{name}` among them: name a folder that is empty or not there yet",
+        path.display()
+    )]
+    Occupied {
+        /// Where it was to be.
+        path: PathBuf,
+        /// One of the things.
+        name: String,
+    },
     /// The store was made by another version of `bld`.
     #[error("the store at {} has format `{found}`, this bld needs `{expected}`; choose another with --store or BLD_STORE", path.display())]
     Format {
@@ -110,13 +127,17 @@ impl StoreError {
                 source.kind(),
                 std::io::ErrorKind::Interrupted | std::io::ErrorKind::WouldBlock
             ),
-            Self::Missing { .. } | Self::Outside { .. } | Self::Full { .. } => true,
+            Self::Missing { .. }
+            | Self::Outside { .. }
+            | Self::Full { .. }
+            | Self::InUse { .. } => true,
             Self::Remote(error) => error.is_transient(),
             Self::Vanished { .. }
             | Self::Input { .. }
             | Self::Mismatch { .. }
             | Self::ValueTooLarge
             | Self::Decode { .. }
+            | Self::Occupied { .. }
             | Self::Format { .. } => false,
         }
     }
@@ -147,6 +168,8 @@ impl StoreError {
             | Self::Mismatch { .. }
             | Self::ValueTooLarge
             | Self::Decode { .. }
+            | Self::InUse { .. }
+            | Self::Occupied { .. }
             | Self::Format { .. } => false,
         }
     }

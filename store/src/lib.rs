@@ -28,8 +28,8 @@ use model::{ActionDigest, ActionResult, Digest, TreeDigest};
 
 pub use blob::{Blob, Ranged};
 pub use cellar::{
-    Cellar, CellarStat, ChunkStore, LeaseId, Scrubbed, Spool, Upload, UploadStore, VALUE_BYTES_MAX,
-    Value, ValueKey, ValueStore,
+    Cellar, CellarStat, ChunkStore, LeaseId, Scrubbed, Session, Spool, Upload, UploadStore,
+    VALUE_BYTES_MAX, Value, ValueKey, ValueStore,
 };
 pub use degrading::DegradingStore;
 pub use draft::{Draft, DraftError, Entry};
@@ -51,6 +51,7 @@ pub use segments::{
     Acknowledge, COMMIT_INTERVAL, Clock, Disk, DiskFile, Housekeeping, Lock, SegmentStore, Settings,
 };
 pub use tiered::TieredStore;
+pub use turns::Turns;
 
 /// A place that keeps blobs under their digests.
 ///

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::io::{self, Read};
 
-use model::{Digest, DigestFunction};
+use model::{Digest, DigestFunction, PathSegment};
 use prost::Message;
 
 use crate::decode::{DecodeError, digest};
@@ -91,7 +91,7 @@ pub fn add_files_of_tree(
     Ok(())
 }
 
-/// Returns what an encoded `Directory` refers to.
+/// Returns what an encoded `Directory` refers to, if none of its names leads out of it.
 pub fn of_directory(
     function: DigestFunction,
     bytes: &[u8],
@@ -103,6 +103,7 @@ pub fn of_directory(
             (2, node) => {
                 references.directories.push(of_node(function, node, "DirectoryNode.digest")?);
             }
+            (3, link) => check_name(link)?,
             _ => {}
         }
     }
@@ -121,6 +122,7 @@ fn of_node(
     node: &[u8],
     field: &'static str,
 ) -> Result<Digest, DecodeError> {
+    check_name(node)?;
     let mut found = None;
     for part in Fields::of(node) {
         if let (2, part) = part? {
@@ -129,4 +131,16 @@ fn of_node(
         }
     }
     digest(function, found.as_ref(), field)
+}
+
+/// Checks the name of an encoded node of a directory: its first field.
+fn check_name(node: &[u8]) -> Result<(), DecodeError> {
+    let mut name: &[u8] = b"";
+    for part in Fields::of(node) {
+        if let (1, part) = part? {
+            name = part;
+        }
+    }
+    let name = std::str::from_utf8(name).map_err(|_source| DecodeError::Text("name"))?;
+    Ok(PathSegment::check(name)?)
 }

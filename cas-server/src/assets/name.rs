@@ -3,7 +3,7 @@
 //! What is asked for with some qualifiers is whatever was pushed last with at least those. So what is pushed becomes a value
 //! under every choice among its qualifiers, each with one writer, and finding it is one look.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
 use model::{Digest, DigestFunction};
@@ -72,7 +72,7 @@ impl AssetName {
             let is_valid = asset.expires.is_none_or(|it| it > SystemTime::now());
             let is_admitted =
                 qualifiers.integrity.as_ref().is_none_or(|it| it.admits(&asset.digest));
-            if is_valid && is_admitted && self.is_here(view, &asset).await? {
+            if is_valid && is_admitted && self.missing(view, &asset).await?.is_empty() {
                 return Ok(Some(asset));
             }
         }
@@ -95,8 +95,12 @@ impl AssetName {
         Ok(())
     }
 
-    /// Returns whether the asset is here, with all that it is of no use without.
-    pub(crate) async fn is_here(&self, view: &View, asset: &Asset) -> Result<bool, StoreError> {
+    /// Returns what is missing of the asset and all that it is of no use without: nothing, if it can be pushed or answered.
+    pub(crate) async fn missing(
+        &self,
+        view: &View,
+        asset: &Asset,
+    ) -> Result<BTreeSet<Digest>, StoreError> {
         let mut needed = ResultReferences {
             blobs: asset.blobs.clone(),
             trees: Vec::new(),
@@ -107,8 +111,13 @@ impl AssetName {
             AssetKind::Directory => &mut needed.directories,
         };
         kind.push(asset.digest);
-        let missing = completeness::missing(&*view.cellar, self.function, &needed).await?;
-        Ok(missing.is_empty())
+        let mut missing = completeness::missing(&*view.cellar, self.function, &needed).await?;
+        if !missing.is_empty() {
+            // Where a directory is missing nothing further is looked for; what the asset names itself is known anyway.
+            let named = [needed.blobs, needed.directories].concat();
+            missing.extend(view.cellar.find_missing(named.into_iter().collect()).await?);
+        }
+        Ok(missing)
     }
 
     fn space(&self) -> String {
@@ -137,8 +146,6 @@ fn choices(naming: &BTreeMap<String, String>) -> impl Iterator<Item = BTreeMap<S
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
 
     #[test]

@@ -9,7 +9,7 @@ use futures::stream::BoxStream;
 use model::Digest;
 use store::{Blob, StoreError};
 use tokio::sync::Semaphore;
-use tonic::{Code, Request, Response, Status};
+use tonic::{Request, Response, Status};
 use wire::proto::reapi::content_addressable_storage_server::{
     ContentAddressableStorage, ContentAddressableStorageServer,
 };
@@ -306,9 +306,9 @@ fn ok() -> rpc::Status {
     rpc::Status::default()
 }
 
+/// Returns a status as one of a batch: what is in its trailer otherwise stands in it.
 fn status_message(status: &Status) -> rpc::Status {
-    let code: Code = status.code();
-    rpc::Status { code: code.into(), message: status.message().to_owned(), details: Vec::new() }
+    wire::details::part(status.code().into(), status.message(), status.details())
 }
 
 fn message(digest: Digest) -> reapi::Digest {

@@ -56,7 +56,7 @@ pub(super) enum Refusal {
     Interrupted { source: axum::Error },
     #[error("too many bodies are being received")]
     Busy,
-    #[error("the store failed")]
+    #[error("{}", if .0.is_full() { "there is no room now" } else { "the store failed" })]
     Store(StoreError),
 }
 

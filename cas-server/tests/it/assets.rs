@@ -9,6 +9,7 @@ use base64::Engine as _;
 use bazel_remote_apis::build::bazel::remote::asset::v1 as asset;
 use bazel_remote_apis::build::bazel::remote::execution::v2 as reapi;
 use bazel_remote_apis::google::protobuf::Timestamp;
+use bazel_remote_apis::google::rpc;
 use model::{Digest, DigestFunction};
 use prost::Message as _;
 use store::{Cellar as _, Namespace};
@@ -130,6 +131,65 @@ async fn what_was_not_sent_cannot_be_pushed_and_what_expired_is_not_fetched() {
     push(&server.channel, request).await.unwrap();
     let answer = fetch(&server.channel, &[ADDRESS], &[]).await.unwrap();
     assert_eq!(code(&answer), Code::NotFound);
+}
+
+/// What programs read of an error (`google/rpc/error_details.proto`).
+#[derive(Clone, PartialEq, prost::Message)]
+struct PreconditionFailure {
+    #[prost(message, repeated, tag = "1")]
+    violations: Vec<Violation>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct Violation {
+    #[prost(string, tag = "1")]
+    kind: String,
+    #[prost(string, tag = "2")]
+    subject: String,
+}
+
+/// Returns the blobs that an error says are missing.
+fn missing(refused: &Status) -> Vec<String> {
+    let status = rpc::Status::decode(refused.details()).unwrap();
+    assert_eq!(status.details.len(), 1, "clients look at the first, if it is the only one");
+    let detail = &status.details[0];
+    assert_eq!(detail.type_url, "type.googleapis.com/google.rpc.PreconditionFailure");
+    let failure = PreconditionFailure::decode(detail.value.as_slice()).unwrap();
+    assert!(failure.violations.iter().all(|it| it.kind == "MISSING"));
+    failure.violations.into_iter().map(|it| it.subject).collect()
+}
+
+#[tokio::test]
+async fn a_refused_push_names_what_is_missing_and_nothing_that_is_here() {
+    let server = TestServer::start().await;
+    let blob = server.upload(b"artifact").await;
+    let file = digest(b"in a directory");
+    let node = reapi::FileNode { name: "f".to_owned(), digest: Some(file), ..Default::default() };
+    let directory = reapi::Directory { files: vec![node], ..Default::default() }.encode_to_vec();
+    let request = asset::PushBlobRequest {
+        references_blobs: vec![digest(b"more"), blob.clone()],
+        references_directories: vec![digest(&directory)],
+        ..of(ADDRESS, &blob)
+    };
+    let subjects = |blobs: &[&[u8]]| {
+        let subject = |it: &&[u8]| format!("blobs/{}/{}", digest(it).hash, it.len());
+        let mut subjects: Vec<_> = blobs.iter().map(subject).collect();
+        subjects.sort();
+        subjects
+    };
+    let refused = push(&server.channel, request.clone()).await.unwrap_err();
+    assert_eq!(missing(&refused), subjects(&[b"more", &directory]));
+    server.upload(b"more").await;
+    server.upload(&directory).await;
+    let refused = push(&server.channel, request.clone()).await.unwrap_err();
+    assert_eq!(missing(&refused), subjects(&[b"in a directory"]));
+    server.upload(b"in a directory").await;
+    push(&server.channel, request).await.unwrap();
+
+    let many = (0..100).map(|nth| digest(format!("{nth}").as_bytes())).collect();
+    let request = asset::PushBlobRequest { references_blobs: many, ..of(ADDRESS, &blob) };
+    let refused = push(&server.channel, request).await.unwrap_err();
+    assert_eq!(missing(&refused).len(), 48, "more would be too much for a header");
 }
 
 #[tokio::test]

@@ -2,11 +2,12 @@
 
 use std::io::Read as _;
 use std::net::TcpListener;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use rustix::process::Signal;
 
 use crate::machine::Machine;
+use crate::random::{Random, seed};
 
 /// How often a build is killed.
 const ROUNDS: u64 = 15;
@@ -16,29 +17,6 @@ const INSTANT_MAX_MS: u64 = 1500;
 
 /// How long a build that was told to stop may take to do so: far less than what it waits for would take.
 const STOP_TIME_MAX: Duration = Duration::from_secs(20);
-
-/// Numbers that look random and follow from the seed (splitmix64).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % limit
-    }
-}
-
-/// Returns `BLD_TEST_SEED`, or another seed every time; what a failing test prints shows it.
-#[expect(clippy::print_stderr, reason = "whoever sees the test fail wants to see it fail again")]
-fn seed() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().subsec_nanos();
-    let seed = std::env::var("BLD_TEST_SEED").ok().map(|seed| seed.parse().unwrap());
-    let seed = seed.unwrap_or(u64::from(now));
-    eprintln!("BLD_TEST_SEED={seed}");
-    seed
-}
 
 #[test]
 fn after_kills_at_random_instants_a_build_completes_in_a_store_without_fault() {

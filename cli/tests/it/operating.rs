@@ -1,70 +1,39 @@
 //! A server as whoever runs it sees it: from afar, and when it is told to end.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
-use std::process::Command;
 
-use rustix::process::Signal;
 use serde_json::json;
 
-use crate::machine::{Machine, Ran, Started, wait_for};
+use crate::machine::{Machine, Ran};
+use crate::served::Served;
 
-/// A server that runs, and where it is.
-struct Served {
-    server: Started,
-    address: String,
-}
-
-impl Served {
-    fn start(machine: &Machine) -> Self {
-        Self::start_with(machine, "")
-    }
-
-    /// Starts a server with more in its configuration.
-    fn start_with(machine: &Machine, more: &str) -> Self {
-        let listen = "[listen]\ntcp = [\"127.0.0.1:0\"]\n";
-        machine.write("bld-server.toml", &format!("{listen}{more}"));
-        Self::of(machine, machine.command(&["server"]))
-    }
-
-    fn of(machine: &Machine, mut command: Command) -> Self {
-        let said = machine.root().join("said");
-        command.stdout(File::create(&said).unwrap());
-        let server = Started::new(command);
-        let address = wait_for("the server to say where it is", || {
-            let said = fs::read_to_string(&said).unwrap();
-            Some(said.strip_prefix("listening on ")?.strip_suffix('\n')?.to_owned())
-        });
-        Self { server, address }
-    }
-
-    /// Sends a request of plain HTTP and returns the head of the answer.
-    fn ask(&self, method: &str, path: &str, body: &str) -> String {
-        let host = self.address.strip_prefix("http://").unwrap();
-        let mut stream = TcpStream::connect(host).unwrap();
-        let length = body.len();
-        write!(
-            stream,
-            "{method} {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: ccache/4\r\n\
-             Connection: close\r\nContent-Length: {length}\r\n\r\n{body}"
-        )
-        .unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        answer
-    }
+/// Sends a request of plain HTTP and returns the head of the answer.
+fn ask(served: &Served, method: &str, path: &str, body: &str) -> String {
+    let host = served.address().strip_prefix("http://").unwrap();
+    let mut stream = TcpStream::connect(host).unwrap();
+    let length = body.len();
+    write!(
+        stream,
+        "{method} {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: ccache/4\r\n\
+         Connection: close\r\nContent-Length: {length}\r\n\r\n{body}"
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
 }
 
 #[test]
 fn a_server_is_looked_at_purged_and_scrubbed_from_afar() {
     let machine = Machine::bare();
     let served = Served::start(&machine);
-    let remote = served.address.as_str();
-    assert!(served.ask("PUT", "/ccache/ab/cdef0123", "an object").starts_with("HTTP/1.1 201"));
-    assert!(served.ask("GET", "/ccache/ab/cdef0123", "").ends_with("an object"));
-    assert!(served.ask("GET", "/ccache/ab/cdef0124", "").starts_with("HTTP/1.1 404"));
+    let remote = served.address();
+    assert!(ask(&served, "PUT", "/ccache/ab/cdef0123", "an object").starts_with("HTTP/1.1 201"));
+    assert!(ask(&served, "GET", "/ccache/ab/cdef0123", "").ends_with("an object"));
+    assert!(ask(&served, "GET", "/ccache/ab/cdef0124", "").starts_with("HTTP/1.1 404"));
 
     let stat = machine.run(&["cache", "stat", "--remote", remote, "--json"]).expect(0).json();
     assert_eq!(stat["values"], 1);
@@ -86,7 +55,7 @@ fn a_server_is_looked_at_purged_and_scrubbed_from_afar() {
     };
     assert_eq!(purge(&["--writer", "token:nobody"]), Some(0));
     assert_eq!(purge(&["--writer", "anonymous"]), Some(1));
-    assert!(served.ask("GET", "/ccache/ab/cdef0123", "").starts_with("HTTP/1.1 404"));
+    assert!(ask(&served, "GET", "/ccache/ab/cdef0123", "").starts_with("HTTP/1.1 404"));
     let digest = format!("blake3:{}/5", "ab".repeat(32));
     assert_eq!(purge(&["--digest", &digest]), Some(0));
     assert_eq!(purge(&["--action", &digest, "--namespace", "pr/17"]), Some(0));
@@ -112,7 +81,7 @@ fn a_server_is_asked_with_token_and_tls_as_builds_ask_it() {
     let machine = Machine::new();
     guard(&machine, &[("root", "read,administer"), ("reader", "read")]);
     let served = Served::start_with(&machine, GUARDED);
-    let remote = served.address.as_str();
+    let remote = served.address();
     assert!(remote.starts_with("https://"));
     let authority = machine.root().join("home/.local/share/bld-server/ca/ca.pem");
     let run = |arguments: &[&str], variables: &[(&str, &str)]| {
@@ -123,7 +92,10 @@ fn a_server_is_asked_with_token_and_tls_as_builds_ask_it() {
     let token = |name| ("BLD_REMOTE_TOKEN_FILE", name);
 
     // Nobody has heard of that authority, so nobody is told the token.
-    run(&["stat", "--remote", remote], &[token("root")]).expect(3).says(&[remote]);
+    let unknown = run(&["stat", "--remote", remote], &[token("root")]).expect(3);
+    unknown.says(&[remote, "BLD_REMOTE_CA_FILE"]);
+    let plain = remote.replace("https", "http");
+    run(&["stat", "--remote", &plain], &[]).expect(3).says(&["if it wants TLS", "grpcs://"]);
     let purge = ["purge", "--writer", "ci", "--remote", remote];
     for arguments in [&["stat", "--remote", remote][..], &purge, &["scrub", "--remote", remote]] {
         let nameless = run(arguments, &[ca]).expect(2);
@@ -164,10 +136,11 @@ fn a_result_is_purged_from_the_project_that_the_workspace_names() {
     let served = Served::start(&machine);
     let key = "ab".repeat(32);
     assert!(
-        served.ask("PUT", &format!("/one/ac/{key}"), "what it made").starts_with("HTTP/1.1 201")
+        ask(&served, "PUT", &format!("/one/ac/{key}"), "what it made").starts_with("HTTP/1.1 201")
     );
     let toml = |instance: &str| {
-        let remote = format!("[remote]\nurl = \"{}\"\ninstance = \"{instance}\"\n", served.address);
+        let remote =
+            format!("[remote]\nurl = \"{}\"\ninstance = \"{instance}\"\n", served.address());
         machine.write("bld.toml", &remote);
     };
     let digest = format!("sha256:{key}/5");
@@ -180,7 +153,7 @@ fn a_result_is_purged_from_the_project_that_the_workspace_names() {
     toml("one");
     assert_eq!(purged(&["--project", "another"]), Some(0));
     assert_eq!(purged(&[]), Some(1));
-    assert!(served.ask("GET", &format!("/one/ac/{key}"), "").starts_with("HTTP/1.1 404"));
+    assert!(ask(&served, "GET", &format!("/one/ac/{key}"), "").starts_with("HTTP/1.1 404"));
 }
 
 #[test]
@@ -198,20 +171,19 @@ fn a_server_needs_no_home_where_it_is_said_what_it_keeps_where() {
     nowhere.says(&["neither HOME nor XDG_DATA_HOME is set", "root", "--store"]);
 
     let flag = ["--store", keep.to_str().unwrap(), "--store-budget", "2GiB"];
-    let served = Served::of(&machine, homeless(&flag));
-    assert!(served.ask("PUT", "/ccache/ab/cdef0123", "an object").starts_with("HTTP/1.1 201"));
-    let stat = machine.run(&["cache", "stat", "--remote", &served.address, "--json"]).expect(0);
+    let served = Served::start_by(&machine, homeless(&flag));
+    assert!(ask(&served, "PUT", "/ccache/ab/cdef0123", "an object").starts_with("HTTP/1.1 201"));
+    let stat = machine.run(&["cache", "stat", "--remote", served.address(), "--json"]).expect(0);
     assert_eq!(stat.json()["budget_bytes"], 2_u64 << 30);
-    served.server.signal(Signal::TERM);
-    served.server.end().expect(0);
+    served.end();
 
     let store = keep.display();
     machine.write(
         "bld-server.toml",
         &format!("root = \"{store}/root\"\n{listen}[store]\npath = \"{store}\"\n"),
     );
-    let served = Served::of(&machine, homeless(&[]));
-    assert!(served.ask("GET", "/ccache/ab/cdef0123", "").ends_with("an object"));
+    let served = Served::start_by(&machine, homeless(&[]));
+    assert!(ask(&served, "GET", "/ccache/ab/cdef0123", "").ends_with("an object"));
 }
 
 #[test]
@@ -237,13 +209,12 @@ fn what_makes_no_sense_is_refused_before_anybody_is_asked() {
 fn a_server_that_is_told_to_end_ends_well_and_keeps_what_it_was_given() {
     let machine = Machine::bare();
     let served = Served::start(&machine);
-    assert!(served.ask("GET", "/readyz", "").starts_with("HTTP/1.1 200"));
-    assert!(served.ask("PUT", "/ccache/ab/cdef0123", "an object").starts_with("HTTP/1.1 201"));
-    served.server.signal(Signal::TERM);
-    served.server.end().expect(0);
+    assert!(ask(&served, "GET", "/readyz", "").starts_with("HTTP/1.1 200"));
+    assert!(ask(&served, "PUT", "/ccache/ab/cdef0123", "an object").starts_with("HTTP/1.1 201"));
+    served.end();
 
     let served = Served::start(&machine);
-    assert!(served.ask("GET", "/ccache/ab/cdef0123", "").ends_with("an object"));
+    assert!(ask(&served, "GET", "/ccache/ab/cdef0123", "").ends_with("an object"));
 }
 
 #[test]

@@ -209,8 +209,8 @@ impl Connection {
     }
 
     /// Returns the failure of a call, or of a stream that it began.
-    pub fn failed(&self, verb: &'static str, source: Status) -> RemoteError {
-        RemoteError::Call { verb, address: Arc::clone(&self.address), source: Box::new(source) }
+    pub fn failed(&self, verb: &'static str, status: Status) -> RemoteError {
+        RemoteError::Call { verb, address: Arc::clone(&self.address), status: Box::new(status) }
     }
 
     /// Returns that an answer makes no sense.

@@ -29,6 +29,8 @@ pub trait Disk: Debug + Send + Sync + 'static {
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// Returns the names in a folder that are UTF-8, in any order: no other one is of the store.
     fn list(&self, folder: &Path) -> io::Result<Vec<String>>;
+    /// Returns whether a folder has that name.
+    fn is_folder(&self, path: &Path) -> io::Result<bool>;
     /// Makes a folder and those above it. That there is one is no error.
     fn make_folder(&self, folder: &Path) -> io::Result<()>;
     /// Returns once the names in the folder would survive a loss of power.
@@ -121,6 +123,10 @@ impl Disk for RealDisk {
             names.extend(entry?.file_name().into_string());
         }
         Ok(names)
+    }
+
+    fn is_folder(&self, path: &Path) -> io::Result<bool> {
+        Ok(fs::symlink_metadata(self.root.join(path))?.is_dir())
     }
 
     fn make_folder(&self, folder: &Path) -> io::Result<()> {

@@ -153,6 +153,21 @@ impl Leases {
         }
     }
 
+    /// Pins all that a reader pins for everybody who pins that place: it is of no use without.
+    pub(super) fn share(&self, place: Place, reader: &Holder) {
+        let Holder::Reader(reader) = reader else { return };
+        let mut held = self.held();
+        let Some(shared) = held.readers.get(reader).cloned() else { return };
+        if held.leased.contains(key(place)) {
+            held.leased |= &shared;
+        }
+        for places in held.holders() {
+            if places.contains(key(place)) {
+                *places |= &shared;
+            }
+        }
+    }
+
     /// Forgets the places of a segment that is no more.
     pub(super) fn forget(&self, segment: u32) {
         let range = u64::from(segment) << 32..=u64::from(segment) << 32 | u64::from(u32::MAX);

@@ -57,11 +57,23 @@ impl Core {
         let Some(chunks) = self.cut(digest, &*blob, &reader)? else { return Ok(None) };
         let record = Record::new(name, Form::Manifest, entry.size, manifest::encode(&chunks));
         if let Put::Done(_) = self.put(&record, Wish::At(entry.place), Rank::Writer)? {
+            self.share_pins(name, &reader)?;
             self.mark_chunks(&chunks)?;
             // Once the manifest survives a loss of power.
             self.doom_file_of(name, entry)?;
         }
         Ok(Some(chunks))
+    }
+
+    /// Pins what a reader pins, the chunks of a blob, for those who pin the blob.
+    fn share_pins(&self, name: Name, reader: &Reader) -> Result<(), StoreError> {
+        let looked = self.look(&[name])?;
+        // While it is held, nothing gets another place.
+        let _head = self.head();
+        if let Some(entry) = self.current(name, 0, &looked)? {
+            self.leases.share(entry.place, &reader.holder);
+        }
+        Ok(())
     }
 
     fn cut(

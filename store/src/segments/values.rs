@@ -78,13 +78,17 @@ impl Core {
     }
 
     fn forget_if_by(&self, name: Name, writer: &str) -> Result<bool, StoreError> {
-        // Whoever records the key anew meanwhile says so after the call.
-        let Some(entry) = self.find(&[name])?[0] else { return Ok(false) };
-        let value = self.payload(name, entry)?.and_then(|it| decode(&it));
-        if value.is_none_or(|(_, value)| value.writer != writer) {
-            return Ok(false);
+        loop {
+            let Some(entry) = self.find(&[name])?[0] else { return Ok(false) };
+            let value = self.payload(name, entry)?.and_then(|it| decode(&it));
+            if value.is_none_or(|(_, value)| value.writer != writer) {
+                return Ok(false);
+            }
+            if self.forget(name, Wish::At(entry.place))? {
+                return Ok(true);
+            }
+            // Meanwhile it was copied forward, or somebody said something else.
         }
-        self.forget(name, Wish::At(entry.place))
     }
 
     /// Returns whether the record of a value is one.

@@ -93,7 +93,7 @@ fn a_digest_in_two_parts_is_one_as_the_library_has_it() {
     let digest = message(digest(1));
     let size = reapi::Digest { hash: String::new(), ..digest.clone() }.encode_to_vec();
     let hash = reapi::Digest { size_bytes: 0, ..digest }.encode_to_vec();
-    let mut node = Vec::new();
+    let mut node = vec![0x0a, 1, b'a'];
     for part in [hash, size] {
         node.extend([0x12, u8::try_from(part.len()).unwrap()]);
         node.extend(part);

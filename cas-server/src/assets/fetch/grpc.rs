@@ -155,7 +155,7 @@ impl FetchService {
                 function: wanted.name.function,
                 timeout: wanted.timeout,
             };
-            match self.origins.fetch(&*view.cellar, download).await? {
+            match self.origins.fetch(&view.cellar, download).await? {
                 Ok(digest) => {
                     return Ok(Ok(Found { address: address.clone(), digest, expires: None }));
                 }
@@ -198,6 +198,5 @@ fn is_in_future(time: Option<prost_types::Timestamp>) -> bool {
 }
 
 fn status_message(status: &Status) -> rpc::Status {
-    let message = status.message().to_owned();
-    rpc::Status { code: status.code().into(), message, details: Vec::new() }
+    wire::details::part(status.code().into(), status.message(), status.details())
 }

@@ -1,5 +1,6 @@
 //! The service `Push` of the Remote Asset API.
 
+use std::collections::BTreeSet;
 use std::time::SystemTime;
 
 use model::Digest;
@@ -16,7 +17,7 @@ use crate::assets::name::{AssetKind, AssetName};
 use crate::assets::qualifiers::Qualifiers;
 use crate::fault;
 use crate::front::{Front, View};
-use crate::limits::ASSET_REFERENCES_MAX;
+use crate::limits::{ASSET_REFERENCES_MAX, MISSING_MAX};
 
 /// Remembers what addresses stand for.
 #[derive(Clone)]
@@ -110,18 +111,20 @@ impl Pushing {
             blobs: all(&self.blobs, "references_blobs")?,
             directories: all(&self.directories, "references_directories")?,
         };
-        let is_here = self.name.is_here(view, &asset).await;
-        if !is_here.map_err(|error| fault::of_store(&error))? {
-            return Err(not_sent(asset.digest));
+        let missing = self.name.missing(view, &asset).await;
+        let missing = missing.map_err(|error| fault::of_store(&error))?;
+        if !missing.is_empty() {
+            return Err(not_sent(missing));
         }
         let recorded = self.name.record(view, &qualifiers, &asset).await;
         recorded.map_err(|error| fault::of_store(&error))
     }
 }
 
-fn not_sent(digest: Digest) -> Status {
-    let message = format!("{digest}, or what it refers to, was not sent before");
+fn not_sent(missing: BTreeSet<Digest>) -> Status {
+    let message = format!("{} blobs were not sent before", missing.len());
+    let told: Vec<_> = missing.into_iter().take(MISSING_MAX).collect();
     let code = Code::FailedPrecondition;
-    let details = wire::details::missing(code.into(), &message, &[digest]);
+    let details = wire::details::missing(code.into(), &message, &told);
     Status::with_details(code, message, details)
 }

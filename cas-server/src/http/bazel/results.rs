@@ -68,10 +68,8 @@ pub(super) async fn put(
     body: Body,
 ) -> Result<Response, Refusal> {
     let view = caches.writing_values(&parts.extensions)?;
-    let intake = Intake {
-        memory_bytes_max: VALUE_BYTES_MAX,
-        ..Intake::new(&view, &kept::FUNCTIONS, &caches.room)
-    };
+    let intake =
+        Intake { memory_bytes_max: VALUE_BYTES_MAX, ..Intake::new(&view, &kept::FUNCTIONS) };
     let received = intake.receive(&parts.headers, body).await?;
     let is_json = says_json(parts, &CONTENT_TYPE);
     let result = match &received {

@@ -81,6 +81,7 @@ async fn serve_named(
         next.run(request)
     });
     let drain = Drain::new();
+    drain.serving();
     let metrics = Arc::new(Metrics::new());
     let observer = Observer::new(Arc::clone(&metrics));
     let operation = Operation::new(Arc::clone(&cellar), observer, drain.clone());
