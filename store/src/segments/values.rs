@@ -1,6 +1,5 @@
 //! Values: what somebody said a key stands for, with who said it and when.
 
-use std::collections::BTreeSet;
 use std::io;
 
 use bytes::Bytes;
@@ -14,9 +13,6 @@ use crate::{StoreError, VALUE_BYTES_MAX, Value, ValueKey};
 
 /// The longest of the texts that belong to a value, in bytes: they come from requests, which are bounded, but not by us.
 const TEXT_BYTES_MAX: usize = 64 << 10;
-
-/// How many names are looked through at once.
-const BATCH: usize = 4096;
 
 /// A value, or a text that belongs to it, is longer than values are.
 #[derive(Debug, thiserror::Error)]
@@ -74,22 +70,11 @@ impl Core {
     /// Forgets every value of that writer that was recorded before this was called. Returns how many.
     pub(super) fn forget_writer(&self, writer: &str) -> Result<u64, StoreError> {
         let mut count = 0;
-        // What leaves memory meanwhile has been seen here; what left before is in the index.
-        let recent: BTreeSet<Name> = self.recent().range(&FIRST_VALUE).into_keys().collect();
-        for name in recent {
+        self.each_name(FIRST_VALUE, |name| {
             count += u64::from(self.forget_if_by(name, writer)?);
-        }
-        let mut first = FIRST_VALUE;
-        loop {
-            let names = self.index.range(&first, BATCH)?;
-            for (name, _) in &names {
-                count += u64::from(self.forget_if_by(*name, writer)?);
-            }
-            match names.last() {
-                Some((last, _)) if names.len() == BATCH => first = *last,
-                _ => return Ok(count),
-            }
-        }
+            Ok(())
+        })?;
+        Ok(count)
     }
 
     fn forget_if_by(&self, name: Name, writer: &str) -> Result<bool, StoreError> {
