@@ -151,7 +151,7 @@ impl Door {
 /// Completes if no request is heard of for too long.
 async fn silence(heard: CancellationToken) {
     if tokio::time::timeout(HEADERS_TIMEOUT, heard.cancelled()).await.is_ok() {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

@@ -13,7 +13,9 @@ use crate::limits::RETRY_DELAY;
 /// the machine's never one of the latter.
 pub(crate) fn of_store(error: &StoreError) -> Status {
     match error {
-        StoreError::Mismatch { .. } => Status::invalid_argument(error.to_string()),
+        StoreError::Mismatch { .. } | StoreError::ValueTooLarge => {
+            Status::invalid_argument(error.to_string())
+        }
         StoreError::Missing { digest } => Status::not_found(format!("{digest} is not here")),
         StoreError::Full { .. } => full(&error.to_string()),
         StoreError::Disk { .. } if error.is_full() => full("the disk is full"),
@@ -23,6 +25,8 @@ pub(crate) fn of_store(error: &StoreError) -> Status {
         | StoreError::Outside { .. }
         | StoreError::Remote(_)
         | StoreError::Vanished { .. }
+        | StoreError::InUse { .. }
+        | StoreError::Occupied { .. }
         | StoreError::Format { .. } => {
             tracing::error!(error = %with_sources(error), "the store failed");
             Status::unavailable("the store failed; the server's log says why")

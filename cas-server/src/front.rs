@@ -9,6 +9,7 @@ use model::DigestFunction;
 use store::{Cellar, LeaseId, Namespace, StoreError, Value, ValueKey};
 use tonic::Status;
 
+use crate::load::{self, Room};
 use crate::metrics::Limit;
 use crate::observe::Observed;
 use crate::{Caller, Denied, Limits, Right};
@@ -21,8 +22,9 @@ pub struct Front {
 }
 
 impl Front {
-    /// Returns the front of that store, within those limits.
-    pub fn new(cellar: Arc<dyn Cellar>, limits: Limits) -> Self {
+    /// Returns the front of that store, within those limits. No blob may be larger than the store.
+    pub fn new(cellar: Arc<dyn Cellar>, mut limits: Limits) -> Self {
+        limits.blob = limits.blob.min(cellar.stat().budget_bytes);
         Self { cellar, limits: Arc::new(limits) }
     }
 
@@ -41,7 +43,13 @@ impl Front {
             Some(lease) => self.cellar.for_lease(&lease),
             None => Arc::clone(&self.cellar),
         };
-        View { cellar, caller, limits: Arc::clone(&self.limits), observed }
+        View {
+            cellar,
+            caller,
+            limits: Arc::clone(&self.limits),
+            observed,
+            room: load::room(extensions),
+        }
     }
 }
 
@@ -56,6 +64,8 @@ pub(crate) struct View {
     pub(crate) limits: Arc<Limits>,
     /// Who hears how it goes.
     pub(crate) observed: Observed,
+    /// How much of what the caller sends may be held in memory.
+    pub(crate) room: Room,
 }
 
 impl View {

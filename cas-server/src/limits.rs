@@ -10,7 +10,11 @@ pub(crate) const BATCH_BYTES_MAX: u64 = 4_000_000;
 pub(crate) const PIECE_BYTES: usize = 1 << 20;
 
 /// How many pieces wait in memory between whoever reads and whoever sends.
-pub(crate) const PIECES_MAX: usize = 4;
+pub(crate) const PIECES_MAX: usize = 2;
+
+/// The largest message of an upload's stream, in bytes, and how much of an upload counts as held in memory: what gRPC's
+/// implementations take by default, so no client sends more.
+pub(crate) const STREAM_BYTES_MAX: usize = 4 << 20;
 
 /// The largest blob that is held in memory while it is received, in bytes. Larger ones go to the disk piece by piece.
 pub(crate) const MEMORY_BYTES_MAX: u64 = 1 << 20;
@@ -39,8 +43,8 @@ pub(crate) const DOWNLOAD_BYTES_MAX: u64 = 32 << 30;
 /// How long a download from outside may take.
 pub(crate) const DOWNLOAD_TIMEOUT: Duration = Duration::from_secs(30 * 60);
 
-/// How many different assets are remembered under one address.
-pub(crate) const ASSETS_MAX: usize = 16;
+/// How many blobs and directories an asset may refer to; `BuildStream` names a handful. It is remembered several times.
+pub(crate) const ASSET_REFERENCES_MAX: usize = 1_000;
 
 /// How many addresses one request may name.
 pub(crate) const ADDRESSES_MAX: usize = 64;
@@ -53,3 +57,7 @@ pub(crate) const REDIRECTIONS_MAX: usize = 5;
 
 /// How many identities are kept count of before those with nothing under way are forgotten.
 pub(crate) const IDENTITIES_MAX: usize = 10_000;
+
+/// How many missing blobs one error names: it is sent as a header, and many clients take no more than 8 KiB of these. What is
+/// missing besides is named when these are there.
+pub(crate) const MISSING_MAX: usize = 48;

@@ -4,23 +4,29 @@ use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
-use http::{StatusCode, header};
+use http::{Extensions, StatusCode, header};
 use http_body::{Frame, SizeHint};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Sleep;
+use tonic::Status;
 
-use crate::limits::{IDENTITIES_MAX, RETRY_DELAY};
+use crate::limits::{IDENTITIES_MAX, RETRY_DELAY, STREAM_BYTES_MAX};
 use crate::metrics::Limit;
 use crate::observe::Observed;
 use crate::{Caller, Limits, fault};
 
 /// What follows these names arrives in pieces that are passed on at once; all else is held until it is whole.
 const STREAMED: &str = "/google.bytestream.ByteStream/";
+
+/// For how long nothing of a request may come. A sender that is slower than that will not come to an end.
+const WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// What every identity has under way. Identities are ours: there are as many as credentials.
 #[derive(Clone, Debug)]
@@ -34,8 +40,11 @@ pub(crate) struct Load {
 #[derive(Debug)]
 struct Share {
     requests: Arc<Semaphore>,
-    bytes: Arc<Semaphore>,
+    bytes: Room,
 }
+
+/// One permit for each byte that may be held in memory for one identity. Requests carry it as an extension.
+pub(crate) type Room = Arc<Semaphore>;
 
 impl Load {
     /// Returns a load of nothing.
@@ -77,19 +86,29 @@ pub(crate) async fn limit(State(load): State<Load>, request: Request, next: Next
         return too_many(&request, load.requests_max);
     };
     let held = Arc::default();
-    let is_streamed = !is_grpc(&request) || request.uri().path().starts_with(STREAMED);
-    let request = if is_streamed {
-        request
+    let request = if is_grpc(&request) {
+        let is_streamed = request.uri().path().starts_with(STREAMED);
+        let count_max = if is_streamed { STREAM_BYTES_MAX } else { usize::MAX };
+        let (room, held) = (Arc::clone(&share.bytes), Arc::clone(&held));
+        let received = |body| Received { body, room, held, count_max, observed, silence: None };
+        request.map(|body| Body::new(received(body)))
     } else {
-        let (bytes, held) = (Arc::clone(&share.bytes), Arc::clone(&held));
-        request.map(|body| Body::new(Received { body, bytes, held }))
+        // What finds no room goes to the disk.
+        let mut request = request;
+        request.extensions_mut().insert(Arc::clone(&share.bytes));
+        request
     };
     let response = next.run(request).await;
     response.map(|body| Body::new(Guarded { body, _held: held, _permit: permit, _share: share }))
 }
 
-/// The room that the message of a request takes until it is answered.
-type Room = Arc<Mutex<Option<OwnedSemaphorePermit>>>;
+/// Returns how much of a request may be held in memory by whoever serves it: nothing, where that was counted already.
+pub(crate) fn room(extensions: &Extensions) -> Room {
+    extensions.get::<Room>().cloned().unwrap_or_else(|| Arc::new(Semaphore::new(0)))
+}
+
+/// The room that a request takes until it is answered.
+type Taken = Arc<Mutex<Option<OwnedSemaphorePermit>>>;
 
 fn is_grpc(request: &Request) -> bool {
     let content = request.headers().get(header::CONTENT_TYPE);
@@ -108,7 +127,7 @@ fn too_many(request: &Request, requests_max: usize) -> Response {
 /// The body of an answer, which is under way until it has been sent.
 struct Guarded {
     body: Body,
-    _held: Room,
+    _held: Taken,
     _permit: OwnedSemaphorePermit,
     _share: Arc<Share>,
 }
@@ -133,26 +152,43 @@ impl http_body::Body for Guarded {
     }
 }
 
-/// The body of a request, which is refused when too much of its sender's is held.
+/// The body of a request, which is refused when too much of its sender's is held, or when he falls silent.
 struct Received {
     body: Body,
-    bytes: Arc<Semaphore>,
-    held: Room,
+    room: Room,
+    held: Taken,
+    /// How much of it is counted at most: what came before that was passed on.
+    count_max: usize,
+    observed: Observed,
+    /// Ends when nothing came for too long, while something is waited for.
+    silence: Option<Pin<Box<Sleep>>>,
 }
 
 impl Received {
     fn hold(&self, bytes: usize) -> Result<(), axum::Error> {
-        let count = u32::try_from(bytes).unwrap_or(u32::MAX);
-        let permit = Arc::clone(&self.bytes).try_acquire_many_owned(count);
+        let mut held = self.held.lock().expect("no holder panics");
+        let counted = held.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+        let count = u32::try_from(bytes.min(self.count_max - counted)).unwrap_or(u32::MAX);
+        let permit = Arc::clone(&self.room).try_acquire_many_owned(count);
         let permit = permit.map_err(|_full_or_closed| {
+            self.observed.limited(Limit::BytesInFlight);
             axum::Error::new(fault::full("too much of what you sent is held in memory"))
         })?;
-        let mut held = self.held.lock().expect("no holder panics");
         match &mut *held {
             Some(held) => held.merge(permit),
             None => *held = Some(permit),
         }
         Ok(())
+    }
+
+    /// Returns once nothing has come for too long.
+    fn poll_silence(&mut self, context: &mut Context<'_>) -> Poll<axum::Error> {
+        let begin = || Box::pin(tokio::time::sleep(WAIT_MAX));
+        let silence = self.silence.get_or_insert_with(begin);
+        silence
+            .as_mut()
+            .poll(context)
+            .map(|()| axum::Error::new(Status::cancelled(format!("nothing came for {WAIT_MAX:?}"))))
     }
 }
 
@@ -164,7 +200,10 @@ impl http_body::Body for Received {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(context));
+        let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(context) else {
+            return self.poll_silence(context).map(|error| Some(Err(error)));
+        };
+        self.silence = None;
         if let Some(Ok(frame)) = &frame {
             let bytes = frame.data_ref().map_or(0, Bytes::len);
             if let Err(error) = self.hold(bytes) {
@@ -180,5 +219,41 @@ impl http_body::Body for Received {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error as _;
+
+    use futures::{StreamExt as _, stream};
+    use http_body_util::BodyExt as _;
+    use tokio::time::Instant;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_of_which_nothing_comes_ends_and_one_that_is_slow_does_not() {
+        let slowly = stream::iter(0..3).then(async |_| {
+            tokio::time::sleep(WAIT_MAX * 9 / 10).await;
+            Ok::<_, axum::Error>(Bytes::from_static(b"some"))
+        });
+        let mut received = Received {
+            body: Body::from_stream(slowly.chain(stream::pending())),
+            room: Arc::new(Semaphore::new(100)),
+            held: Taken::default(),
+            count_max: 10,
+            observed: Observed::default(),
+            silence: None,
+        };
+        for _ in 0..3 {
+            received.frame().await.expect("there is one").expect("it came in time");
+        }
+        assert_eq!(received.room.available_permits(), 90, "no more of it than may be held");
+        let began = Instant::now();
+        let error = received.frame().await.expect("it does not end well").expect_err("silence");
+        assert_eq!(began.elapsed().as_secs(), WAIT_MAX.as_secs());
+        let status = error.source().and_then(|it| it.downcast_ref::<Status>());
+        assert_eq!(status.map(Status::code), Some(tonic::Code::Cancelled));
     }
 }

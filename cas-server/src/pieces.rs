@@ -3,9 +3,11 @@
 use std::io::{self, Write as _};
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
-use futures::Stream;
+use futures::{Stream, StreamExt as _, stream};
 use store::Ranged;
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
@@ -25,7 +27,11 @@ pub(crate) enum Wire {
     Zstd,
 }
 
-/// Returns those bytes of a blob piece by piece, none of them empty. No thread waits for a slow listener.
+/// For how long a piece may wait to be sent: what is read is pinned, and nobody else gets rid of it.
+const WAIT_MAX: Duration = Duration::from_secs(60);
+
+/// Returns those bytes of a blob piece by piece, none of them empty. No thread waits for a slow listener; who does not listen at all
+/// for a while finds that the rest is missing.
 pub(crate) fn send(
     ranged: Arc<dyn Ranged>,
     range: Range<u64>,
@@ -33,6 +39,8 @@ pub(crate) fn send(
 ) -> impl Stream<Item = io::Result<Bytes>> + Send {
     let source = Source { ranged, at: range.start, end: range.end };
     let (sender, receiver) = mpsc::channel(PIECES_MAX);
+    let is_whole = Arc::new(AtomicBool::new(false));
+    let ended = Arc::clone(&is_whole);
     tokio::spawn(async move {
         let sent = match wire {
             Wire::Identity => pump(source, Source::next, &sender).await,
@@ -44,12 +52,18 @@ pub(crate) fn send(
                 Err(error) => Err(error),
             },
         };
-        if let Err(error) = sent {
+        match sent {
+            Ok(()) => ended.store(true, Ordering::Release),
             // Whoever no longer listens does not miss it.
-            drop(sender.send(Err(error)).await);
+            Err(error) => drop(sender.send_timeout(Err(error), WAIT_MAX).await),
         }
     });
-    ReceiverStream::new(receiver)
+    // What ends without a word is not whole: its listener came back too late.
+    let rest = stream::once(async move { is_whole.load(Ordering::Acquire) });
+    let rest = rest.filter_map(async |is_whole| {
+        (!is_whole).then(|| Err(io::Error::from(io::ErrorKind::TimedOut)))
+    });
+    ReceiverStream::new(receiver).chain(rest)
 }
 
 /// What is left to read of a blob.
@@ -108,8 +122,32 @@ async fn pump<S: Send + 'static>(
         let (back, piece) = read.await.expect("reading does not panic");
         source = back;
         let Some(piece) = piece? else { return Ok(()) };
-        if sender.send(Ok(piece)).await.is_err() {
-            return Ok(());
+        if sender.send_timeout(Ok(piece), WAIT_MAX).await.is_err() {
+            return Err(io::ErrorKind::TimedOut.into());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_stops_listening_lets_go_of_the_blob_and_never_takes_a_part_for_the_whole() {
+        let blob: Arc<dyn Ranged> = Arc::new(Bytes::from(vec![7; 10 * PIECE_BYTES]));
+        let size = blob.size();
+        let whole = send(Arc::clone(&blob), 0..size, Wire::Identity);
+        assert_eq!(whole.filter(|it| std::future::ready(it.is_ok())).count().await, 10);
+
+        let mut pieces = Box::pin(send(Arc::clone(&blob), 0..size, Wire::Identity));
+        let first = pieces.next().await.expect("there is a first").expect("it can be read");
+        assert_eq!(first.len(), PIECE_BYTES);
+        tokio::time::sleep(3 * WAIT_MAX).await;
+        assert_eq!(Arc::strong_count(&blob), 1, "nobody holds it any more");
+        let rest: Vec<_> = pieces.collect().await;
+        let (last, before) = rest.split_last().expect("something is said");
+        assert!(before.iter().all(Result::is_ok) && before.len() <= PIECES_MAX);
+        let error = last.as_ref().expect_err("it is not whole");
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
@@ -64,9 +64,19 @@ pub(crate) fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Replac
     let mut options = OpenOptions::new();
     options.create_new(true).write(true).mode(mode);
     let mut file = options.open(&new).map_err(cannot("make", &new))?;
+    give_to_owner_of(folder, &file).map_err(cannot("give away", &new))?;
     file.write_all(bytes).and_then(|()| file.sync_all()).map_err(cannot("write", &new))?;
     fs::rename(&new, path).map_err(cannot("rename", &new))?;
     File::open(folder).and_then(|it| it.sync_all()).map_err(cannot("sync", folder))
+}
+
+/// Gives a file that root has made to whoever the folder belongs to: the server that is to read it runs as somebody else.
+fn give_to_owner_of(folder: &Path, file: &File) -> io::Result<()> {
+    let (owner, maker) = (fs::metadata(folder)?, file.metadata()?);
+    if maker.uid() != 0 || owner.uid() == 0 {
+        return Ok(());
+    }
+    fchown(file, Some(owner.uid()), Some(owner.gid()))
 }
 
 fn make_folder(path: &Path) -> Result<&Path, ReplaceError> {

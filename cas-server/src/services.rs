@@ -7,7 +7,6 @@ use axum::response::IntoResponse;
 use axum::routing::Route;
 use axum::{Router, middleware};
 use tonic::service::Routes;
-use tonic_health::ServingStatus;
 use tower::{Layer, Service};
 
 use crate::admin::AdminService;
@@ -23,7 +22,8 @@ use crate::stream::StreamService;
 use crate::{Operation, http};
 
 /// Returns everything that is served over that front, to those whom `identify` knows: a layer that puts an
-/// `Arc<`[`Caller`](crate::Caller)`>` among each request's extensions, or turns it away.
+/// `Arc<`[`Caller`](crate::Caller)`>` among each request's extensions, or turns it away. Only whether the server lives is told
+/// to everybody, whatever else is under way.
 pub async fn router<L>(front: Front, origins: Origins, operation: Operation, identify: L) -> Router
 where
     L: Layer<Route> + Clone + Send + Sync + 'static,
@@ -33,8 +33,6 @@ where
 {
     let load = Load::new(front.limits());
     let observer = operation.observer().clone();
-    let (reporter, health) = tonic_health::server::health_reporter();
-    reporter.set_service_status("", ServingStatus::Serving).await;
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(wire::DESCRIPTORS)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
@@ -48,7 +46,6 @@ where
         .add_service(FetchService::new(front.clone(), origins).server())
         .add_service(PushService::new(front.clone()).server())
         .add_service(AdminService::new(operation.clone()).server())
-        .add_service(health)
         .add_service(reflection);
     routes
         .into_axum_router()
@@ -56,6 +53,7 @@ where
         .merge(http::router(front))
         .layer(middleware::from_fn_with_state(load, load::limit))
         .layer(identify)
+        .merge(operation.open_router())
         .layer(middleware::from_fn(http::drain_refused))
         .layer(Observe::new(observer))
 }

@@ -19,9 +19,13 @@ const REST_MAX: Duration = Duration::from_secs(5 * 60);
 /// nothing can be had there. After a rest one call is tried: if that does not fail, all goes on.
 pub(crate) struct Breaker(Mutex<State>);
 
-/// A call that may be made.
-pub(crate) struct Turn {
-    is_trial: bool,
+/// As what a call is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// As one of many.
+    Usual,
+    /// To find out whether all may go on.
+    Trial,
 }
 
 struct State {
@@ -65,16 +69,16 @@ impl Breaker {
         Self(Mutex::default())
     }
 
-    /// Returns the turn of a call, if it may be made now.
+    /// Returns as what a call may be made now, if it may.
     pub(crate) fn begin(&self, now: Instant) -> Option<Turn> {
         let mut state = self.0.lock().expect("no holder panics");
         match state.until {
-            None => Some(Turn { is_trial: false }),
+            None => Some(Turn::Usual),
             Some(until) if now < until => None,
             Some(_) => {
                 // Whoever else asks waits for what comes of this one, which may never end.
                 state.stop(now);
-                Some(Turn { is_trial: true })
+                Some(Turn::Trial)
             }
         }
     }
@@ -83,7 +87,7 @@ impl Breaker {
     pub(crate) fn end(&self, turn: Turn, fault: Option<&StoreError>, now: Instant) {
         let mut state = self.0.lock().expect("no holder panics");
         match fault {
-            None if turn.is_trial => *state = State::default(),
+            None if turn == Turn::Trial => *state = State::default(),
             // Nor is anybody heard any more who asked before it stopped.
             Some(fault) if state.until.is_none() => {
                 state.count(fault);
@@ -104,8 +108,8 @@ mod tests {
 
     fn fault(code: Code) -> StoreError {
         let (verb, address) = ("read from", "grpc://cache".into());
-        let source = Box::new(Status::new(code, ""));
-        Arc::new(RemoteError::Call { verb, address, source }).into()
+        let status = Box::new(Status::new(code, ""));
+        Arc::new(RemoteError::Call { verb, address, status }).into()
     }
 
     /// A breaker, and a clock.
@@ -195,7 +199,7 @@ mod tests {
         let mut bench = Bench::new();
         bench.ask(Some(&fault(Code::Unavailable)));
         bench.wait(30);
-        drop(bench.breaker.begin(bench.now).unwrap());
+        assert_eq!(bench.breaker.begin(bench.now), Some(Turn::Trial));
         bench.wait(60);
         assert!(bench.ask(None));
         assert!(bench.ask(None), "and that one decides");

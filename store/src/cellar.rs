@@ -12,6 +12,9 @@ use crate::{BlobStore, Namespace, StoreError};
 /// The largest value that is kept inline, in bytes: what is larger is a blob, and its value names it.
 pub const VALUE_BYTES_MAX: usize = 4 << 20;
 
+/// The longest of the texts that belong to a value, in bytes: they come from requests, which are bounded, but not by us.
+pub(crate) const VALUE_TEXT_BYTES_MAX: usize = 64 << 10;
+
 /// What a value is found under.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ValueKey {
@@ -35,12 +38,24 @@ pub struct Value {
     pub written: SystemTime,
 }
 
+impl Value {
+    /// Fails with [`StoreError::ValueTooLarge`] if it, or a text that belongs to it, is larger than values are.
+    pub fn check(&self, key: &ValueKey) -> Result<(), StoreError> {
+        let mut texts = [&key.space, &key.key, &self.writer].into_iter();
+        let is_large = self.bytes.len() > VALUE_BYTES_MAX;
+        if is_large || texts.any(|it| it.len() > VALUE_TEXT_BYTES_MAX) {
+            return Err(StoreError::ValueTooLarge);
+        }
+        Ok(())
+    }
+}
+
 /// A place that keeps values under keys.
 #[async_trait]
 pub trait ValueStore: Send + Sync {
     /// Returns what the key stands for, or `None`.
     async fn lookup(&self, key: &ValueKey) -> Result<Option<Value>, StoreError>;
-    /// Remembers what the key stands for. The last record wins.
+    /// Remembers what the key stands for. The last record wins. What is too large is [`StoreError::ValueTooLarge`].
     async fn record(&self, key: &ValueKey, value: Value) -> Result<(), StoreError>;
     /// Forgets the key. Returns whether it stood for something.
     async fn forget(&self, key: &ValueKey) -> Result<bool, StoreError>;
@@ -54,17 +69,30 @@ pub trait UploadStore: Send + Sync {
     /// A client that does not say which function it uses leaves several names; the blob will be kept under the one that it
     /// has, and the first is the likeliest.
     ///
-    /// A session is named by whoever uploads. Where one of that name is under way, another begins that has nothing yet; what
+    /// Where one of that name is under way, another begins that has nothing yet; what
     /// is interrupted later is what can be taken up. What has no session never can.
     async fn upload(
         &self,
         names: &[Digest],
-        session: Option<&str>,
+        session: Option<&Session>,
     ) -> Result<Box<dyn Upload>, StoreError>;
     /// Returns how many bytes that session has sent, if it can be taken up.
-    async fn uploaded(&self, names: &[Digest], session: &str) -> Result<Option<u64>, StoreError>;
+    async fn uploaded(
+        &self,
+        names: &[Digest],
+        session: &Session,
+    ) -> Result<Option<u64>, StoreError>;
     /// Begins a blob whose digest nobody knows before all of it was seen; it will be one that `functions` make.
     async fn spool(&self, functions: &[DigestFunction]) -> Result<Box<dyn Spool>, StoreError>;
+}
+
+/// Names what may be interrupted and taken up again. Uploads of different owners do not meet, whatever they call themselves.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Session {
+    /// Who uploads.
+    pub owner: Arc<str>,
+    /// What he calls it.
+    pub name: String,
 }
 
 /// A blob that is being uploaded. Dropping it keeps what was sent, for a while, if it has a session.

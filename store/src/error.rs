@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use model::Digest;
 
+use crate::cellar::{VALUE_BYTES_MAX, VALUE_TEXT_BYTES_MAX};
+
 /// A failure of the store's machinery; absence is never one of these.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -31,6 +33,11 @@ pub enum StoreError {
         /// What they hash to.
         found: Digest,
     },
+    /// A value, or a text that belongs to it, is larger than values are.
+    #[error(
+        "a value has at most {VALUE_BYTES_MAX} bytes, and its key and writer {VALUE_TEXT_BYTES_MAX} each"
+    )]
+    ValueTooLarge,
     /// A blob holds something else than it is used as.
     #[error("the blob {digest} is not what it is used as")]
     Decode {
@@ -74,6 +81,23 @@ pub enum StoreError {
     /// A store elsewhere failed, or refused.
     #[error(transparent)]
     Remote(#[from] std::sync::Arc<crate::RemoteError>),
+    /// Another process has the store open.
+    #[error("the store at {} is in use: another server has it open", path.display())]
+    InUse {
+        /// Where the store is.
+        path: PathBuf,
+    },
+    /// A store was to be made where other things are.
+    #[error(
+        "{} holds no store but other things, `{name}` among them: name a folder that is empty or not there yet",
+        path.display()
+    )]
+    Occupied {
+        /// Where it was to be.
+        path: PathBuf,
+        /// One of the things.
+        name: String,
+    },
     /// The store was made by another version of `bld`.
     #[error("the store at {} has format `{found}`, this bld needs `{expected}`; choose another with --store or BLD_STORE", path.display())]
     Format {
@@ -103,12 +127,17 @@ impl StoreError {
                 source.kind(),
                 std::io::ErrorKind::Interrupted | std::io::ErrorKind::WouldBlock
             ),
-            Self::Missing { .. } | Self::Outside { .. } | Self::Full { .. } => true,
+            Self::Missing { .. }
+            | Self::Outside { .. }
+            | Self::Full { .. }
+            | Self::InUse { .. } => true,
             Self::Remote(error) => error.is_transient(),
             Self::Vanished { .. }
             | Self::Input { .. }
             | Self::Mismatch { .. }
+            | Self::ValueTooLarge
             | Self::Decode { .. }
+            | Self::Occupied { .. }
             | Self::Format { .. } => false,
         }
     }
@@ -137,7 +166,10 @@ impl StoreError {
             | Self::Vanished { .. }
             | Self::Input { .. }
             | Self::Mismatch { .. }
+            | Self::ValueTooLarge
             | Self::Decode { .. }
+            | Self::InUse { .. }
+            | Self::Occupied { .. }
             | Self::Format { .. } => false,
         }
     }

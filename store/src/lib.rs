@@ -15,6 +15,7 @@ mod namespace;
 mod provenance;
 mod read_only;
 mod remote;
+mod room;
 mod segments;
 mod tiered;
 mod turns;
@@ -27,8 +28,8 @@ use model::{ActionDigest, ActionResult, Digest, TreeDigest};
 
 pub use blob::{Blob, Ranged};
 pub use cellar::{
-    Cellar, CellarStat, ChunkStore, LeaseId, Scrubbed, Spool, Upload, UploadStore, VALUE_BYTES_MAX,
-    Value, ValueKey, ValueStore,
+    Cellar, CellarStat, ChunkStore, LeaseId, Scrubbed, Session, Spool, Upload, UploadStore,
+    VALUE_BYTES_MAX, Value, ValueKey, ValueStore,
 };
 pub use degrading::DegradingStore;
 pub use draft::{Draft, DraftError, Entry};
@@ -45,10 +46,12 @@ pub use remote::{
     Call as RemoteCall, Connection as RemoteConnection, Purpose, Remote, RemoteError,
     RemoteOptions, RemoteStore, Retry, Secret, Tls,
 };
+pub use room::Room;
 pub use segments::{
     Acknowledge, COMMIT_INTERVAL, Clock, Disk, DiskFile, Housekeeping, Lock, SegmentStore, Settings,
 };
 pub use tiered::TieredStore;
+pub use turns::Turns;
 
 /// A place that keeps blobs under their digests.
 ///

@@ -8,29 +8,23 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use async_trait::async_trait;
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use model::{Digest, Directory, Node, TreeDigest};
-use tokio::sync::Semaphore;
 
+use crate::room::Room;
 use crate::turns::Turns;
 use crate::{BlobStore as _, LocalStore, Remote, StoreError, TreeSource};
 
 /// How many blobs of a tree come at once: a store far away answers many small questions in the time of one.
 const COMING_MAX: usize = 256;
 
-/// How much of what is coming may be in memory, in units: a small blob is there as a whole before it is written.
-const COMING_UNITS: usize = 64 << 10;
-
-/// The bytes of a unit.
-const UNIT_BYTES: u64 = 1 << 10;
-
-/// Above this size, blobs come piece by piece, in units.
-const WHOLE_UNITS_MAX: u64 = 4 << 10;
+/// How much of a blob is in memory at most, in bytes: larger ones come piece by piece.
+const BLOB_BYTES_MAX: u64 = 4 << 20;
 
 /// Brings from far what is not near. What comes is believed only if it hashes to its digest; what does not is not there.
 pub struct TieredStore {
     near: Arc<LocalStore>,
     far: Arc<dyn Remote>,
     turns: Turns,
-    room: Semaphore,
+    room: Room,
     blobs: AtomicU64,
     bytes: AtomicU64,
 }
@@ -39,7 +33,7 @@ impl TieredStore {
     /// Returns a store that fills `near` out of `far`.
     pub fn new(near: Arc<LocalStore>, far: Arc<dyn Remote>) -> Self {
         let (turns, blobs, bytes) = Default::default();
-        Self { near, far, turns, room: Semaphore::new(COMING_UNITS), blobs, bytes }
+        Self { near, far, turns, room: Room::new(BLOB_BYTES_MAX), blobs, bytes }
     }
 
     /// Returns how many blobs have come, and how many bytes they have.
@@ -56,9 +50,7 @@ impl TieredStore {
         if tokio::task::block_in_place(|| self.near.contains(digest))? {
             return Ok(true);
         }
-        let units = (digest.size() / UNIT_BYTES).clamp(1, WHOLE_UNITS_MAX);
-        let units = u32::try_from(units).expect("it is bounded");
-        let _room = self.room.acquire_many(units).await.expect("it is never closed");
+        let _room = self.room.take(digest.size()).await;
         let Some(blob) = self.far.read(digest).await? else { return Ok(false) };
         match self.near.write(digest, blob).await {
             Ok(()) => {

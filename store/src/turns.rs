@@ -12,11 +12,11 @@ const TURNS_MAX: usize = 1024;
 
 /// Gives out turns, one at a time for each digest.
 #[derive(Debug, Default)]
-pub(crate) struct Turns(Mutex<BTreeMap<Digest, Weak<AsyncMutex<()>>>>);
+pub struct Turns(Mutex<BTreeMap<Digest, Weak<AsyncMutex<()>>>>);
 
 impl Turns {
     /// Waits for the turn; it ends when what is returned is dropped.
-    pub(crate) async fn take(&self, digest: Digest) -> OwnedMutexGuard<()> {
+    pub async fn take(&self, digest: Digest) -> OwnedMutexGuard<()> {
         let turn = {
             let mut turns = self.0.lock().expect("no holder panics");
             if turns.len() >= TURNS_MAX {
@@ -30,5 +30,24 @@ impl Turns {
             })
         };
         turn.lock_owned().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt as _;
+    use model::DigestFunction;
+
+    use super::*;
+
+    #[test]
+    fn a_turn_is_waited_for_by_those_who_want_the_same_and_by_nobody_else() {
+        let turns = Turns::default();
+        let digest = |text: &str| Digest::of(DigestFunction::Blake3, text.as_bytes());
+        let turn = turns.take(digest("one")).now_or_never().unwrap();
+        assert!(turns.take(digest("other")).now_or_never().is_some());
+        assert!(turns.take(digest("one")).now_or_never().is_none());
+        drop(turn);
+        assert!(turns.take(digest("one")).now_or_never().is_some());
     }
 }

@@ -25,6 +25,19 @@ const SECTOR_BYTES: usize = 512;
 #[derive(Clone, Debug, Default)]
 pub struct MemoryDisk {
     state: Arc<Mutex<State>>,
+    meanwhile: Arc<Mutex<Option<Meanwhile>>>,
+}
+
+/// What happens while a file below that path is read, or synced.
+struct Meanwhile {
+    path: PathBuf,
+    work: Box<dyn FnOnce() + Send>,
+}
+
+impl std::fmt::Debug for Meanwhile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Meanwhile").field("path", &self.path).finish_non_exhaustive()
+    }
 }
 
 #[derive(Clone, Debug, Default)]
@@ -129,6 +142,27 @@ impl MemoryDisk {
         state.failing.take().is_some_and(|(at, _)| calls > at)
     }
 
+    /// Does that work once, just before a file below that path is read or synced: what others do at that moment.
+    pub fn meanwhile(&self, path: &Path, work: impl FnOnce() + Send + 'static) {
+        let work = Box::new(work);
+        *self.meanwhile.lock().expect("no holder panics") =
+            Some(Meanwhile { path: path.to_owned(), work });
+    }
+
+    fn let_others_work(&self, file: u64) {
+        let due = {
+            let mut meanwhile = self.meanwhile.lock().expect("no holder panics");
+            let is_below = |it: &mut Meanwhile| {
+                let names = &self.state().names;
+                names.iter().any(|(path, number)| *number == file && path.starts_with(&it.path))
+            };
+            meanwhile.take_if(is_below)
+        };
+        if let Some(due) = due {
+            (due.work)();
+        }
+    }
+
     /// Says how many bytes fit on the disk.
     pub fn limit(&self, capacity: Option<u64>) {
         self.state().capacity = capacity;
@@ -149,7 +183,7 @@ impl MemoryDisk {
         // What nobody can open any more is gone.
         let named: BTreeSet<u64> = state.names.values().copied().collect();
         state.files.retain(|file, _| named.contains(file));
-        Self { state: Arc::new(Mutex::new(state)) }
+        Self { state: Arc::new(Mutex::new(state)), meanwhile: Arc::default() }
     }
 
     /// Returns a disk with what is on this one after a loss of power: of what was not synced, chance decides.
@@ -187,7 +221,7 @@ impl MemoryDisk {
         let files = &after.files;
         after.names.retain(|_, file| files.contains_key(file));
         after.synced_names.clone_from(&after.names);
-        Self { state: Arc::new(Mutex::new(after)) }
+        Self { state: Arc::new(Mutex::new(after)), meanwhile: Arc::default() }
     }
 
     /// Returns the paths of all files.
@@ -366,6 +400,7 @@ impl DiskFile for MemoryFile {
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        self.disk.let_others_work(self.file);
         let state = self.disk.call()?;
         let bytes = &state.files[&self.file].bytes;
         let from = usize::try_from(offset).map_err(io::Error::other)?;
@@ -403,7 +438,15 @@ impl DiskFile for MemoryFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        let mut state = self.disk.call()?;
+        self.disk.let_others_work(self.file);
+        let mut state = match self.disk.call() {
+            Ok(state) => state,
+            Err(error) => {
+                // As the kernel does: it says once that the disk did not take what was written, and forgets that then.
+                self.disk.state().files.get_mut(&self.file).expect("files stay").changes.clear();
+                return Err(error);
+            }
+        };
         let content = state.files.get_mut(&self.file).expect("files stay");
         for change in content.changes.drain(..) {
             change.apply(&mut content.synced);

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use model::{ActionDigest, ActionResult, Digest, DigestFunction, HASH_BYTES, Hasher};
 use store::{
     ActionCache, Blob, BlobStore, Cellar, CellarStat, ChunkStore, LeaseId, Provenance, Purpose,
-    Remote, Scrubbed, Spool, StoreError, Upload, UploadStore, Value, ValueKey, ValueStore,
+    Remote, Scrubbed, Session, Spool, StoreError, Upload, UploadStore, Value, ValueKey, ValueStore,
 };
 
 /// How many bytes a chunk of a blob that was not spliced has.
@@ -26,7 +26,7 @@ struct Kept {
     chunks: BTreeMap<Digest, Vec<Digest>>,
     values: BTreeMap<ValueKey, Value>,
     results: BTreeMap<ActionDigest, ActionResult>,
-    uploads: BTreeMap<String, Vec<u8>>,
+    uploads: BTreeMap<(Session, Digest), Vec<u8>>,
 }
 
 impl Kept {
@@ -122,6 +122,7 @@ impl ValueStore for MemoryStore {
     }
 
     async fn record(&self, key: &ValueKey, value: Value) -> Result<(), StoreError> {
+        value.check(key)?;
         self.kept().values.insert(key.clone(), value);
         Ok(())
     }
@@ -134,7 +135,7 @@ impl ValueStore for MemoryStore {
 /// An upload into memory; what was sent goes back to the store when it is dropped.
 struct MemoryUpload {
     store: MemoryStore,
-    session: Option<String>,
+    session: Option<(Session, Digest)>,
     names: Vec<Digest>,
     sent: Option<Vec<u8>>,
 }
@@ -186,16 +187,20 @@ impl UploadStore for MemoryStore {
     async fn upload(
         &self,
         names: &[Digest],
-        session: Option<&str>,
+        session: Option<&Session>,
     ) -> Result<Box<dyn Upload>, StoreError> {
-        let session = session.map(|it| format!("{it} {}", names[0]));
+        let session = session.map(|it| (it.clone(), names[0]));
         let sent = session.as_ref().and_then(|it| self.kept().uploads.remove(it));
         let sent = Some(sent.unwrap_or_default());
         Ok(Box::new(MemoryUpload { store: self.clone(), session, names: names.to_vec(), sent }))
     }
 
-    async fn uploaded(&self, names: &[Digest], session: &str) -> Result<Option<u64>, StoreError> {
-        let session = format!("{session} {}", names[0]);
+    async fn uploaded(
+        &self,
+        names: &[Digest],
+        session: &Session,
+    ) -> Result<Option<u64>, StoreError> {
+        let session = (session.clone(), names[0]);
         Ok(self.kept().uploads.get(&session).map(|sent| sent.len() as u64))
     }
 

@@ -11,8 +11,8 @@ use model::{
     OutputFile, OutputSymlink, RelativePath, SymlinkTarget, TreeDigest,
 };
 use store::{
-    ActionCache, Blob, BlobStore, Cellar, ChunkStore, LeaseId, Namespace, StoreError, Upload,
-    UploadStore, VALUE_BYTES_MAX, Value, ValueKey, ValueStore,
+    ActionCache, Blob, BlobStore, Cellar, ChunkStore, LeaseId, Namespace, Session, StoreError,
+    Upload, UploadStore, VALUE_BYTES_MAX, Value, ValueKey, ValueStore,
 };
 
 /// The functions that a store keeps blobs under.
@@ -223,7 +223,19 @@ pub async fn value_store_promises(store: &impl ValueStore) {
 
     let largest = Value { bytes: vec![7; VALUE_BYTES_MAX].into(), ..value("", "one") };
     remember(store, &keys[2], &largest).await;
-    assert_eq!(look_up(store, &keys[2]).await, Some(largest), "the largest value is kept");
+    assert_eq!(look_up(store, &keys[2]).await, Some(largest.clone()), "the largest value is kept");
+
+    let long = "k".repeat(1 << 20);
+    for (key, too_large) in [
+        (&keys[2], Value { bytes: vec![8; VALUE_BYTES_MAX + 1].into(), ..value("", "one") }),
+        (&keys[2], value("by whom?", &long)),
+        (&value_key(&trusted, &long, "k"), value("where?", "one")),
+        (&value_key(&trusted, "ac", &long), value("of what?", "one")),
+    ] {
+        let refused = store.record(key, too_large).await.expect_err("it is too large");
+        assert!(matches!(refused, StoreError::ValueTooLarge), "that is not the machine's fault");
+    }
+    assert_eq!(look_up(store, &keys[2]).await, Some(largest), "what was refused replaces nothing");
 }
 
 const LATER: SystemTime = SystemTime::UNIX_EPOCH;
@@ -344,12 +356,14 @@ async fn an_upload_may_have_several_names(store: &(impl UploadStore + BlobStore)
     let [unlike, digest] = names(&bytes);
     let guessed = Digest::from_parts(unlike.function(), *digest.hash(), digest.size());
     let either = [guessed, digest];
-    let mut upload = store.upload(&either, Some("of no function")).await.expect("an upload begins");
+    let mut upload =
+        store.upload(&either, Some(&session("of no function"))).await.expect("an upload begins");
     upload.write(bytes.slice(..size / 2)).expect("a piece is taken");
     drop(upload);
-    let uploaded = store.uploaded(&either, "of no function").await.expect("asking works");
+    let uploaded = store.uploaded(&either, &session("of no function")).await.expect("asking works");
     assert_eq!(uploaded, Some(size as u64 / 2));
-    let mut upload = store.upload(&either, Some("of no function")).await.expect("it is taken up");
+    let mut upload =
+        store.upload(&either, Some(&session("of no function"))).await.expect("it is taken up");
     upload.write(bytes.slice(size / 2..)).expect("a piece is taken");
     upload.finish().expect("it is one of the two");
     assert_eq!(read(store, digest).await, Some(bytes));
@@ -381,12 +395,16 @@ async fn a_spool_is_kept_under_the_name_that_it_turns_out_to_have(
     assert_eq!(read(store, other).await, None);
 }
 
+fn session(name: &str) -> Session {
+    Session { owner: "somebody".into(), name: name.to_owned() }
+}
+
 async fn upload(store: &impl UploadStore, digest: Digest, session: &str) -> Box<dyn Upload> {
-    store.upload(&[digest], Some(session)).await.expect("an upload begins")
+    store.upload(&[digest], Some(&self::session(session))).await.expect("an upload begins")
 }
 
 async fn uploaded(store: &impl UploadStore, digest: Digest, session: &str) -> Option<u64> {
-    store.uploaded(&[digest], session).await.expect("asking works")
+    store.uploaded(&[digest], &self::session(session)).await.expect("asking works")
 }
 
 /// Asks a store for everything that [`ChunkStore`] promises.

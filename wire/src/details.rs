@@ -47,10 +47,31 @@ pub fn bad_field(code: i32, message: &str, field: &str, description: &str) -> By
     status(code, message, "BadRequest", &request)
 }
 
+/// Returns an error as a part of an answer, with the details that it would have as a whole.
+pub fn part(code: i32, message: &str, details: &[u8]) -> rpc::Status {
+    // They are ours, or none.
+    let details = rpc::Status::decode(details).unwrap_or_default().details;
+    rpc::Status { code, message: message.to_owned(), details }
+}
+
 fn status(code: i32, message: &str, name: &str, detail: &impl Message) -> Bytes {
     // Clients compare the whole text, with the host.
     let type_url = format!("type.googleapis.com/google.rpc.{name}");
     let detail = prost_types::Any { type_url, value: detail.encode_to_vec() };
     let message = message.to_owned();
     rpc::Status { code, message, details: vec![detail] }.encode_to_vec().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_of_an_answer_says_when_to_try_again_as_the_whole_does() {
+        let delay = Duration::from_secs(5);
+        let part = part(8, "full", &retry(8, "full", delay));
+        assert_eq!((part.code, part.message.as_str(), part.details.len()), (8, "full", 1));
+        assert_eq!(retry_delay(&part.encode_to_vec()), Some(delay));
+        assert!(super::part(5, "absent", b"").details.is_empty());
+    }
 }

@@ -2,6 +2,7 @@
 //!
 //! [`encode`] is the only maker of bytes that are hashed; [`decode`] turns bytes from outside into model values.
 
+pub mod asset;
 pub mod decode;
 pub mod details;
 pub mod encode;

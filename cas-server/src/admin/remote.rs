@@ -65,8 +65,8 @@ impl AdminError {
 
 impl From<RemoteError> for AdminError {
     fn from(error: RemoteError) -> Self {
-        let RemoteError::Call { address, source, .. } = &error else { return Self::Remote(error) };
-        let code = source.code();
+        let RemoteError::Call { address, status, .. } = &error else { return Self::Remote(error) };
+        let code = status.code();
         if code == Code::Unimplemented {
             Self::Foreign { address: address.to_string() }
         } else if code == Code::Unauthenticated {

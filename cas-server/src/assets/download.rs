@@ -1,10 +1,13 @@
 //! Fetches what an address stands for, from where that is allowed.
 
+use std::fmt;
 use std::io::Read as _;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::FutureExt as _;
+use futures::future::{BoxFuture, Shared};
 use model::{Digest, DigestFunction};
 use store::{Cellar, Spool, StoreError};
 use tonic::Status;
@@ -17,10 +20,40 @@ use crate::limits::{
 
 /// Where the server may fetch from on behalf of its clients. By default nowhere: whoever may ask it to fetch could else
 /// reach what only the server can reach.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Origins {
     prefixes: Arc<[String]>,
     free: Arc<tokio::sync::Semaphore>,
+    under_way: Arc<Mutex<UnderWay>>,
+}
+
+/// What a download came to. What is the fault of the address is in the inner result.
+type Fetched = Result<Result<Digest, Status>, Status>;
+
+/// A download that goes on whether or not anybody waits for it.
+type Running = Shared<BoxFuture<'static, Fetched>>;
+
+/// Downloads that are under way, of which there are at most [`DOWNLOADS_MAX`]: each is held by its thread.
+#[derive(Default)]
+struct UnderWay(Vec<(Weak<Download>, Running)>);
+
+impl UnderWay {
+    fn find(&self, download: &Download) -> Option<Running> {
+        let is_same = |it: &Weak<Download>| it.upgrade().is_some_and(|it| *it == *download);
+        self.0.iter().find(|(it, _)| is_same(it)).map(|(_, running)| running.clone())
+    }
+
+    fn add(&mut self, download: Weak<Download>, running: Running) {
+        self.0.retain(|(it, _)| it.strong_count() > 0);
+        self.0.push((download, running));
+    }
+}
+
+impl fmt::Debug for Origins {
+    /// Leaves out what is under way: it has secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Origins").field("prefixes", &self.prefixes).finish_non_exhaustive()
+    }
 }
 
 impl Origins {
@@ -32,7 +65,7 @@ impl Origins {
     /// Returns the origins below those addresses, each with a scheme, a host and a path that ends with `/`.
     pub fn new(prefixes: Vec<String>) -> Self {
         let free = Arc::new(tokio::sync::Semaphore::new(DOWNLOADS_MAX));
-        Self { prefixes: prefixes.into(), free }
+        Self { prefixes: prefixes.into(), free, under_way: Arc::default() }
     }
 
     /// Returns whether something may be fetched from that address.
@@ -43,7 +76,8 @@ impl Origins {
     }
 }
 
-/// What is to be fetched.
+/// What is to be fetched, and how.
+#[derive(PartialEq, Eq)]
 pub(crate) struct Download {
     /// From where.
     pub(crate) address: String,
@@ -58,23 +92,51 @@ pub(crate) struct Download {
 }
 
 impl Origins {
-    /// Fetches a blob into the store and returns its digest. What is the fault of the address is in the inner result.
-    pub(crate) async fn fetch(
-        &self,
-        cellar: &dyn Cellar,
-        download: Download,
-    ) -> Result<Result<Digest, Status>, Status> {
+    /// Fetches a blob into the store and returns its digest.
+    ///
+    /// A thread cannot be told to stop. So a download goes on when whoever asked for it goes away, and whoever asks for the
+    /// same meanwhile, most likely again, waits for that one.
+    pub(crate) async fn fetch(&self, cellar: &Arc<dyn Cellar>, download: Download) -> Fetched {
         if !self.allow(&download.address) {
             let why = "nobody said what this address stands for, and this server does not fetch from there";
             return Ok(Err(Status::not_found(why)));
         }
-        let free = Arc::clone(&self.free).acquire_owned().await;
-        let _free = free.expect("nobody closes it");
+        let running = self.under_way().find(&download);
+        let fetched = match running {
+            Some(running) => running.await,
+            None => self.begin(cellar, download).await?.await,
+        };
+        let Ok(Ok(digest)) = fetched else { return fetched };
+        // It was fetched for one build, and lives on for all that wait.
+        let missing = cellar.find_missing([digest].into()).await;
+        let missing = missing.map_err(|error| fault::of_store(&error))?;
+        Ok(if missing.is_empty() { Ok(digest) } else { Err(fault::absent(digest)) })
+    }
+
+    fn under_way(&self) -> MutexGuard<'_, UnderWay> {
+        self.under_way.lock().expect("no holder panics")
+    }
+
+    /// Begins a download as soon as there is room.
+    async fn begin(&self, cellar: &Arc<dyn Cellar>, download: Download) -> Result<Running, Status> {
+        let free = Arc::clone(&self.free).acquire_owned().await.expect("nobody closes it");
         let spool = cellar.spool(&[download.function, DigestFunction::Sha256]).await;
         let spool = spool.map_err(|error| fault::of_store(&error))?;
-        let origins = self.clone();
-        let fetched = tokio::task::spawn_blocking(move || fetch(&origins, &download, spool));
-        fetched.await.expect("fetching does not panic").map_err(|error| fault::of_store(&error))
+        let mut under_way = self.under_way();
+        // Somebody else may have been quicker.
+        if let Some(running) = under_way.find(&download) {
+            return Ok(running);
+        }
+        let (origins, download) = (self.clone(), Arc::new(download));
+        let held = Arc::downgrade(&download);
+        let ended = tokio::task::spawn_blocking(move || {
+            let _free = free;
+            fetch(&origins, &download, spool).map_err(|error| fault::of_store(&error))
+        });
+        let ended = ended.map(|fetched| fetched.expect("fetching does not panic"));
+        let begun = ended.boxed().shared();
+        under_way.add(held, begun.clone());
+        Ok(begun)
     }
 }
 
@@ -161,5 +223,55 @@ fn answered(address: &str, response: http::Response<ureq::Body>) -> Result<ureq:
         401 | 403 => Err(Status::permission_denied(why)),
         404 | 410 => Err(Status::not_found(why)),
         _ => Err(Status::aborted(why)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead as _, BufReader, Write as _};
+    use std::net::TcpListener;
+
+    use testkit::MemoryStore;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_download_that_nobody_waits_for_counts_until_it_ends_and_is_joined_by_who_asks_again()
+    {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let origin = format!("http://{}/", listener.local_addr().unwrap());
+        let cellar: Arc<dyn Cellar> = Arc::new(MemoryStore::new());
+        let origins = Origins::new(vec![origin.clone()]);
+        let download = |key: &str| Download {
+            address: format!("{origin}a"),
+            headers: vec![("x-key".to_owned(), key.to_owned())],
+            integrity: None,
+            function: DigestFunction::Blake3,
+            timeout: None,
+        };
+        let accepting = tokio::task::spawn_blocking(move || listener.accept().unwrap().0);
+        let accepted = tokio::select! {
+            accepted = accepting => accepted.unwrap(),
+            _ = origins.fetch(&cellar, download("one")) => unreachable!("nobody answered it"),
+        };
+        assert_eq!(origins.free.available_permits(), DOWNLOADS_MAX - 1, "its thread goes on");
+        assert!(
+            origins.under_way().find(&download("another")).is_none(),
+            "who says something else may see something else"
+        );
+
+        let again = origins.fetch(&cellar, download("one"));
+        let answering = tokio::task::spawn_blocking(move || {
+            let mut lines = BufReader::new(&accepted).lines();
+            while !lines.next().unwrap().unwrap().is_empty() {}
+            let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\ndone";
+            (&accepted).write_all(answer).unwrap();
+        });
+        // There is no second connection that would be answered.
+        let (fetched, answered) = tokio::join!(again, answering);
+        answered.unwrap();
+        assert_eq!(fetched.unwrap().unwrap(), Digest::of(DigestFunction::Blake3, b"done"));
+        assert_eq!(origins.free.available_permits(), DOWNLOADS_MAX);
+        assert!(origins.under_way().find(&download("one")).is_none());
     }
 }

@@ -7,10 +7,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use model::Digest;
-use prost::Message as _;
 use store::{Blob, StoreError};
 use tokio::sync::Semaphore;
-use tonic::{Code, Request, Response, Status};
+use tonic::{Request, Response, Status};
 use wire::proto::reapi::content_addressable_storage_server::{
     ContentAddressableStorage, ContentAddressableStorageServer,
 };
@@ -309,9 +308,7 @@ fn ok() -> rpc::Status {
 
 /// Returns a status as one of a batch: what is in its trailer otherwise stands in it.
 fn status_message(status: &Status) -> rpc::Status {
-    let code: Code = status.code();
-    let details = rpc::Status::decode(status.details()).unwrap_or_default().details;
-    rpc::Status { code: code.into(), message: status.message().to_owned(), details }
+    wire::details::part(status.code().into(), status.message(), status.details())
 }
 
 fn message(digest: Digest) -> reapi::Digest {

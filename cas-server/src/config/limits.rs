@@ -49,8 +49,9 @@ impl Default for Limits {
             // The largest images of machines, with room.
             blob: 1 << 40,
             connections: 10_000,
-            // 64 clients that share a token, each with as many calls as they make at once by default.
-            streams_per_identity: 8192,
+            // 16 clients that share a token, each with as many calls as they make at once by default. Whoever reads no answer
+            // has the server hold some 4 MiB for each.
+            streams_per_identity: 2048,
             bytes_in_flight_per_identity: 1 << 30,
             // The largest folders of packages have some 30,000 names.
             directory_width: 100_000,

@@ -81,7 +81,10 @@ impl Content {
 
 fn stream(ranged: Arc<dyn Ranged>, range: Range<u64>, wire: Wire) -> Body {
     Body::from_stream(pieces::send(ranged, range, wire).inspect(|piece| {
-        if let Err(error) = piece {
+        // Whoever does not read his answer knows that.
+        if let Err(error) = piece
+            && error.kind() != std::io::ErrorKind::TimedOut
+        {
             tracing::error!(error = error as &dyn std::error::Error, "a blob cannot be read");
         }
     }))

@@ -11,7 +11,7 @@ use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use model::DigestFunction;
 use store::{Cellar, Spool, StoreError};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::answer::text;
 use super::blocking;
@@ -19,10 +19,8 @@ use super::refusal::Refusal;
 use crate::Limits;
 use crate::front::View;
 use crate::limits::{MEMORY_BYTES_MAX, PIECE_BYTES};
+use crate::load::Room;
 use crate::unpacking::Unpacker;
-
-/// How many bytes of bodies are held in memory at once, all callers together. What finds no room goes to the disk.
-pub(super) const HELD_BYTES_MAX: usize = 256 << 20;
 
 /// For how long nothing of a body may come. A sender that is slower than that will not come to an end.
 const WAIT_MAX: Duration = Duration::from_secs(60);
@@ -59,19 +57,15 @@ pub(super) struct Intake<'a> {
     pub(super) functions: &'a [DigestFunction],
     /// How large a body may be that is handed out in memory, in bytes.
     pub(super) memory_bytes_max: usize,
-    /// One permit for each byte that may be held.
-    pub(super) room: &'a Arc<Semaphore>,
+    /// What may be held of the sender. What finds no room there goes to the disk.
+    pub(super) room: &'a Room,
 }
 
 impl Intake<'_> {
     /// Returns the intake of bodies that nobody needs to look into.
-    pub(super) fn new<'a>(
-        view: &'a View,
-        functions: &'a [DigestFunction],
-        room: &'a Arc<Semaphore>,
-    ) -> Intake<'a> {
+    pub(super) fn new<'a>(view: &'a View, functions: &'a [DigestFunction]) -> Intake<'a> {
         let memory_bytes_max = usize::try_from(MEMORY_BYTES_MAX).expect("it is small");
-        let (cellar, limits) = (&*view.cellar, &*view.limits);
+        let (cellar, limits, room) = (&*view.cellar, &*view.limits, &view.room);
         Intake { cellar, limits, functions, memory_bytes_max, room }
     }
 
@@ -276,10 +270,11 @@ impl Sink<'_> {
 #[cfg(test)]
 mod tests {
     use testkit::MemoryStore;
+    use tokio::sync::Semaphore;
 
     use super::*;
 
-    async fn receive(room: &Arc<Semaphore>, body: &[u8]) -> Received {
+    async fn receive(room: &Room, body: &[u8]) -> Received {
         let intake = Intake {
             cellar: &MemoryStore::new(),
             limits: &Limits::default(),
@@ -306,10 +301,10 @@ mod tests {
 
     #[tokio::test]
     async fn large_bodies_hold_no_more_memory_than_small_ones() {
-        let room = Arc::new(Semaphore::new(HELD_BYTES_MAX));
+        let room = Arc::new(Semaphore::new(1 << 21));
         let large = vec![7; usize::try_from(MEMORY_BYTES_MAX).unwrap() + 1];
         let received = receive(&room, &large).await;
         assert!(matches!(received, Received::Spooled(_)));
-        assert_eq!(room.available_permits(), HELD_BYTES_MAX);
+        assert_eq!(room.available_permits(), 1 << 21);
     }
 }

@@ -41,7 +41,7 @@ pub(super) async fn serve(
         Method::GET | Method::HEAD => get(caches, space, key, &parts).await,
         Method::PUT => {
             let view = caches.keeping(&parts.extensions)?;
-            let intake = Intake::new(&view, &FUNCTIONS, &caches.room);
+            let intake = Intake::new(&view, &FUNCTIONS);
             let received = intake.receive(&parts.headers, body).await?;
             let content = keep(&view, received).await?;
             view.record(space, key, KeptBody::from(content).encode()).await?;

@@ -34,7 +34,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use http::header::CONTENT_TYPE;
 use http::{Extensions, Method, StatusCode};
-use tokio::sync::{Mutex, Semaphore};
+use store::Turns;
 use tonic::Status;
 use wire::json::JsonResults;
 
@@ -48,11 +48,9 @@ use crate::observe::Observed;
 #[derive(Clone)]
 struct Caches {
     front: Front,
-    /// One permit for each byte of bodies that may be held in memory.
-    room: Arc<Semaphore>,
     json: JsonResults,
-    /// Held while it is decided whether Nx may write a key: what is there stays.
-    deciding: Arc<Mutex<()>>,
+    /// Whose turn it is to decide whether Nx may write a key: what is there stays.
+    deciding: Arc<Turns>,
 }
 
 impl Caches {
@@ -79,12 +77,7 @@ impl Caches {
 
 /// Returns the plain caches. Every request has to carry a [`Caller`](crate::Caller).
 pub(crate) fn router(front: Front) -> Router {
-    let caches = Caches {
-        front,
-        room: Arc::new(Semaphore::new(incoming::HELD_BYTES_MAX)),
-        json: JsonResults::new(),
-        deciding: Arc::new(Mutex::new(())),
-    };
+    let caches = Caches { front, json: JsonResults::new(), deciding: Arc::default() };
     let counting = |kind| middleware::from_fn_with_state(kind, count);
     Router::new()
         .route("/ccache/{*key}", any(ccache).layer(counting(Kind::Ccache)))

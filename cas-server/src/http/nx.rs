@@ -3,6 +3,7 @@
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
 use http::{Method, StatusCode};
+use model::{Digest, DigestFunction};
 use wire::kept::KeptBody;
 
 use super::Caches;
@@ -39,11 +40,14 @@ async fn serve_key(caches: &Caches, hash: &str, request: Request) -> Result<Resp
             if kept::find(&view, SPACE, hash).await?.is_some() {
                 return Err(Refusal::Exists);
             }
-            let intake = Intake::new(&view, &kept::FUNCTIONS, &caches.room);
+            let intake = Intake::new(&view, &kept::FUNCTIONS);
             let received = intake.receive(&parts.headers, body).await?;
             let content = kept::keep(&view, received).await?;
 
-            let _deciding = caches.deciding.lock().await;
+            // Who else wants to write this key waits for this one, and finds it then.
+            let name = format!("{} {hash}", view.caller.namespace);
+            let name = Digest::of(DigestFunction::Blake3, name.as_bytes());
+            let _turn = caches.deciding.take(name).await;
             if kept::find(&view, SPACE, hash).await?.is_some() {
                 return Err(Refusal::Exists);
             }

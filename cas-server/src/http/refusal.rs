@@ -5,11 +5,12 @@ use std::time::Duration;
 use axum::response::{IntoResponse, Response};
 use http::header::{ALLOW, CONTENT_RANGE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
-use store::StoreError;
+use store::{StoreError, VALUE_BYTES_MAX};
 
 use super::key::InvalidKey;
 use crate::Denied;
 use crate::limits::RETRY_DELAY;
+use crate::results::Unusable;
 
 /// Asks for a name and password, or for a token; clients that have one send it only when they are asked.
 const CHALLENGE: HeaderValue = HeaderValue::from_static("Basic realm=\"bld\", Bearer");
@@ -43,8 +44,8 @@ pub(super) enum Refusal {
     Mismatch,
     #[error("the body is malformed")]
     Json(#[from] wire::json::JsonError),
-    #[error("the result refers to something malformed")]
-    Result(#[from] wire::decode::DecodeError),
+    #[error(transparent)]
+    Result(Unusable),
     #[error("the body is malformed")]
     Query(#[from] serde_json::Error),
     #[error("the body is not what zstd makes")]
@@ -56,7 +57,7 @@ pub(super) enum Refusal {
     #[error("too many bodies are being received")]
     Busy,
     #[error("{}", if .0.is_full() { "there is no room now" } else { "the store failed" })]
-    Store(#[from] StoreError),
+    Store(StoreError),
 }
 
 impl Refusal {
@@ -109,6 +110,28 @@ impl Refusal {
             headers.insert(RETRY_AFTER, RETRY_DELAY.as_secs().into());
         }
         response
+    }
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        if matches!(error, StoreError::ValueTooLarge) {
+            // Keys are bounded elsewhere, and names of callers are short.
+            return Self::TooLarge { bytes_max: VALUE_BYTES_MAX as u64 };
+        }
+        Self::Store(error)
+    }
+}
+
+impl From<Unusable> for Refusal {
+    fn from(unusable: Unusable) -> Self {
+        match unusable {
+            Unusable::Denied(denied) => Self::Denied(denied),
+            Unusable::Malformed(_)
+            | Unusable::Mismatch { .. }
+            | Unusable::Link { .. }
+            | Unusable::Path { .. } => Self::Result(unusable),
+        }
     }
 }
 

@@ -114,7 +114,7 @@ async fn serve_hash(caches: &Caches, hash: &str, request: Request) -> Result<Res
             let view = caches.keeping(&parts.extensions)?;
             let tag = text(&parts.headers, &TAG).filter(|it| it.len() <= TAG_BYTES_MAX);
             let duration = text(&parts.headers, &DURATION).and_then(|it| it.trim().parse().ok());
-            let intake = Intake::new(&view, &kept::FUNCTIONS, &caches.room);
+            let intake = Intake::new(&view, &kept::FUNCTIONS);
             let received = intake.receive(&parts.headers, body).await?;
             let content = kept::keep(&view, received).await?;
             let tag = tag.map(str::to_owned);

@@ -9,10 +9,7 @@ use futures::future::{Either, Ready, ready};
 use http::{Request, Response};
 use tower::{Layer, Service};
 
-use super::{Identities, Unauthenticated};
-
-/// What whoever watches the server may ask without saying who he is: whether it is alive.
-const OPEN: [&str; 3] = ["/healthz", "/readyz", "/grpc.health.v1.Health/"];
+use super::Identities;
 
 /// Puts an `Arc<Caller>` into the extensions of every request, or answers that its caller is not who he says he is.
 #[derive(Clone)]
@@ -57,11 +54,6 @@ where
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let caller = match self.identities.identify(&request, SystemTime::now()) {
             Ok(caller) => caller,
-            Err(Unauthenticated::Nothing | Unauthenticated::NotFromHere(_))
-                if is_open(&request) =>
-            {
-                self.identities.nobody()
-            }
             Err(refusal) => {
                 tracing::info!(%refusal, path = request.uri().path(), "turned away");
                 return Either::Left(ready(Ok(refusal.response(request.headers()))));
@@ -70,9 +62,4 @@ where
         request.extensions_mut().insert(caller);
         Either::Right(self.inner.call(request))
     }
-}
-
-fn is_open<B>(request: &Request<B>) -> bool {
-    let path = request.uri().path();
-    OPEN.iter().any(|open| path == *open || open.ends_with('/') && path.starts_with(open))
 }

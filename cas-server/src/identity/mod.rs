@@ -24,7 +24,6 @@ use http::Request;
 use crate::caller::Caller;
 use crate::config::{Config, Exposed};
 use crate::reload::{Refresh, Reloaded};
-use crate::rights::{Grant, Rights};
 use certificate::Certificates;
 use credential::credential;
 use jwt::Jwts;
@@ -69,8 +68,6 @@ pub struct Identities {
     jwts: Jwts,
     certificates: Certificates,
     anonymous: Arc<Caller>,
-    /// Whoever says nothing, where that is only good for what everybody may see.
-    nobody: Arc<Caller>,
     takes_anonymous_from_elsewhere: bool,
     knows_certificates: bool,
 }
@@ -80,13 +77,11 @@ impl Identities {
     pub fn open(config: &Config) -> Result<Self, IdentityError> {
         let identity = &config.identity;
         let revoked = config.tls.as_ref().and_then(|tls| tls.client_revocations.as_deref());
-        let nothing = Grant { rights: Rights::default(), ..identity.anonymous.clone() };
         let identities = Self {
             tokens: Arc::new(Tokens::watch(&identity.tokens)?),
             jwts: Jwts::open(&identity.issuers)?,
             certificates: Certificates::open(&identity.certificates, revoked)?,
             anonymous: Arc::new(Caller::anonymous(&identity.anonymous)),
-            nobody: Arc::new(Caller::anonymous(&nothing)),
             takes_anonymous_from_elsewhere: identity.allow_unauthenticated_beyond_loopback,
             knows_certificates: config.knows_certificates(),
         };
@@ -160,10 +155,5 @@ impl Identities {
     /// Returns whether nobody could show who he is, and need not. Turborepo, for one, sends a token whether there are any or not.
     fn knows_nobody(&self) -> bool {
         !self.shows_somebody() && !self.anonymous.rights.is_empty()
-    }
-
-    /// Returns whoever may do nothing.
-    pub(crate) fn nobody(&self) -> Arc<Caller> {
-        Arc::clone(&self.nobody)
     }
 }

@@ -27,17 +27,12 @@ pub use tool::{TOOL_NAME_BYTES_MAX, TOOLS_MAX, Tool};
 
 use histogram::Histogram;
 
-/// What a server refuses more of. Each is a label of a metric.
+/// What a server refuses more of, and counts: what an operator may want to change. Each is a label of a metric. What else
+/// is too much is to be found by the outcome of its request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Limit {
-    /// A message, or the parts of a batch, are too large.
-    MessageBytes,
     /// A blob is larger than one may be.
     BlobBytes,
-    /// A request names too many things.
-    Count,
-    /// A directory is too wide, or a tree too deep or too large.
-    Tree,
     /// Compressed bytes become too many.
     Ratio,
     /// A caller has too many requests under way.
@@ -46,36 +41,21 @@ pub enum Limit {
     BytesInFlight,
     /// There are too many connections.
     Connections,
-    /// The store is full.
-    Store,
 }
 
 impl Limit {
     /// Returns all of them, in the order of their numbers.
-    pub const ALL: [Self; 9] = [
-        Self::MessageBytes,
-        Self::BlobBytes,
-        Self::Count,
-        Self::Tree,
-        Self::Ratio,
-        Self::Requests,
-        Self::BytesInFlight,
-        Self::Connections,
-        Self::Store,
-    ];
+    pub const ALL: [Self; 5] =
+        [Self::BlobBytes, Self::Ratio, Self::Requests, Self::BytesInFlight, Self::Connections];
 
     /// Returns its name in metrics.
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::MessageBytes => "message_bytes",
             Self::BlobBytes => "blob_bytes",
-            Self::Count => "count",
-            Self::Tree => "tree",
             Self::Ratio => "ratio",
             Self::Requests => "requests",
             Self::BytesInFlight => "bytes_in_flight",
             Self::Connections => "connections",
-            Self::Store => "store",
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What whoever runs a server asks of it: is it alive, is it ready, what does it hold, who uses it, what went wrong.
 
+mod grpc;
 mod page;
 mod show;
 
@@ -11,7 +12,9 @@ use axum::routing::get;
 use axum::{Extension, Router};
 use http::{HeaderValue, StatusCode, header};
 use store::Cellar;
+use tonic::service::Routes;
 
+use self::grpc::HealthService;
 use crate::admin::Scrubber;
 use crate::metrics::{CONTENT_TYPE, Exposition};
 use crate::observe::Observer;
@@ -64,16 +67,24 @@ impl Operation {
         &self.0.scrubber
     }
 
-    /// Returns what is served to browsers, to Prometheus and to whoever watches over processes.
+    /// Returns what is served to browsers and to Prometheus.
     pub fn router(&self) -> Router {
         Router::new()
             .route("/", get(page))
             .route("/status", get(page))
             .route("/status.css", get(style))
             .route("/metrics", get(metrics))
+            .with_state(self.clone())
+    }
+
+    /// Returns what everybody may ask, without saying who he is: whether the server lives, and serves.
+    pub fn open_router(&self) -> Router {
+        let health = HealthService::new(self.drain().clone()).server();
+        Router::new()
             .route("/healthz", get(alive))
             .route("/readyz", get(ready))
             .with_state(self.clone())
+            .merge(Routes::new(health).into_axum_router().reset_fallback())
     }
 }
 

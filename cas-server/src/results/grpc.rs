@@ -5,14 +5,14 @@ use std::time::SystemTime;
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use model::{Digest, DigestFunction, RelativePath};
+use model::{Digest, DigestFunction};
 use prost::Message;
-use store::Blob;
 use tonic::{Request, Response, Status};
 use wire::proto::reapi::action_cache_server::{ActionCache, ActionCacheServer};
 use wire::proto::reapi::{self, ActionResult, GetActionResultRequest, UpdateActionResultRequest};
 use wire::references;
 
+use super::accepted::Accepted;
 use crate::Right;
 use crate::asked::{self, Asked};
 use crate::completeness;
@@ -80,13 +80,9 @@ impl ActionCache for ResultsService {
         let action = function_of(&view, action).await?;
         let result = request.action_result;
         let result = result.ok_or_else(|| Status::invalid_argument("there is no result"))?;
-        let result = keep_inlined(&view, action.function(), result).await?;
-        let result = named(&view, result);
-        check(action.function(), &result)?;
-
-        let space = results_space(action.function(), &request.instance_name);
-        let recorded = view.record(&space, &action.hex(), result.encode_to_vec().into()).await;
-        recorded.map_err(|error| fault::of_store(&error))?;
+        let accepted = Accepted::new(&view, action.function(), result)?;
+        let recorded = accepted.record(&view, &request.instance_name, &action.hex()).await;
+        let result = recorded.map_err(|error| fault::of_store(&error))?;
         Ok(Response::new(result))
     }
 }
@@ -184,75 +180,6 @@ async fn function_of(view: &View, action: Asked) -> Result<Digest, Status> {
     Ok(action.candidates().find(|it| !missing.contains(it)).unwrap_or(first))
 }
 
-/// Keeps bytes that came inside a result as blobs, so that every answer can do without them.
-async fn keep_inlined(
-    view: &View,
-    function: DigestFunction,
-    mut result: ActionResult,
-) -> Result<ActionResult, Status> {
-    let logs = [
-        (&mut result.stdout_raw, &mut result.stdout_digest),
-        (&mut result.stderr_raw, &mut result.stderr_digest),
-    ];
-    let files = result.output_files.iter_mut().map(|it| (&mut it.contents, &mut it.digest));
-    for (bytes, named) in logs.into_iter().chain(files) {
-        let bytes = std::mem::take(bytes);
-        if bytes.is_empty() {
-            continue;
-        }
-        let digest = Digest::of(function, &bytes);
-        let claimed = named.get_or_insert_with(|| message(digest));
-        if *claimed != message(digest) {
-            let why = format!("bytes given as {} hash to {digest}", claimed.hash);
-            return Err(Status::invalid_argument(why));
-        }
-        let written = view.cellar.write(digest, Blob::Bytes(bytes)).await;
-        written.map_err(|error| fault::of_store(&error))?;
-    }
-    Ok(result)
-}
-
-/// Returns the result with the name of whoever made it: some clients cannot do without, and a result of an action that
-/// did nothing would be no bytes at all.
-fn named(view: &View, mut result: ActionResult) -> ActionResult {
-    let metadata = result.execution_metadata.get_or_insert_default();
-    if metadata.worker.is_empty() {
-        metadata.worker = format!("cache-upload:{}", view.caller.name);
-    }
-    result
-}
-
-/// Refuses what no client could use.
-#[expect(deprecated, reason = "clients of version 2.0 still send links in the two old lists")]
-fn check(function: DigestFunction, result: &ActionResult) -> Result<(), Status> {
-    let wrong = |why: String| Err(Status::invalid_argument(why));
-    if let Err(error) = references::of_result_message(function, result) {
-        return wrong(format!("the result is malformed: {error}"));
-    }
-    let links = result.output_symlinks.iter();
-    let links = links.chain(&result.output_file_symlinks).chain(&result.output_directory_symlinks);
-    if let Some(link) = links.clone().find(|it| it.target.is_empty()) {
-        return wrong(format!("the link `{}` has no target", link.path));
-    }
-    let paths = result.output_files.iter().map(|it| &it.path).chain(links.map(|it| &it.path));
-    let directories = result.output_directories.iter().map(|it| &it.path);
-    for path in paths.chain(directories.filter(|it| !it.is_empty())) {
-        if path.is_empty() || RelativePath::new(without_parents(path)).is_err() {
-            return wrong(format!("`{path}` is no path of an output"));
-        }
-    }
-    Ok(())
-}
-
-/// Returns what follows `../`s: outputs may lie beside the working directory.
-fn without_parents(path: &str) -> &str {
-    path.trim_start_matches("../")
-}
-
 fn digest_of(function: DigestFunction, digest: &reapi::Digest) -> Option<Digest> {
     Digest::from_hex(function, &digest.hash, u64::try_from(digest.size_bytes).ok()?).ok()
-}
-
-fn message(digest: Digest) -> reapi::Digest {
-    reapi::Digest { hash: digest.hex(), size_bytes: digest.size().cast_signed() }
 }

@@ -15,6 +15,7 @@ use super::write::{Offsets, Writing, is_there, session};
 use crate::Right;
 use crate::fault;
 use crate::front::{Front, View};
+use crate::limits::STREAM_BYTES_MAX;
 use crate::pieces::Wire;
 
 /// Reads and writes blobs as streams.
@@ -31,7 +32,7 @@ impl StreamService {
 
     /// Returns the service as it is served.
     pub(crate) fn server(self) -> ByteStreamServer<Self> {
-        let message_bytes = self.front.limits().message_bytes();
+        let message_bytes = self.front.limits().message_bytes().min(STREAM_BYTES_MAX);
         ByteStreamServer::new(self).max_decoding_message_size(message_bytes)
     }
 }

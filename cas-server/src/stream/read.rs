@@ -85,6 +85,9 @@ fn unreadable(error: &std::io::Error) -> Status {
     if error.kind() == std::io::ErrorKind::InvalidData {
         return Status::data_loss("the blob was found to be corrupt, and taken away");
     }
+    if error.kind() == std::io::ErrorKind::TimedOut {
+        return Status::cancelled("the answer was not read for too long");
+    }
     tracing::error!(%error, "a blob could not be read");
     fault::of_store(&StoreError::Input { source: std::io::Error::from(error.kind()) })
 }

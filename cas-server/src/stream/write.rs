@@ -1,7 +1,9 @@
 //! Takes a blob piece by piece, compressed or not, from the offset where an earlier try ended.
 
+use std::sync::Arc;
+
 use bytes::{Bytes, BytesMut};
-use store::{Blob, Upload};
+use store::{Blob, Session, Upload};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tonic::Status;
 
@@ -97,7 +99,7 @@ impl Writing {
             // What a compressed upload has sent says nothing of how much of the blob is here: it is never taken up.
             let session = (wire == Wire::Identity).then(|| session(&view, &resource));
             let names: Vec<_> = blob.candidates().collect();
-            let upload = view.cellar.upload(&names, session.as_deref()).await;
+            let upload = view.cellar.upload(&names, session.as_ref()).await;
             let upload = upload.map_err(|error| fault::of_store(&error))?;
             Sink::Disk(Disk::resume(upload, wire, offset)?)
         };
@@ -268,8 +270,8 @@ impl Disk {
 }
 
 /// Returns what the store calls an upload: two callers with the same name for theirs do not meet.
-pub(crate) fn session(view: &View, resource: &UploadResource) -> String {
-    format!("{}/{}", view.caller.name, resource.session)
+pub(crate) fn session(view: &View, resource: &UploadResource) -> Session {
+    Session { owner: Arc::clone(&view.caller.name), name: resource.session.clone() }
 }
 
 /// Returns whether the blob of an upload is here already.

@@ -7,7 +7,7 @@ use axum::extract::Request;
 use axum::middleware::{self, Next};
 use bytes::Bytes;
 use cas_server::admin::{Admin, AdminError, AdminService, Purge, ScrubState};
-use cas_server::metrics::{Kind, Lookups};
+use cas_server::metrics::{Kind, Lookups, Metrics};
 use cas_server::{Caller, Door, Drain, Limits, Operation, Rights};
 use model::{Digest, DigestFunction};
 use store::{
@@ -23,16 +23,17 @@ async fn admin(operation: &Operation, caller: Caller) -> Admin {
     serve(Routes::new(AdminService::new(operation.clone()).server()), caller).await
 }
 
-async fn serve(routes: Routes, caller: Caller) -> Admin {
+async fn serve(services: Routes, caller: Caller) -> Admin {
     let caller = Arc::new(caller);
     let identify = middleware::from_fn(move |mut request: Request, next: Next| {
         request.extensions_mut().insert(Arc::clone(&caller));
         next.run(request)
     });
-    let router = routes.into_axum_router().layer(identify);
+    let router = services.into_axum_router().layer(identify);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("grpc://{}", listener.local_addr().unwrap());
-    let door = Door::new(router, Limits::default().connections, Drain::new());
+    let (connections, metrics) = (Limits::default().connections, Arc::new(Metrics::new()));
+    let door = Door::new(router, connections, Drain::new(), metrics);
     tokio::spawn(async move { door.serve_tcp(listener).await });
     let options = RemoteOptions {
         address,

@@ -9,8 +9,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use model::{Digest, DigestFunction, HASH_BYTES};
 use store::{
-    Blob, BlobStore, Cellar, CellarStat, ChunkStore, LeaseId, Scrubbed, Spool, StoreError, Upload,
-    UploadStore, Value, ValueKey, ValueStore,
+    Blob, BlobStore, Cellar, CellarStat, ChunkStore, LeaseId, Scrubbed, Session, Spool, StoreError,
+    Upload, UploadStore, Value, ValueKey, ValueStore,
 };
 use testkit::MemoryStore;
 
@@ -107,13 +107,17 @@ impl UploadStore for AlteredStore {
     async fn upload(
         &self,
         names: &[Digest],
-        session: Option<&str>,
+        session: Option<&Session>,
     ) -> Result<Box<dyn Upload>, StoreError> {
         self.room()?;
         self.inner.upload(names, session).await
     }
 
-    async fn uploaded(&self, names: &[Digest], session: &str) -> Result<Option<u64>, StoreError> {
+    async fn uploaded(
+        &self,
+        names: &[Digest],
+        session: &Session,
+    ) -> Result<Option<u64>, StoreError> {
         self.inner.uploaded(names, session).await
     }
 

@@ -9,9 +9,10 @@ use base64::Engine as _;
 use bazel_remote_apis::build::bazel::remote::asset::v1 as asset;
 use bazel_remote_apis::build::bazel::remote::execution::v2 as reapi;
 use bazel_remote_apis::google::protobuf::Timestamp;
+use bazel_remote_apis::google::rpc;
 use model::{Digest, DigestFunction};
 use prost::Message as _;
-use store::Namespace;
+use store::{Cellar as _, Namespace};
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 
@@ -132,6 +133,65 @@ async fn what_was_not_sent_cannot_be_pushed_and_what_expired_is_not_fetched() {
     assert_eq!(code(&answer), Code::NotFound);
 }
 
+/// What programs read of an error (`google/rpc/error_details.proto`).
+#[derive(Clone, PartialEq, prost::Message)]
+struct PreconditionFailure {
+    #[prost(message, repeated, tag = "1")]
+    violations: Vec<Violation>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct Violation {
+    #[prost(string, tag = "1")]
+    kind: String,
+    #[prost(string, tag = "2")]
+    subject: String,
+}
+
+/// Returns the blobs that an error says are missing.
+fn missing(refused: &Status) -> Vec<String> {
+    let status = rpc::Status::decode(refused.details()).unwrap();
+    assert_eq!(status.details.len(), 1, "clients look at the first, if it is the only one");
+    let detail = &status.details[0];
+    assert_eq!(detail.type_url, "type.googleapis.com/google.rpc.PreconditionFailure");
+    let failure = PreconditionFailure::decode(detail.value.as_slice()).unwrap();
+    assert!(failure.violations.iter().all(|it| it.kind == "MISSING"));
+    failure.violations.into_iter().map(|it| it.subject).collect()
+}
+
+#[tokio::test]
+async fn a_refused_push_names_what_is_missing_and_nothing_that_is_here() {
+    let server = TestServer::start().await;
+    let blob = server.upload(b"artifact").await;
+    let file = digest(b"in a directory");
+    let node = reapi::FileNode { name: "f".to_owned(), digest: Some(file), ..Default::default() };
+    let directory = reapi::Directory { files: vec![node], ..Default::default() }.encode_to_vec();
+    let request = asset::PushBlobRequest {
+        references_blobs: vec![digest(b"more"), blob.clone()],
+        references_directories: vec![digest(&directory)],
+        ..of(ADDRESS, &blob)
+    };
+    let subjects = |blobs: &[&[u8]]| {
+        let subject = |it: &&[u8]| format!("blobs/{}/{}", digest(it).hash, it.len());
+        let mut subjects: Vec<_> = blobs.iter().map(subject).collect();
+        subjects.sort();
+        subjects
+    };
+    let refused = push(&server.channel, request.clone()).await.unwrap_err();
+    assert_eq!(missing(&refused), subjects(&[b"more", &directory]));
+    server.upload(b"more").await;
+    server.upload(&directory).await;
+    let refused = push(&server.channel, request.clone()).await.unwrap_err();
+    assert_eq!(missing(&refused), subjects(&[b"in a directory"]));
+    server.upload(b"in a directory").await;
+    push(&server.channel, request).await.unwrap();
+
+    let many = (0..100).map(|nth| digest(format!("{nth}").as_bytes())).collect();
+    let request = asset::PushBlobRequest { references_blobs: many, ..of(ADDRESS, &blob) };
+    let refused = push(&server.channel, request).await.unwrap_err();
+    assert_eq!(missing(&refused).len(), 48, "more would be too much for a header");
+}
+
 #[tokio::test]
 async fn a_stranger_cannot_say_what_an_address_stands_for() {
     let server = TestServer::start().await;
@@ -142,6 +202,72 @@ async fn a_stranger_cannot_say_what_an_address_stands_for() {
     push(&stranger.channel, of(ADDRESS, &blob)).await.unwrap();
     assert_eq!(code(&fetch(&stranger.channel, &[ADDRESS], &[]).await.unwrap()), Code::Ok);
     assert_eq!(code(&fetch(&server.channel, &[ADDRESS], &[]).await.unwrap()), Code::NotFound);
+}
+
+/// Returns what pushes a blob of one branch.
+fn of_branch(branch: &str, digest: &reapi::Digest) -> asset::PushBlobRequest {
+    let qualifiers = qualified(&[("vcs.branch", branch)]);
+    asset::PushBlobRequest { qualifiers, ..of(ADDRESS, digest) }
+}
+
+/// Returns the blob that is found for a branch.
+async fn fetch_branch(channel: &Channel, branch: &str) -> Option<reapi::Digest> {
+    let answer = fetch(channel, &[ADDRESS], &[("vcs.branch", branch)]).await.unwrap();
+    answer.blob_digest
+}
+
+#[tokio::test]
+async fn purging_what_somebody_wrote_takes_his_assets_and_leaves_those_of_others() {
+    let server = TestServer::start().await;
+    let (poison, good) = (server.upload(b"poison").await, server.upload(b"good").await);
+    let other = server.and_for(caller("other", trusted().rights, Namespace::Trusted)).await;
+    push(&other.channel, of_branch("old", &poison)).await.unwrap();
+    push(&server.channel, of_branch("new", &good)).await.unwrap();
+    push(&other.channel, of_branch("newest", &poison)).await.unwrap();
+    assert_eq!(fetch_branch(&server.channel, "old").await, Some(poison));
+
+    server.store.forget_writer("other").await.unwrap();
+    assert_eq!(fetch_branch(&server.channel, "old").await, None);
+    assert_eq!(fetch_branch(&server.channel, "newest").await, None);
+    assert_eq!(fetch_branch(&server.channel, "new").await, Some(good));
+}
+
+#[tokio::test]
+async fn ones_own_assets_hide_none_of_others_but_those_that_they_replace() {
+    let server = TestServer::start().await;
+    let pull_request = Namespace::PullRequest("17".to_owned());
+    let stranger = server.and_for(caller("stranger", trusted().rights, pull_request)).await;
+    let (theirs, mine) = (server.upload(b"theirs").await, server.upload(b"mine").await);
+    push(&server.channel, of_branch("main", &theirs)).await.unwrap();
+    push(&stranger.channel, of_branch("topic", &mine)).await.unwrap();
+    assert_eq!(fetch_branch(&stranger.channel, "main").await, Some(theirs.clone()));
+
+    push(&stranger.channel, of_branch("main", &mine)).await.unwrap();
+    assert_eq!(fetch_branch(&stranger.channel, "main").await, Some(mine));
+    assert_eq!(fetch_branch(&server.channel, "main").await, Some(theirs.clone()));
+    server.store.forget(Digest::of(DigestFunction::Sha256, b"mine"));
+    let found = fetch_branch(&stranger.channel, "main").await;
+    assert_eq!(found, Some(theirs), "what is gone hides nothing");
+}
+
+#[tokio::test]
+async fn the_last_that_was_pushed_with_the_qualifiers_asked_for_is_found() {
+    let server = TestServer::start().await;
+    let (first, second) = (server.upload(b"first").await, server.upload(b"second").await);
+    push(&server.channel, of_branch("main", &first)).await.unwrap();
+    push(&server.channel, of_branch("next", &second)).await.unwrap();
+    let any = fetch(&server.channel, &[ADDRESS], &[]).await.unwrap();
+    assert_eq!(any.blob_digest, Some(second.clone()));
+    assert_eq!(fetch_branch(&server.channel, "main").await, Some(first));
+
+    for address in ["", "a\nvcs.branch=main", &"a".repeat(9 << 10)] {
+        let refused = push(&server.channel, of(address, &second)).await.unwrap_err();
+        assert_eq!(refused.code(), Code::InvalidArgument, "{address}");
+    }
+    let references_blobs = vec![second.clone(); 1_001];
+    let request = asset::PushBlobRequest { references_blobs, ..of(ADDRESS, &second) };
+    let refused = push(&server.channel, request).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
 }
 
 #[tokio::test]

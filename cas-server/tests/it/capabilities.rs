@@ -1,9 +1,11 @@
 //! What the server says it can do.
 
 use bazel_remote_apis::build::bazel::remote::execution::v2 as reapi;
-use store::Namespace;
+use store::{Namespace, SegmentStore, Settings};
+use testkit::MemoryStore;
+use tonic::Code;
 
-use crate::support::{CapabilitiesClient, TestServer, caller, trusted};
+use crate::support::{CapabilitiesClient, TestServer, caller, digest, serve, trusted};
 
 async fn capabilities(server: &TestServer) -> reapi::ServerCapabilities {
     let request = reapi::GetCapabilitiesRequest { instance_name: "any/project".to_owned() };
@@ -29,6 +31,21 @@ async fn every_client_finds_what_it_asks_for() {
     let ranges = cache.cache_priority_capabilities.unwrap().priorities;
     assert_eq!((ranges[0].min_priority, ranges[0].max_priority), (i32::MIN, i32::MAX));
     assert!(answer.execution_capabilities.is_none(), "nothing is executed here");
+}
+
+#[tokio::test]
+async fn a_blob_that_the_store_can_never_hold_is_its_clients_mistake() {
+    let folder = tempfile::tempdir().unwrap();
+    let budget = 64 << 20;
+    let store = SegmentStore::open(folder.path(), Settings::new(budget)).unwrap();
+    let channel = serve(store, trusted()).await;
+    let server = TestServer { store: MemoryStore::new(), channel };
+    let cache = capabilities(&server).await.cache_capabilities.unwrap();
+    assert_eq!(u64::try_from(cache.max_cas_blob_size_bytes).unwrap(), budget);
+
+    let name = format!("uploads/one/blobs/{}/{}", digest(b"image").hash, budget + 1);
+    let refused = server.write(&name, 0, &[b"i"], false).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument, "there will never be room for it");
 }
 
 #[tokio::test]

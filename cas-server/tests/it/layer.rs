@@ -7,7 +7,7 @@ use axum::body::Body;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use cas_server::{Config, Drain, Elsewhere, Peer, PeerAddress, Server, Unauthenticated};
-use http::{Request, Response, StatusCode};
+use http::{Response, StatusCode};
 use http_body_util::BodyExt as _;
 use proptest::prelude::*;
 use testkit::MemoryStore;
@@ -97,16 +97,28 @@ async fn over_grpc_a_refusal_is_unauthenticated_in_trailers_only() {
 #[tokio::test]
 async fn whoever_looks_whether_the_server_lives_need_not_say_who_he_is() {
     let house = House::new(CLOSED);
-    let at = |path: &str| Request::get(path).body(Body::empty()).unwrap();
-    for open in ["/healthz", "/readyz", "/grpc.health.v1.Health/Check"] {
-        assert_eq!(house.ask(at(open)).await.status(), StatusCode::OK, "{open}");
+    let text = format!("[listen]\ntcp = [\"127.0.0.1:0\"]\n{CLOSED}");
+    let config = Config::parse(&text, &house.path("bld-server.toml"), Some(&house.path("")));
+    let drain = Drain::new();
+    let cellar = Arc::new(MemoryStore::new());
+    let server = Server::open(&config.unwrap(), cellar, drain.clone()).await.unwrap();
+    let address = server.addresses()[0];
+    let serving = tokio::spawn(server.serve());
+
+    let mut client = Client::connect(address).await;
+    assert_eq!(client.get("/healthz").await.status, 200);
+    let wrong = [("authorization", "Bearer hunter2")];
+    assert_eq!(client.ask("GET", "/readyz", &wrong, None).await.status, 200);
+    let grpc = [("content-type", "application/grpc")];
+    let said = client.ask("GET", "/grpc.health.v1.Healthy/Check", &grpc, None).await;
+    assert_eq!(said.header("grpc-status"), Some("16"));
+    for closed in ["/healthz/", "/", "/readyz2", "/status", "/metrics"] {
+        assert_eq!(client.get(closed).await.status, 401, "{closed}");
     }
-    for closed in ["/healthz/", "/", "/readyz2", "/grpc.health.v1.Healthy/Check"] {
-        assert_eq!(house.ask(at(closed)).await.status(), StatusCode::UNAUTHORIZED, "{closed}");
-    }
-    let mut wrong = at("/healthz");
-    wrong.headers_mut().insert("authorization", "Bearer hunter2".parse().unwrap());
-    assert_eq!(house.ask(wrong).await.status(), StatusCode::UNAUTHORIZED);
+
+    drop(client);
+    drain.begin();
+    serving.await.unwrap();
 }
 
 #[test]

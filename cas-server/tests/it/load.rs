@@ -5,11 +5,17 @@ use std::sync::Arc;
 use bazel_remote_apis::build::bazel::remote::execution::v2 as reapi;
 use bazel_remote_apis::google::bytestream;
 use cas_server::Limits;
+use cas_server::metrics::Limit;
 use testkit::MemoryStore;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Code;
+use tonic::transport::Endpoint;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
 
+use crate::http::client::{Client, HttpServer};
 use crate::support::{
     CapabilitiesClient, ContentAddressableStorageClient, digest, noise, serve_with, trusted,
 };
@@ -73,4 +79,85 @@ async fn a_message_that_does_not_fit_is_refused_and_another_one_is_not() {
         assert_eq!(refused.code(), Code::ResourceExhausted, "{refused}");
         update(noise(50_000, 2)).await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn whether_the_server_lives_is_told_however_much_is_under_way() {
+    let limits = Limits { streams_per_identity: 1, ..Limits::default() };
+    let server = HttpServer::start_within(limits).await;
+    let mut stalled = Client::connect(server.address).await;
+    let expecting = [("content-length", "5"), ("expect", "100-continue")];
+    stalled.send_head("PUT", "/gradle/key", &expecting).await;
+    assert_eq!(stalled.answer(false).await.status, 100, "it is under way");
+
+    let mut client = Client::connect(server.address).await;
+    assert_eq!(client.get("/gradle/key").await.status, 429);
+    assert_eq!(client.get("/status").await.status, 429);
+    assert_eq!(server.metrics.limits_hit(Limit::Requests), 2);
+    for path in ["/healthz", "/readyz"] {
+        assert_eq!(client.get(path).await.status, 200, "{path}");
+    }
+    let endpoint = Endpoint::from_shared(format!("http://{}", server.address)).unwrap();
+    let mut health = HealthClient::new(endpoint.connect().await.unwrap());
+    let question = HealthCheckRequest::default();
+    let answer = health.check(question.clone()).await.unwrap().into_inner();
+    assert_eq!(answer.status(), ServingStatus::Serving);
+    let unknown = HealthCheckRequest { service: "another".to_owned() };
+    assert_eq!(health.check(unknown).await.unwrap_err().code(), Code::NotFound);
+    let watched = health.watch(question).await.unwrap_err();
+    assert_eq!(watched.code(), Code::Unimplemented, "nobody holds a stream without a name");
+}
+
+#[tokio::test]
+async fn what_a_stream_has_sent_counts_until_it_ends_and_who_is_refused_is_counted() {
+    let limits = Limits { bytes_in_flight_per_identity: 1 << 20, ..Limits::default() };
+    let server = HttpServer::start_within(limits).await;
+    let endpoint = Endpoint::from_shared(format!("http://{}", server.address)).unwrap();
+    let channel = endpoint.connect().await.unwrap();
+    let begin = |bytes: Vec<u8>| {
+        let (sender, receiver) = mpsc::channel(1);
+        let mut client = bytestream::byte_stream_client::ByteStreamClient::new(channel.clone());
+        let upload = tokio::spawn(async move { client.write(ReceiverStream::new(receiver)).await });
+        let message = bytestream::WriteRequest {
+            resource_name: format!("uploads/u/blobs/{}/{}", digest(&bytes).hash, bytes.len()),
+            data: bytes[..700_000].to_vec(),
+            ..Default::default()
+        };
+        async move {
+            sender.send(message).await.unwrap();
+            (sender, upload)
+        }
+    };
+    let (first, first_upload) = begin(noise(900_000, 1)).await;
+    // Until the server holds it.
+    let (second, second_upload) = begin(noise(900_000, 2)).await;
+    let (refused, other) = tokio::select! {
+        ended = first_upload => (ended, second),
+        ended = second_upload => (ended, first),
+    };
+    assert_eq!(refused.unwrap().unwrap_err().code(), Code::ResourceExhausted);
+    assert_eq!(server.metrics.limits_hit(Limit::BytesInFlight), 1);
+
+    // A body over plain HTTP finds no room in memory either, and goes to the disk.
+    let mut client = Client::connect(server.address).await;
+    assert_eq!(client.put("/gradle/key", &noise(600_000, 3)).await.status, 201);
+    drop(other);
+}
+
+#[tokio::test]
+async fn what_one_identity_has_stalled_takes_no_room_from_another() {
+    let limits = Limits { bytes_in_flight_per_identity: 1 << 20, ..Limits::default() };
+    let server = HttpServer::start_within(limits).await;
+    let mut stalled = Vec::new();
+    for _ in 0..3 {
+        let mut client = Client::connect(server.address).await;
+        let headers = [("content-length", "1000000"), ("x-caller", "stranger")];
+        client.send_head("PUT", "/gradle/key", &headers).await;
+        client.send(&noise(900_000, 1)).await;
+        stalled.push(client);
+    }
+    let mut client = Client::connect(server.address).await;
+    let result = noise(900_000, 2);
+    let path = format!("/ac/{}", digest(&result).hash);
+    assert_eq!(client.put(&path, &result).await.status, 201);
 }

@@ -32,6 +32,7 @@ use store::{
 };
 use testkit::{MemoryStore, blob_store_promises, complete_action_cache_promises};
 use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::Semaphore;
 use wire::request::{METADATA_HEADER, RequestMetadata};
 
 use crate::asking::grant;
@@ -50,6 +51,8 @@ enum Passage {
     Cut(Request, usize),
     /// It does not get there: this is the answer.
     Not(Box<Response>),
+    /// It gets there once it is let through.
+    Late(Request, Arc<Semaphore>),
     /// It gets there, and nothing comes of it.
     Stuck(Request),
 }
@@ -89,6 +92,10 @@ async fn router(
                 Passage::On(request) => next.run(request).await,
                 Passage::Cut(request, bytes) => cut(next.run(request).await, bytes),
                 Passage::Not(response) => *response,
+                Passage::Late(request, gate) => {
+                    gate.acquire().await.unwrap().forget();
+                    next.run(request).await
+                }
                 Passage::Stuck(_request) => std::future::pending().await,
             }
         }
@@ -225,6 +232,22 @@ async fn many_small_blobs_go_in_few_messages() {
     }
     assert_eq!(served.calls("FindMissingBlobs"), 1);
     assert_eq!(served.calls("Read") + served.calls("Write"), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_knows_no_batches_is_sent_one() {
+    let way: Way = Arc::new(|path, request| match path {
+        "BatchUpdateBlobs" | "BatchReadBlobs" => status(12),
+        _ => Passage::On(request),
+    });
+    let served = serve(trusted(), way).await;
+    let store = served.connect().await;
+    for blob in (0..5).map(|it| Bytes::from(format!("blob {it}"))) {
+        store.write(blake3(&blob), blob.clone().into()).await.unwrap();
+        assert_eq!(read(&store, blake3(&blob)).await.unwrap(), blob);
+    }
+    assert_eq!((served.calls("BatchUpdateBlobs"), served.calls("BatchReadBlobs")), (1, 1));
+    assert_eq!((served.calls("Write"), served.calls("Read")), (5, 5));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -386,6 +409,33 @@ async fn who_takes_nothing_of_an_upload_is_not_waited_for_for_ever() {
     let store = RemoteStore::connect(options).await.unwrap();
     store.write(blake3(&bytes), bytes.clone().into()).await.unwrap();
     assert_eq!((served.calls("Write"), served.calls("QueryWriteStatus")), (2, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn much_may_take_longer_than_little() {
+    let gate = Arc::new(Semaphore::new(0));
+    let (opened, bytes) = (Arc::clone(&gate), noise(900_000, 1));
+    let way: Way = Arc::new(move |path, request| match path {
+        "FindMissingBlobs" => Passage::Stuck(request),
+        "BatchUpdateBlobs" | "BatchReadBlobs" => Passage::Late(request, Arc::clone(&opened)),
+        _ => Passage::On(request),
+    });
+    let served = serve(trusted(), way).await;
+    let retry = Retry { answer_time_max: Duration::from_millis(500), ..served.options().retry };
+    let options = RemoteOptions { retry, ..served.options() };
+    let store = RemoteStore::connect(options).await.unwrap();
+    let digest = blake3(&bytes);
+    // Little has not come in time, twice, before much goes on.
+    let ask = async || {
+        let error = store.find_missing(BTreeSet::from([digest])).await.unwrap_err();
+        gate.add_permits(1);
+        assert!(!error.is_unreachable(), "it may have been too much: {error}");
+    };
+    let (written, ()) = tokio::join!(store.write(digest, bytes.clone().into()), ask());
+    written.unwrap();
+    let (read, ()) = tokio::join!(read(&store, digest), ask());
+    assert_eq!(read.unwrap(), bytes);
+    assert_eq!((served.calls("BatchUpdateBlobs"), served.calls("BatchReadBlobs")), (1, 1));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bazel_remote_apis::build::bazel::remote::execution::v2 as reapi;
 use model::{Digest, DigestFunction};
 use prost::Message as _;
-use store::Namespace;
+use store::{Namespace, VALUE_BYTES_MAX};
 use tonic::{Code, Status};
 
 use crate::support::{BLAKE3, SHA256, TestServer, caller, digest, message, trusted};
@@ -262,4 +262,27 @@ async fn whoever_may_not_write_results_is_told_so() {
     let refused = put(&server, &digest(b"a"), reapi::ActionResult::default()).await.unwrap_err();
     assert_eq!(refused.code(), Code::PermissionDenied, "as Buck2's probe expects it");
     assert_eq!(get(&server, &digest(b"a")).await.unwrap_err().code(), Code::NotFound);
+}
+
+#[tokio::test]
+async fn whoever_may_not_write_blobs_cannot_write_them_inside_results() {
+    let mut rights = trusted().rights;
+    rights.write_blobs = false;
+    let server = TestServer::start_for(caller("recorder", rights, Namespace::Trusted)).await;
+    let action = digest(b"an action");
+    let result = reapi::ActionResult { stdout_raw: b"said".to_vec(), ..Default::default() };
+    let refused = put(&server, &action, result).await.unwrap_err();
+    assert_eq!(refused.code(), Code::PermissionDenied);
+    put(&server, &action, reapi::ActionResult::default()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_result_that_is_larger_than_values_is_its_clients_mistake() {
+    let server = TestServer::start().await;
+    let output = server.upload(b"output").await;
+    let files = (0..40_000).map(|nth| file(&format!("{nth:060}"), &output));
+    let result = reapi::ActionResult { output_files: files.collect(), ..Default::default() };
+    assert!(result.encoded_len() > VALUE_BYTES_MAX);
+    let refused = put(&server, &digest(b"an action"), result).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument, "trying again will not help");
 }

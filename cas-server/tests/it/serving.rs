@@ -69,7 +69,8 @@ pub(crate) async fn get(
     path: &str,
 ) -> Response<Bytes> {
     let request = Request::get(path).body(Body::empty()).unwrap();
-    ask(operation, operation.router(), caller, request).await
+    let router = operation.router().merge(operation.open_router());
+    ask(operation, router, caller, request).await
 }
 
 pub(crate) fn text(answer: &Response<Bytes>) -> String {

@@ -1,6 +1,6 @@
 //! Tokens: made, shown, ended, taken away.
 
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
@@ -12,6 +12,16 @@ use crate::asking::{CLOSED, House, bearing, grant, request};
 
 fn basic(user_and_password: &str) -> String {
     format!("Basic {}", STANDARD.encode(user_and_password))
+}
+
+#[test]
+fn what_root_writes_into_the_folder_of_a_server_belongs_to_that_server() {
+    let house = House::new(CLOSED);
+    // Only root can give anything away, and where this is checked it is root.
+    chown(house.path(""), Some(65_532), Some(65_532)).unwrap();
+    house.token("ci", grant("read", "trusted", &[]));
+    let made = house.path("tokens.toml").metadata().unwrap();
+    assert_eq!((made.uid(), made.gid(), made.mode() & 0o777), (65_532, 65_532, 0o600));
 }
 
 #[test]

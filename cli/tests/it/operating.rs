@@ -92,7 +92,10 @@ fn a_server_is_asked_with_token_and_tls_as_builds_ask_it() {
     let token = |name| ("BLD_REMOTE_TOKEN_FILE", name);
 
     // Nobody has heard of that authority, so nobody is told the token.
-    run(&["stat", "--remote", remote], &[token("root")]).expect(3).says(&[remote]);
+    let unknown = run(&["stat", "--remote", remote], &[token("root")]).expect(3);
+    unknown.says(&[remote, "BLD_REMOTE_CA_FILE"]);
+    let plain = remote.replace("https", "http");
+    run(&["stat", "--remote", &plain], &[]).expect(3).says(&["if it wants TLS", "grpcs://"]);
     let purge = ["purge", "--writer", "ci", "--remote", remote];
     for arguments in [&["stat", "--remote", remote][..], &purge, &["scrub", "--remote", remote]] {
         let nameless = run(arguments, &[ca]).expect(2);

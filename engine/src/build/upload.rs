@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use model::{ActionResult, Digest, Node as TreeNode, TreeDigest};
-use store::{LocalStore, Purpose, Remote, StoreError};
+use store::{LocalStore, Purpose, Remote, Room, StoreError};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
@@ -21,14 +21,8 @@ const BLOBS_AT_ONCE: usize = 64;
 /// How many results may wait: more than the largest matrices have cells. What is beyond is not uploaded.
 const WAITING_MAX: usize = 1 << 17;
 
-/// How much of blobs is in memory at once, in units: small ones whole, large ones a piece at a time.
-const MEMORY_UNITS: usize = 64 << 10;
-
-/// The bytes of a unit.
-const UNIT_BYTES: u64 = 1 << 10;
-
-/// Above this size, blobs stay in their files.
-const MEMORY_BYTES_MAX: u64 = 16 << 20;
+/// How much of a blob is in memory at most, in bytes: larger ones stay in their files.
+const BLOB_BYTES_MAX: u64 = 16 << 20;
 
 /// How many digests are remembered as being there already, so that nobody asks again: a hundred megabytes at most.
 const KNOWN_MAX: usize = 1 << 20;
@@ -53,7 +47,7 @@ struct Shared {
     store: Arc<LocalStore>,
     remote: Arc<dyn Remote>,
     slots: Semaphore,
-    memory: Semaphore,
+    room: Room,
     known: Mutex<Known>,
     transfer: Mutex<Transfer>,
     /// Whether the remote said that it may not be written to.
@@ -74,7 +68,7 @@ impl Uploads {
             store: Arc::clone(store),
             remote,
             slots: Semaphore::new(RESULTS_AT_ONCE),
-            memory: Semaphore::new(MEMORY_UNITS),
+            room: Room::new(BLOB_BYTES_MAX),
             known: Mutex::default(),
             transfer: Mutex::default(),
             refused: AtomicBool::new(false),
@@ -167,9 +161,7 @@ impl Shared {
 
     /// Writes a blob, unless it is not here either.
     async fn write(&self, remote: &dyn Remote, digest: Digest) -> Result<bool, StoreError> {
-        let units = (digest.size().min(MEMORY_BYTES_MAX) / UNIT_BYTES).max(1);
-        let units = u32::try_from(units).expect("it is bounded");
-        let _memory = self.memory.acquire_many(units).await.expect("it is never closed");
+        let _room = self.room.take(digest.size()).await;
         let blob = tokio::task::block_in_place(|| self.store.read_blob(digest))?;
         let Some(blob) = blob else { return Ok(false) };
         remote.write(digest, blob).await?;

@@ -22,8 +22,16 @@ const STREAM_WINDOW_BYTES: u32 = 4 << 20;
 /// How much all streams of a connection may be ahead, in bytes.
 const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
 
-/// How often somebody who says nothing is asked whether he is still there, and how long the answer may take.
-const KEEP_ALIVE: Duration = Duration::from_secs(30);
+/// How often somebody who says nothing is asked whether he is still there. What is to come sooner has limits of its own.
+const PING_INTERVAL: Duration = Duration::from_secs(6 * 60);
+
+/// How long the answer to that may take.
+const PING_TIME_MAX: Duration = Duration::from_secs(30);
+
+/// What servers in Go, Java and C++ permit unless they are told otherwise: they end connections of whoever asks more often.
+const PING_INTERVAL_PERMITTED: Duration = Duration::from_secs(5 * 60);
+
+const _: () = assert!(PING_INTERVAL.as_secs() > PING_INTERVAL_PERMITTED.as_secs());
 
 /// How a remote proves who it is, and this machine to it.
 #[derive(Clone, Debug, Default)]
@@ -102,8 +110,8 @@ impl Address {
             .tcp_nodelay(true)
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-            .http2_keep_alive_interval(KEEP_ALIVE)
-            .keep_alive_timeout(KEEP_ALIVE);
+            .http2_keep_alive_interval(PING_INTERVAL)
+            .keep_alive_timeout(PING_TIME_MAX);
         if self.is_encrypted {
             endpoint = endpoint.tls_config(certificates(tls)?).map_err(setup)?;
         }

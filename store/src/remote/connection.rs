@@ -104,9 +104,14 @@ impl Connection {
     }
 
     /// Waits until a call may begin.
-    pub(super) async fn begin(&self, purpose: Option<&Purpose>) -> Result<Call, RemoteError> {
+    pub(super) async fn begin(
+        &self,
+        purpose: Option<&Purpose>,
+        patience: &mut Patience,
+    ) -> Result<Call, RemoteError> {
         let permit = Arc::clone(&self.calls).acquire_owned().await;
         let headers = self.keyring.headers().await?;
+        patience.sent = Some(Arc::clone(&headers));
         let next = self.next.fetch_add(1, Ordering::Relaxed) % self.channels.len();
         Ok(Call {
             channel: self.channels[next].clone(),
@@ -129,14 +134,15 @@ impl Connection {
         }
     }
 
-    /// Makes a call whose answer is one message, again if need be. `verb` says what it is for.
+    /// Makes a call whose answer is one message, again if need be. `verb` says what it is for; about `bytes` go and come.
     pub(super) async fn call<T, F: Future<Output = Result<T, Status>>>(
         &self,
         verb: &'static str,
         purpose: Option<&Purpose>,
+        bytes: u64,
         attempt: impl Fn(Call) -> F,
     ) -> Result<T, RemoteError> {
-        self.call_within(self.retry.answer_time_max, self.retry, verb, purpose, attempt).await
+        self.call_within(self.retry.answer_time(bytes), self.retry, verb, purpose, attempt).await
     }
 
     /// Makes a call that is on behalf of no action and whose answer may take long, again if need be. `verb` says what it is
@@ -159,8 +165,8 @@ impl Connection {
     ) -> Result<T, RemoteError> {
         let mut patience = Patience::new(retry);
         loop {
-            let answered = tokio::time::timeout(time_max, attempt(self.begin(purpose).await?));
-            let status = match answered.await {
+            let call = self.begin(purpose, &mut patience).await?;
+            let status = match tokio::time::timeout(time_max, attempt(call)).await {
                 Ok(Ok(answer)) => return Ok(answer),
                 Ok(Err(status)) => status,
                 Err(_elapsed) => Status::deadline_exceeded(""),
@@ -177,7 +183,7 @@ impl Connection {
     ) -> Result<T, RemoteError> {
         let attempts = self.retry.attempts.min(FIRST_ATTEMPTS_MAX);
         let retry = Retry { attempts, ..self.retry };
-        self.call_within(retry.answer_time_max, retry, verb, None, attempt).await
+        self.call_within(retry.answer_time(0), retry, verb, None, attempt).await
     }
 
     /// Waits until it is time to try again, if that may help.
@@ -188,8 +194,10 @@ impl Connection {
         status: Status,
     ) -> Result<(), RemoteError> {
         // Secrets expire, and those who know them know newer ones.
-        let may_know_better = status.code() == Code::Unauthenticated && !patience.asked_again;
-        if may_know_better && self.keyring.forget() {
+        if status.code() == Code::Unauthenticated
+            && !patience.asked_again
+            && patience.sent.as_ref().is_some_and(|sent| self.keyring.forget(sent))
+        {
             patience.asked_again = true;
             return Ok(());
         }
@@ -201,8 +209,8 @@ impl Connection {
     }
 
     /// Returns the failure of a call, or of a stream that it began.
-    pub fn failed(&self, verb: &'static str, source: Status) -> RemoteError {
-        RemoteError::Call { verb, address: Arc::clone(&self.address), source: Box::new(source) }
+    pub fn failed(&self, verb: &'static str, status: Status) -> RemoteError {
+        RemoteError::Call { verb, address: Arc::clone(&self.address), status: Box::new(status) }
     }
 
     /// Returns that an answer makes no sense.
@@ -214,12 +222,14 @@ impl Connection {
 /// What is left of the attempts of one call.
 pub(super) struct Patience {
     pub(super) pauses: Pauses,
+    /// What proved who asks at the last attempt.
+    sent: Option<Arc<Headers>>,
     /// Whether the secret was looked for again.
     asked_again: bool,
 }
 
 impl Patience {
     pub(super) fn new(retry: Retry) -> Self {
-        Self { pauses: retry.begin(), asked_again: false }
+        Self { pauses: retry.begin(), sent: None, asked_again: false }
     }
 }

@@ -1,5 +1,6 @@
 //! What can go wrong with a store elsewhere.
 
+use std::error::Error;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -97,14 +98,14 @@ pub enum RemoteError {
         address: Arc<str>,
     },
     /// A call failed.
-    #[error("cannot {verb} {address}: {}", words(source))]
+    #[error("cannot {verb} {address}: {}{}", words(status), hint(address, status))]
     Call {
         /// What was tried.
         verb: &'static str,
         /// With which remote.
         address: Arc<str>,
         /// What came of it.
-        source: Box<Status>,
+        status: Box<Status>,
     },
     /// An answer makes no sense.
     #[error("{address} gave an answer that makes no sense: {why}")]
@@ -127,7 +128,7 @@ fn words(status: &Status) -> String {
     let code = match status.code() {
         Code::Unavailable => "it is not available",
         Code::DeadlineExceeded => "it did not answer in time",
-        Code::Unauthenticated => "it does not know who asks (token or certificate)",
+        Code::Unauthenticated => "it does not know who asks",
         Code::PermissionDenied => "it does not permit that",
         Code::ResourceExhausted => "it has no room or time",
         Code::Unimplemented => "it cannot do that",
@@ -144,9 +145,38 @@ fn words(status: &Status) -> String {
         | Code::Internal => "it failed",
     };
     // A message from outside is shown, but cannot draw on a terminal or fill the screen.
-    let shown = status.message().chars().map(|it| if it.is_control() { ' ' } else { it });
+    let message = message(status);
+    let shown = message.chars().map(|it| if it.is_control() { ' ' } else { it });
     let shown: String = shown.take(MESSAGE_CHARS_MAX).collect();
-    if shown.is_empty() { code.to_owned() } else { format!("{code} ({shown})") }
+    if shown.is_empty() { code.to_owned() } else { format!("{code}: {shown}") }
+}
+
+/// Returns what may mend it, where what was said leaves whoever reads it at a loss.
+fn hint(address: &str, status: &Status) -> &'static str {
+    let said = message(status);
+    let is_encrypted = address.starts_with("grpcs://") || address.starts_with("https://");
+    if said.contains("UnknownIssuer") {
+        "; who is believed besides the system's authorities say BLD_REMOTE_CA_FILE, and `ca_file` under [remote]"
+    } else if is_encrypted && said.contains("InvalidContentType") {
+        "; it answers without TLS: is it grpc:// or http://?"
+    } else if !is_encrypted && said.contains("connection closed") {
+        "; if it wants TLS, it is grpcs:// or https://"
+    } else {
+        ""
+    }
+}
+
+/// Returns what was said, and what is behind it: of a connection that does not come about only the innermost cause says why.
+fn message(status: &Status) -> String {
+    let mut innermost = status.source();
+    while let Some(cause) = innermost.and_then(Error::source) {
+        innermost = Some(cause);
+    }
+    let said = status.message();
+    match innermost.map(ToString::to_string) {
+        Some(cause) if !said.contains(&cause) => format!("{said}: {cause}"),
+        _ => said.to_owned(),
+    }
 }
 
 /// How much of a message from outside is shown, in characters: a few lines.
@@ -156,7 +186,7 @@ impl RemoteError {
     /// Returns whether the same call may succeed later.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Call { source, .. } => super::retry::is_transient(source.code()),
+            Self::Call { status, .. } => super::retry::is_transient(status.code()),
             Self::Helper { .. } | Self::GivenUp => true,
             Self::Address { .. }
             | Self::File { .. }
@@ -185,7 +215,7 @@ impl RemoteError {
     }
 
     fn code(&self) -> Option<Code> {
-        if let Self::Call { source, .. } = self { Some(source.code()) } else { None }
+        if let Self::Call { status, .. } = self { Some(status.code()) } else { None }
     }
 
     /// Returns whether somebody has set something up wrongly: that is to be mended, and not to be put up with.
@@ -205,6 +235,40 @@ impl RemoteError {
             | Self::Answer { .. }
             | Self::ReadOnly
             | Self::GivenUp => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(address: &str, status: Status) -> String {
+        let (address, status) = (address.into(), Box::new(status));
+        RemoteError::Call { verb: "ask", address, status }.to_string()
+    }
+
+    #[test]
+    fn what_stopped_a_call_is_said_once_down_to_what_began_it() {
+        let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+        let mut status = Status::unavailable("tcp connect error");
+        status.set_source(Arc::new(refused));
+        let expected =
+            "cannot ask grpc://cache: it is not available: tcp connect error: connection refused";
+        assert_eq!(said("grpc://cache", status), expected);
+        let expected = "cannot ask grpc://cache: it does not permit that";
+        assert_eq!(said("grpc://cache", Status::permission_denied("")), expected);
+    }
+
+    #[test]
+    fn what_usually_mends_it_is_said_where_tls_stands_in_the_way() {
+        for (address, message, mends) in [
+            ("grpc://cache", "operation was canceled: connection closed", "grpcs://"),
+            ("grpcs://cache", "received corrupt message of type InvalidContentType", "grpc://"),
+            ("grpcs://cache", "invalid peer certificate: UnknownIssuer", "BLD_REMOTE_CA_FILE"),
+        ] {
+            let said = said(address, Status::unavailable(message));
+            assert!(said.contains(mends), "{said}");
         }
     }
 }

@@ -1,10 +1,11 @@
 //! Credential helpers: programs that know secrets, and tell those who ask as Bazel asks.
 
-use std::io::{Read as _, Write as _};
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
+use std::io;
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::process::{Child, Command};
 use tonic::metadata::{AsciiMetadataKey, AsciiMetadataValue};
 
 use super::RemoteError;
@@ -18,8 +19,8 @@ const ANSWER_BYTES_MAX: u64 = 64 << 10;
 /// What is sent with every call.
 pub(super) type Headers = Vec<(AsciiMetadataKey, AsciiMetadataValue)>;
 
-/// Asks a helper for what is to be sent to `uri`. Blocks until it has answered.
-pub(super) fn ask(program: &str, uri: &str) -> Result<Headers, RemoteError> {
+/// Asks a helper for what is to be sent to `uri`. It is killed unless it ends in time.
+pub(super) async fn ask(program: &str, uri: &str) -> Result<Headers, RemoteError> {
     let failed = |why: String| RemoteError::Helper { program: program.to_owned(), why };
     let mut child = Command::new(program)
         .arg("get")
@@ -27,35 +28,36 @@ pub(super) fn ask(program: &str, uri: &str) -> Result<Headers, RemoteError> {
         .stdout(Stdio::piped())
         // It may say there what nobody is to see.
         .stderr(Stdio::null())
+        .kill_on_drop(true)
         .spawn()
         .map_err(|error| failed(format!("cannot be started: {error}")))?;
     let question = format!("{{\"uri\":{}}}", quoted(uri));
-    let answer = converse(&mut child, question).ok_or_else(|| {
-        let _ = child.kill();
-        failed(format!("did not answer within {} seconds", TIME_MAX.as_secs()))
-    });
-    let status = child.wait().map_err(|error| failed(format!("cannot be waited for: {error}")))?;
-    let answer = answer?;
+    let late = |_elapsed| failed(format!("did not end within {} seconds", TIME_MAX.as_secs()));
+    let spoken = tokio::time::timeout(TIME_MAX, converse(&mut child, question)).await;
+    let (answer, status) =
+        spoken.map_err(late)?.map_err(|error| failed(format!("cannot be heard: {error}")))?;
     if !status.success() {
         return Err(failed(format!("failed ({status}); see what it says to `{program} get`")));
     }
     parse(&answer).ok_or_else(|| failed("gave an answer that is none".to_owned()))
 }
 
-/// Returns what the child says to that; `None` if it takes too long.
-fn converse(child: &mut Child, question: String) -> Option<Vec<u8>> {
-    let (mut stdin, stdout) = (child.stdin.take()?, child.stdout.take()?);
-    let (sender, receiver) = mpsc::channel();
-    // It ends with the child, at the latest.
-    std::thread::spawn(move || {
+/// Returns what the child says to that, and how it ends.
+async fn converse(child: &mut Child, question: String) -> io::Result<(Vec<u8>, ExitStatus)> {
+    let mut stdin = child.stdin.take().expect("it is a pipe");
+    let stdout = child.stdout.take().expect("it is a pipe");
+    let ask = async move {
         // One that does not listen may answer all the same.
-        let _ = stdin.write_all(question.as_bytes());
-        drop(stdin);
+        let _ = stdin.write_all(question.as_bytes()).await;
+    };
+    let listen = async move {
         let mut answer = Vec::new();
-        let read = stdout.take(ANSWER_BYTES_MAX).read_to_end(&mut answer);
-        let _ = sender.send(read.map(|_| answer).unwrap_or_default());
-    });
-    receiver.recv_timeout(TIME_MAX).ok()
+        stdout.take(ANSWER_BYTES_MAX).read_to_end(&mut answer).await?;
+        Ok::<_, io::Error>(answer)
+    };
+    let ((), answer) = tokio::join!(ask, listen);
+    let status = child.wait().await?;
+    Ok((answer?, status))
 }
 
 /// Returns the headers in `{"headers": {"<name>": ["<value>"]}}`.
@@ -92,31 +94,39 @@ mod tests {
         (folder, path.display().to_string())
     }
 
-    #[test]
-    fn a_helper_is_asked_as_bazel_asks_and_its_headers_are_sent() {
+    #[tokio::test]
+    async fn a_helper_is_asked_as_bazel_asks_and_its_headers_are_sent() {
         let script = r#"test "$1" = get || exit 1
 read -r question
 test "$question" = '{"uri":"https://cache.example/"}' || exit 2
 echo '{"headers": {"Authorization": ["Bearer t0ken"], "X-More": ["a", "b"]}, "expires": "2030-01-01T00:00:00Z"}'"#;
         let (_folder, program) = helper(script);
         // The question has no line break, which `read` tells by its status only.
-        let headers = ask(&program, "https://cache.example/").unwrap();
+        let headers = ask(&program, "https://cache.example/").await.unwrap();
         let texts: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value)).collect();
         assert_eq!(texts.len(), 3);
         assert_eq!((texts[0].0, texts[0].1.to_str().unwrap()), ("authorization", "Bearer t0ken"));
         assert!(headers.iter().all(|(_, value)| value.is_sensitive()), "never shown");
     }
 
-    #[test]
-    fn a_helper_that_fails_or_says_something_else_is_named_but_not_repeated() {
+    #[tokio::test]
+    async fn a_helper_that_fails_or_says_something_else_is_named_but_not_repeated() {
         for script in
             ["exit 3", "echo s3cret >&2; exit 1", "echo s3cret", "echo '{\"headers\":[]}'", ""]
         {
             let (_folder, program) = helper(script);
-            let error = ask(&program, "https://cache.example/").unwrap_err().to_string();
+            let error = ask(&program, "https://cache.example/").await.unwrap_err().to_string();
             assert!(error.contains(&program) && !error.contains("s3cret"), "{error}");
         }
-        ask("/no/such/helper", "https://cache.example/").unwrap_err();
+        ask("/no/such/helper", "https://cache.example/").await.unwrap_err();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_helper_that_does_not_end_is_not_waited_for_for_ever() {
+        // With its answer it closes what it was to be said on, and stays.
+        let (_folder, program) = helper("echo '{\"headers\": {}}'; exec sleep 1000 >&-");
+        let error = ask(&program, "https://cache.example/").await.unwrap_err().to_string();
+        assert!(error.contains("did not end within 10 seconds"), "{error}");
     }
 
     #[test]

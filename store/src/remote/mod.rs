@@ -26,6 +26,9 @@ pub use store::{RemoteOptions, RemoteStore};
 
 use crate::{ActionCache, BlobStore, Provenance};
 
+/// The level of compression: what a network carries is to be less, and nobody is to wait for it.
+const ZSTD_LEVEL: i32 = 1;
+
 /// A store elsewhere. It may be slow, gone or wrong, so nothing that it gives is used before it was hashed here.
 pub trait Remote: BlobStore + ActionCache {
     /// Returns whether what is made here may be written there.

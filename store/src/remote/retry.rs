@@ -8,6 +8,9 @@ use tonic::{Code, Status};
 /// The longest pause between two attempts, whatever is asked for: a build waits for it.
 const PAUSE_MAX: Duration = Duration::from_secs(10);
 
+/// What a call carries at least, in bytes per second: eight full batches at once do on a way of two megabits.
+const BYTES_PER_SECOND_MIN: u64 = 32 << 10;
+
 /// How often a call is tried, how long the pauses are between, and how long each attempt may take.
 #[derive(Clone, Copy, Debug)]
 pub struct Retry {
@@ -15,7 +18,7 @@ pub struct Retry {
     pub attempts: u32,
     /// The first pause; each is twice as long as the one before.
     pub first_pause: Duration,
-    /// How long an answer in one piece may take.
+    /// How long an answer in one piece may take, beside what its bytes and those of the question take on the way.
     pub answer_time_max: Duration,
     /// How long a stream may stand still.
     pub silence_max: Duration,
@@ -35,6 +38,11 @@ impl Default for Retry {
 }
 
 impl Retry {
+    /// Returns how long an answer may take if so many bytes go and come.
+    pub(super) fn answer_time(&self, bytes: u64) -> Duration {
+        self.answer_time_max + Duration::from_secs(bytes / BYTES_PER_SECOND_MIN)
+    }
+
     /// Returns what is left of it for one call.
     pub(super) fn begin(self) -> Pauses {
         Pauses { retry: self, left: self.attempts.saturating_sub(1), next: self.first_pause }
@@ -128,6 +136,14 @@ mod tests {
         let mut pauses = retry.begin();
         assert!(pauses.after(&Status::deadline_exceeded("")).is_some());
         assert_eq!(pauses.after(&Status::deadline_exceeded("")), None);
+    }
+
+    #[test]
+    fn full_batches_have_time_on_a_slow_way() {
+        let retry = Retry::default();
+        assert_eq!(retry.answer_time(0), Duration::from_secs(30));
+        let bits_each_second = 8 * 4_000_000 * 8 / retry.answer_time(4_000_000).as_secs();
+        assert!(bits_each_second < 2_000_000, "eight at once need {bits_each_second}");
     }
 
     #[test]

@@ -65,30 +65,34 @@ impl Keyring {
         if let Some(known) = &*self.headers.lock().expect("no holder panics") {
             return Ok(Arc::clone(known));
         }
-        let found = Arc::new(tokio::task::block_in_place(|| self.find())?);
+        let found = Arc::new(self.find().await?);
         *self.headers.lock().expect("no holder panics") = Some(Arc::clone(&found));
         Ok(found)
     }
 
-    /// Forgets what was found, and returns whether looking again may find something else.
-    pub(super) fn forget(&self) -> bool {
-        *self.headers.lock().expect("no holder panics") = None;
+    /// Forgets what was sent, unless it was replaced since, and returns whether there may be something else by now.
+    pub(super) fn forget(&self, sent: &Arc<Headers>) -> bool {
+        let mut headers = self.headers.lock().expect("no holder panics");
+        if headers.as_ref().is_some_and(|known| Arc::ptr_eq(known, sent)) {
+            *headers = None;
+        }
         match self.secret {
             Secret::None | Secret::Token(_) => false,
             Secret::TokenFile(_) | Secret::Helper(_) => true,
         }
     }
 
-    fn find(&self) -> Result<Headers, RemoteError> {
+    async fn find(&self) -> Result<Headers, RemoteError> {
         match &self.secret {
             Secret::None => Ok(Headers::new()),
             Secret::Token(token) => bearer("token", token),
             Secret::TokenFile(path) => {
                 let failed =
                     |source| RemoteError::File { what: "token", path: path.clone(), source };
-                bearer("token", &std::fs::read_to_string(path).map_err(failed)?)
+                let text = tokio::task::block_in_place(|| std::fs::read_to_string(path));
+                bearer("token", &text.map_err(failed)?)
             }
-            Secret::Helper(program) => helper::ask(program, &self.uri),
+            Secret::Helper(program) => helper::ask(program, &self.uri).await,
         }
     }
 }
@@ -115,12 +119,18 @@ mod tests {
         write("one\n");
         let secret = Secret::TokenFile(file.path().to_owned());
         let keyring = keyring(secret, "grpcs://cache").unwrap();
-        let sent = || async { keyring.headers().await.unwrap()[0].1.to_str().unwrap().to_owned() };
-        assert_eq!(sent().await, "Bearer one");
+        let sent = || async { keyring.headers().await.unwrap() };
+        let text = |headers: &Headers| headers[0].1.to_str().unwrap().to_owned();
+        let first = sent().await;
+        assert_eq!(text(&first), "Bearer one");
         write("two");
-        assert_eq!(sent().await, "Bearer one");
-        assert!(keyring.forget());
-        assert_eq!(sent().await, "Bearer two");
+        assert_eq!(text(&*sent().await), "Bearer one");
+        assert!(keyring.forget(&first));
+        let second = sent().await;
+        assert_eq!(text(&second), "Bearer two");
+        // Whoever hears only now that the first is refused need not look again.
+        assert!(keyring.forget(&first));
+        assert!(Arc::ptr_eq(&sent().await, &second));
     }
 
     #[tokio::test(flavor = "multi_thread")]
@@ -133,8 +143,9 @@ mod tests {
         ));
         for address in ["grpcs://cache.example", "grpc://127.0.0.1:1", "unix:/run/x"] {
             let keyring = keyring(token(), address).unwrap();
-            assert!(keyring.headers().await.unwrap()[0].1.is_sensitive());
-            assert!(!keyring.forget(), "it would be the same again");
+            let sent = keyring.headers().await.unwrap();
+            assert!(sent[0].1.is_sensitive());
+            assert!(!keyring.forget(&sent), "it would be the same again");
         }
         let keyring = keyring(Secret::Token("a\nb".to_owned()), "grpcs://cache").unwrap();
         let error = keyring.headers().await.unwrap_err().to_string();

@@ -185,13 +185,13 @@ impl Core {
     pub(super) fn put_blob(&self, record: &Record, digest: Digest) -> Result<bool, StoreError> {
         match self.put(record, Wish::Absent, Rank::Writer)? {
             Put::Done(_) => Ok(true),
-            // A manifest that lacks chunks stands for nothing, but has the name.
-            Put::Refused(Some(old)) if old.form == Form::Manifest => {
+            // A manifest that lacks chunks stands for nothing, but has the name; so does what a damaged index says.
+            Put::Refused(Some(old)) => {
                 let is_there = self.present(&[digest], None)?[0];
                 let wish = if is_there { Wish::Absent } else { Wish::At(old.place) };
                 Ok(matches!(self.put(record, wish, Rank::Writer)?, Put::Done(_)))
             }
-            Put::Refused(_) => Ok(false),
+            Put::Refused(None) => Ok(false),
         }
     }
 

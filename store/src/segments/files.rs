@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::disk::{Disk, DiskFile, Lock};
 use crate::StoreError;
@@ -18,7 +19,12 @@ pub(super) struct Files {
 pub(super) struct StoreFile {
     file: Arc<dyn DiskFile>,
     path: PathBuf,
+    /// Whether what the disk did not take may be lost, unless it is written again.
+    is_unsure: Arc<AtomicBool>,
 }
+
+/// How much of a file is written again at once, in bytes.
+const WINDOW_BYTES: usize = 1 << 20;
 
 impl Files {
     pub(super) fn new(disk: Arc<dyn Disk>) -> Self {
@@ -31,12 +37,12 @@ impl Files {
 
     pub(super) fn create(&self, path: &Path) -> Result<StoreFile, StoreError> {
         let file = self.disk.create(path).map_err(self.failed("create", path))?;
-        Ok(StoreFile { file, path: self.disk.root().join(path) })
+        Ok(StoreFile::new(file, self.disk.root().join(path)))
     }
 
     pub(super) fn open(&self, path: &Path) -> Result<Option<StoreFile>, StoreError> {
         let file = self.disk.open(path).map_err(self.failed("open", path))?;
-        Ok(file.map(|file| StoreFile { file, path: self.disk.root().join(path) }))
+        Ok(file.map(|file| StoreFile::new(file, self.disk.root().join(path))))
     }
 
     pub(super) fn rename(&self, from: &Path, to: &Path) -> Result<(), StoreError> {
@@ -66,8 +72,15 @@ impl Files {
         self.disk.sync_folder(folder).map_err(self.failed("sync", folder))
     }
 
+    /// Keeps others away from the store, or fails with [`StoreError::InUse`] where another does that.
     pub(super) fn lock(&self, path: &Path) -> Result<Box<dyn Lock>, StoreError> {
-        self.disk.lock(path).map_err(self.failed("lock", path))
+        self.disk.lock(path).map_err(|source| {
+            if source.kind() == io::ErrorKind::WouldBlock {
+                StoreError::InUse { path: self.root().to_owned() }
+            } else {
+                self.failed("lock", path)(source)
+            }
+        })
     }
 
     /// Returns all bytes of a small file, or `None` if there is none.
@@ -104,12 +117,16 @@ impl Files {
 }
 
 impl StoreFile {
+    fn new(file: Arc<dyn DiskFile>, path: PathBuf) -> Self {
+        Self { file, path, is_unsure: Arc::default() }
+    }
+
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
-    pub(super) fn raw(&self) -> Arc<dyn DiskFile> {
-        Arc::clone(&self.file)
+    pub(super) fn raw(&self) -> &dyn DiskFile {
+        &*self.file
     }
 
     pub(super) fn len(&self) -> Result<u64, StoreError> {
@@ -138,6 +155,37 @@ impl StoreFile {
 
     pub(super) fn sync(&self) -> Result<(), StoreError> {
         self.file.sync().map_err(self.failed("sync"))
+    }
+
+    /// Makes the first so many bytes, which nobody changes meanwhile, survive a loss of power. It can be tried again.
+    pub(super) fn persist(&self, bytes: u64) -> Result<(), StoreError> {
+        self.try_persist(bytes).map_err(self.failed("sync"))
+    }
+
+    pub(super) fn try_persist(&self, bytes: u64) -> io::Result<()> {
+        if self.is_unsure.load(Ordering::SeqCst) {
+            self.write_again(bytes)?;
+        }
+        let synced = self.file.sync();
+        if synced.is_err() {
+            // The kernel says it once, and holds what was not written for written from then on.
+            self.is_unsure.store(true, Ordering::SeqCst);
+            self.write_again(bytes)?;
+        }
+        synced
+    }
+
+    fn write_again(&self, bytes: u64) -> io::Result<()> {
+        let mut window = vec![0; WINDOW_BYTES];
+        let mut at = 0;
+        while at < bytes {
+            let count = usize::try_from(bytes - at).map_or(WINDOW_BYTES, |it| it.min(WINDOW_BYTES));
+            self.file.read_at(at, &mut window[..count])?;
+            self.file.write_at(at, [&window[..count], &[]])?;
+            at += count as u64;
+        }
+        self.is_unsure.store(false, Ordering::SeqCst);
+        Ok(())
     }
 
     // The path is copied only if it is to be told.

@@ -97,6 +97,10 @@ fn keep(core: &Arc<Core>) {
     log.note("bring the index up to date", core.checkpoint());
     log.note("look through the large files", core.sweep());
     while core.bells.keeper.wait(KEEP_INTERVAL) {
+        if core.index.is_removed() {
+            // It is made again by a start, which who started this process sees to: nothing is lost by its end.
+            std::process::abort();
+        }
         let now = core.head().sequence();
         if now != sequence {
             (sequence, appended) = (now, Instant::now());

@@ -14,7 +14,8 @@ use redb::{
 
 use super::counters::Counters;
 use super::disk::DiskFile;
-use super::files::Files;
+use super::files::{Files, StoreFile};
+use super::quarantine::is_unreadable;
 use super::record::{ENTRY_BYTES, Entry, NAME_BYTES, Name, read_u32};
 use crate::StoreError;
 
@@ -64,18 +65,29 @@ pub(super) struct Known {
     pub(super) next_segment: u32,
 }
 
-/// The database; one whose disk failed is closed, and opened again when it is needed next.
+/// The database; one whose disk failed is closed, and opened again when it is needed next. One that is damaged is removed:
+/// the next start makes it again.
 #[derive(Debug)]
 pub(super) struct Index {
     files: Files,
     database: RwLock<Option<Arc<Open>>>,
     opening: Mutex<()>,
     bytes: AtomicU64,
+    is_removed: AtomicBool,
 }
 
 struct Open {
-    database: Database,
+    /// It is there until this is dropped.
+    database: Option<Database>,
     is_closed: Arc<AtomicBool>,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        // What panicked once may do so again.
+        let database = self.database.take();
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(database)));
+    }
 }
 
 impl std::fmt::Debug for Open {
@@ -97,6 +109,7 @@ impl Index {
             database: RwLock::new(None),
             opening: Mutex::new(()),
             bytes: AtomicU64::new(0),
+            is_removed: AtomicBool::new(false),
         };
         index.database()?;
         Ok(index)
@@ -189,6 +202,11 @@ impl Index {
         self.ask("change", |database| transact(database, &[], Some(changes)))
     }
 
+    /// Returns whether it was damaged: nothing can be asked of the store until it is opened again.
+    pub(super) fn is_removed(&self) -> bool {
+        self.is_removed.load(Ordering::SeqCst)
+    }
+
     /// Closes the database, so that it need not be mended when it is opened.
     pub(super) fn close(&self) {
         *self.database.write().expect("no holder panics") = None;
@@ -204,6 +222,9 @@ impl Index {
             return Ok(open);
         }
         let path = path();
+        if self.is_removed() {
+            return Err(self.files.failed("open", &path)(io::ErrorKind::InvalidData.into()));
+        }
         let file = if let Some(file) = self.files.open(&path)? {
             file
         } else {
@@ -212,14 +233,14 @@ impl Index {
             file
         };
         let is_closed = Arc::new(AtomicBool::new(false));
-        let backend = Backend { file: file.raw(), is_closed: Arc::clone(&is_closed) };
         self.bytes.store(file.allocated()?, Ordering::Relaxed);
+        let backend = Backend { file, is_closed: Arc::clone(&is_closed) };
         let opened = guarded(|| {
             let mut builder = Database::builder();
             Ok(builder.set_cache_size(CACHE_BYTES).create_with_backend(backend)?)
         });
         let database = opened.map_err(self.files.failed("open", &path))?;
-        let open = Arc::new(Open { database, is_closed });
+        let open = Arc::new(Open { database: Some(database), is_closed });
         *self.database.write().expect("no holder panics") = Some(Arc::clone(&open));
         Ok(open)
     }
@@ -229,12 +250,27 @@ impl Index {
         verb: &'static str,
         work: impl FnOnce(&Database) -> Result<T, redb::Error>,
     ) -> Result<T, StoreError> {
-        let open = self.database()?;
-        let asked = guarded(|| work(&open.database));
-        asked.map_err(|source| {
-            self.give_up(&open);
-            self.files.failed(verb, &path())(source)
-        })
+        let asked = self.database().and_then(|open| {
+            let database = open.database.as_ref().expect("it is there until it is dropped");
+            guarded(|| work(database)).map_err(|source| {
+                self.give_up(&open);
+                self.files.failed(verb, &path())(source)
+            })
+        });
+        asked.map_err(|error| if is_damaged(&error) { self.remove(error) } else { error })
+    }
+
+    /// Takes the database away because of that error, so that the next start makes another one.
+    fn remove(&self, error: StoreError) -> StoreError {
+        let _opening = self.opening.lock().expect("no holder panics");
+        if self.is_removed.swap(true, Ordering::SeqCst) {
+            return error;
+        }
+        self.close();
+        tracing::error!(%error, "the index is damaged; the next start makes it again");
+        let root = Path::new("");
+        let removed = self.files.remove(&path()).and_then(|()| self.files.sync_folder(root));
+        removed.err().unwrap_or(error)
     }
 
     /// Closes a database whose disk failed: it refuses everything from then on, and another one finds what was committed.
@@ -324,7 +360,7 @@ fn transact(
 /// The file of the database, until it is closed.
 #[derive(Debug)]
 struct Backend {
-    file: Arc<dyn DiskFile>,
+    file: StoreFile,
     is_closed: Arc<AtomicBool>,
 }
 
@@ -333,7 +369,7 @@ impl Backend {
         if self.is_closed.load(Ordering::SeqCst) {
             return Err(io::Error::other("the disk failed before"));
         }
-        Ok(&*self.file)
+        Ok(self.file.raw())
     }
 }
 
@@ -343,7 +379,11 @@ impl StorageBackend for Backend {
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.file()?.read_at(offset, out)
+        // What cannot be read today cannot be read tomorrow.
+        self.file()?.read_at(offset, out).map_err(|error| {
+            let is_damage = is_unreadable(&error);
+            if is_damage { io::Error::new(io::ErrorKind::InvalidData, error) } else { error }
+        })
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
@@ -351,7 +391,8 @@ impl StorageBackend for Backend {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.file()?.sync()
+        let bytes = self.file()?.len()?;
+        self.file.try_persist(bytes)
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {

@@ -46,8 +46,6 @@ pub(super) struct Extent {
     pub(super) offsets: Vec<u32>,
     /// Where the next will.
     pub(super) end: u64,
-    /// Up to where it is known to survive a loss of power.
-    pub(super) synced: u64,
 }
 
 impl Journal {
@@ -152,18 +150,7 @@ impl Journal {
 
     /// Makes what was appended survive a loss of power.
     pub(super) fn sync(&self) -> Result<(), StoreError> {
-        let (from, to) = {
-            let extent = self.extent();
-            (extent.synced, extent.end)
-        };
-        if let Err(error) = self.file.sync() {
-            // The kernel forgets that pages are unwritten when it says so once: they are written again before the next try.
-            self.write_again(from, to)?;
-            return Err(error);
-        }
-        let mut extent = self.extent();
-        extent.synced = extent.synced.max(to);
-        Ok(())
+        self.file.persist(self.end())
     }
 
     /// Takes away what follows the known extent: it was never promised, and shall not be taken for a record when others
@@ -174,18 +161,6 @@ impl Journal {
             self.file.resize(end)?;
             // Else a loss of power may bring it back.
             self.file.sync()?;
-        }
-        Ok(())
-    }
-
-    fn write_again(&self, from: u64, to: u64) -> Result<(), StoreError> {
-        let mut window = vec![0; WINDOW_BYTES];
-        let mut at = from;
-        while at < to {
-            let count = usize::try_from(to - at).map_or(WINDOW_BYTES, |it| it.min(WINDOW_BYTES));
-            self.file.read_at(at, &mut window[..count])?;
-            self.file.write_at(at, [&window[..count], &[]])?;
-            at += count as u64;
         }
         Ok(())
     }
@@ -244,7 +219,7 @@ impl Journal {
 
 impl Extent {
     pub(super) fn new() -> Self {
-        Self { offsets: Vec::new(), end: FIRST_RECORD, synced: 0 }
+        Self { offsets: Vec::new(), end: FIRST_RECORD }
     }
 
     fn count(&self) -> u32 {

@@ -100,7 +100,7 @@ pub(super) enum Rank {
 /// Where a record can be appended.
 enum Slot {
     Journal(Arc<Journal>),
-    /// Nowhere, before there is room for that many bytes.
+    /// Nowhere, before there is room for that many bytes, and in memory for another name.
     Needs(u64),
 }
 
@@ -298,6 +298,9 @@ impl Core {
 
     /// Returns the journal that has room for that many bytes.
     fn active(&self, head: &mut Head, bytes: u64, rank: Rank) -> Result<Slot, StoreError> {
+        if rank == Rank::Writer && self.recent().is_full() {
+            return Ok(Slot::Needs(0));
+        }
         let has_room = |active: &Arc<Journal>| {
             active.end() + bytes <= head.room && head.weight < self.settings.segment_bytes()
         };
@@ -309,8 +312,7 @@ impl Core {
             Rank::Writer => self.settings.hard_bytes(),
             Rank::Keeper => u64::MAX,
         };
-        if self.physical_bytes() + room > limit || (rank == Rank::Writer && self.recent().is_full())
-        {
+        if self.physical_bytes() + room > limit {
             return Ok(Slot::Needs(room));
         }
         self.end_active(head);
@@ -401,7 +403,7 @@ impl Core {
 
     fn sync(&self, dirty: &mut Dirty) -> Result<(), StoreError> {
         while let Some(file) = dirty.files.last() {
-            file.sync()?;
+            file.persist(file.len()?)?;
             dirty.files.pop();
         }
         while let Some(folder) = dirty.folders.last() {

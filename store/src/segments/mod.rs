@@ -50,8 +50,8 @@ use self::leases::Holder;
 use self::log::Wish;
 use self::record::Name;
 use crate::{
-    Blob, BlobStore, Cellar, CellarStat, ChunkStore, LeaseId, Scrubbed, Spool, StoreError, Upload,
-    UploadStore, Value, ValueKey, ValueStore,
+    Blob, BlobStore, Cellar, CellarStat, ChunkStore, LeaseId, Scrubbed, Session, Spool, StoreError,
+    Upload, UploadStore, Value, ValueKey, ValueStore,
 };
 
 pub use self::disk::{Disk, DiskFile, Lock};
@@ -175,12 +175,16 @@ impl UploadStore for SegmentStore {
     async fn upload(
         &self,
         names: &[Digest],
-        session: Option<&str>,
+        session: Option<&Session>,
     ) -> Result<Box<dyn Upload>, StoreError> {
         Ok(Box::new(self.core.upload(names, session, self.holder.clone())?))
     }
 
-    async fn uploaded(&self, names: &[Digest], session: &str) -> Result<Option<u64>, StoreError> {
+    async fn uploaded(
+        &self,
+        names: &[Digest],
+        session: &Session,
+    ) -> Result<Option<u64>, StoreError> {
         Ok(self.core.uploaded(names, session))
     }
 

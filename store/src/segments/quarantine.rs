@@ -1,5 +1,6 @@
 //! Quarantine: what is not what it should be is taken out of the index, and its bytes are kept aside for whoever wants to know.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -83,10 +84,13 @@ impl Core {
 
 /// Returns whether it is the bytes that cannot be had, rather than the machine that is short of something.
 pub(super) fn is_damage(error: &StoreError) -> bool {
+    matches!(error, StoreError::Disk { source, .. } if is_unreadable(source))
+}
+
+/// Returns the same of what a call said.
+pub(super) fn is_unreadable(error: &io::Error) -> bool {
     /// What the kernel says of a sector that cannot be read (EIO).
     const UNREADABLE: i32 = rustix::io::Errno::IO.raw_os_error();
-    use std::io::ErrorKind::{InvalidData, UnexpectedEof};
-    matches!(error, StoreError::Disk { source, .. }
-        if matches!(source.kind(), UnexpectedEof | InvalidData)
-            || source.raw_os_error() == Some(UNREADABLE))
+    use io::ErrorKind::{InvalidData, UnexpectedEof};
+    matches!(error.kind(), UnexpectedEof | InvalidData) || error.raw_os_error() == Some(UNREADABLE)
 }

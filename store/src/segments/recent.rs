@@ -148,11 +148,18 @@ impl Core {
 
     /// Does the same, and says when that was.
     pub(super) fn find_now(&self, names: &[Name]) -> Result<Looked, StoreError> {
-        let mut looked = self.look(names)?;
-        for entry in &mut looked.entries {
-            *entry = entry.filter(|it| self.segments.get(it.place.segment).is_some());
+        loop {
+            let mut looked = self.look(names)?;
+            let mut is_any_gone = false;
+            for entry in &mut looked.entries {
+                let is_gone = |it: &Entry| self.segments.get(it.place.segment).is_none();
+                is_any_gone |= entry.take_if(|it| is_gone(it)).is_some();
+            }
+            // Before its segment was dropped it may have been copied forward.
+            if !is_any_gone || self.recent().moves() == looked.moves {
+                return Ok(looked);
+            }
         }
-        Ok(looked)
     }
 
     /// Tells `tell` of every name from `first` on that had a record before this was called; of some it does so twice.

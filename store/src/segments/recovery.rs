@@ -107,7 +107,11 @@ pub(super) fn open(files: Files, settings: Settings) -> Result<Core, StoreError>
 fn check_format(files: &Files) -> Result<(), StoreError> {
     let path = Path::new(FORMAT_FILE);
     match files.read(path)? {
-        None => files.replace(path, FORMAT.as_bytes()),
+        // What is there already is somebody's, and not to be set aside.
+        None => match strangers(files)?.pop() {
+            Some(name) => Err(StoreError::Occupied { path: files.root().to_owned(), name }),
+            None => files.replace(path, FORMAT.as_bytes()),
+        },
         Some(found) if found == FORMAT.as_bytes() => Ok(()),
         Some(found) => Err(StoreError::Format {
             path: files.root().to_owned(),
@@ -115,6 +119,31 @@ fn check_format(files: &Files) -> Result<(), StoreError> {
             expected: FORMAT.trim_end(),
         }),
     }
+}
+
+/// Returns the names in the folder of the store that are none of its own.
+fn strangers(files: &Files) -> Result<Vec<String>, StoreError> {
+    let mut ours: BTreeSet<PathBuf> = [
+        SEGMENTS,
+        large::FOLDER,
+        uploads::FOLDER,
+        quarantine::FOLDER,
+        // Also where a file system is mounted, in its root.
+        LOST,
+        LOCK,
+        FORMAT_FILE,
+        BOOT,
+        // What was being written in the place of those when the store was closed.
+        "format.new",
+        "boot.new",
+        "touched.new",
+    ]
+    .map(PathBuf::from)
+    .into();
+    ours.extend([index::path(), touched::path()]);
+    let mut names = files.list(Path::new(""))?;
+    names.retain(|name| !ours.contains(Path::new(name)));
+    Ok(names)
 }
 
 impl Folder {
@@ -134,29 +163,8 @@ impl Folder {
     }
 
     fn set_aside_strangers(&self) -> Result<(), StoreError> {
-        let index = index::path();
-        let touched = touched::path();
-        let mut ours: BTreeSet<PathBuf> = [
-            SEGMENTS,
-            large::FOLDER,
-            uploads::FOLDER,
-            quarantine::FOLDER,
-            LOST,
-            LOCK,
-            FORMAT_FILE,
-            BOOT,
-            // What was being written in the place of those when the store was closed.
-            "format.new",
-            "boot.new",
-            "touched.new",
-        ]
-        .map(PathBuf::from)
-        .into();
-        ours.extend([index, touched]);
-        for name in self.files.list(Path::new(""))? {
-            if !ours.contains(Path::new(&name)) {
-                self.set_aside(Path::new(&name))?;
-            }
+        for name in strangers(&self.files)? {
+            self.set_aside(Path::new(&name))?;
         }
         // All of these hold files, but the last one, which holds folders of them.
         for folder in [SEGMENTS, uploads::FOLDER, quarantine::FOLDER, large::FOLDER] {
@@ -222,7 +230,7 @@ impl Folder {
                 tracing::warn!("the index is damaged, or of another time; it is made again");
                 drop(opened);
                 self.is_rebuilt = true;
-                self.set_aside(&index::path())?;
+                self.files.remove(&index::path())?;
                 let index = Index::open(&self.files)?;
                 Ok((index, Known::default()))
             }
@@ -276,8 +284,7 @@ impl Folder {
                         journal.cut_off()?;
                     }
                     if let Some(offsets) = known.offsets.remove(&id).filter(|it| !it.is_empty()) {
-                        let end = covered.bytes;
-                        journal.assume(Extent { offsets, end, synced: end });
+                        journal.assume(Extent { offsets, end: covered.bytes });
                     }
                     core.head().cover(journal, covered);
                     self.replay_journal(core, journal, is_strict)?;
@@ -312,7 +319,12 @@ impl Folder {
         };
         journal.scan(is_whole, |place, header| {
             self.publish(core, place, &header)?;
-            if core.recent().is_due() { core.checkpoint() } else { Ok(()) }
+            if core.recent().is_due() {
+                // The index is not to lead to what a loss of power takes.
+                core.head().note_unsynced(journal);
+                core.checkpoint()?;
+            }
+            Ok(())
         })?;
         if journal.records() > before {
             core.head().note_unsynced(journal);

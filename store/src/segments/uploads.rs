@@ -15,15 +15,15 @@ use super::files::{Files, StoreFile};
 use super::large::{self, LargeFile, PIECE_BYTES, RECORD_BLOB_BYTES_MAX};
 use super::leases::Holder;
 use super::record::{Form, Name, Record};
-use crate::{StoreError, Upload};
+use crate::{Session, StoreError, Upload};
 
 /// How long what an interrupted session sent is kept: over a night on which a machine was off.
 const PARKED_TIME: Duration = Duration::from_secs(12 * 60 * 60);
 
-/// How many interrupted sessions are kept at most.
+/// How many interrupted sessions are kept at most. One more takes the place of one of whoever has most.
 const PARKED_MAX: usize = 4096;
 
-/// Interrupted sessions take at most this part of the budget.
+/// Interrupted sessions take at most this part of the budget. What is more takes the place of whoever's takes most.
 const PARKED_SHARE: u64 = 8;
 
 /// For how many bytes an upload makes room at once.
@@ -106,7 +106,8 @@ impl Uploads {
         Ok(Some(session))
     }
 
-    /// Keeps what a session sent into the file of that path, and removes what was sent longest ago if it is too much.
+    /// Keeps what a session sent into the file of that path. If it is too much, what was sent longest ago is removed, of
+    /// whoever has most.
     fn park(
         &self,
         files: &Files,
@@ -124,11 +125,12 @@ impl Uploads {
         }
         loop {
             let bytes: u64 = parked.values().map(|it| it.bytes).sum();
-            if bytes <= bytes_max && parked.len() <= PARKED_MAX {
+            let is_too_much = bytes > bytes_max;
+            if !is_too_much && parked.len() <= PARKED_MAX {
                 return Ok(());
             }
-            let oldest = parked.iter().min_by_key(|(_, it)| it.since).map(|(key, _)| key.clone());
-            let oldest = oldest.expect("there are too many");
+            let weight = |it: &Parked| if is_too_much { it.bytes } else { 1 };
+            let oldest = oldest_of_most(&parked, weight).expect("there are too many");
             self.remove(files, &mut parked, &oldest)?;
         }
     }
@@ -156,15 +158,36 @@ impl Uploads {
     }
 }
 
-/// A session is named by the BLAKE3 hash of what it calls itself, and of the blob's digest.
-fn key(session: &str, digest: Digest) -> String {
-    let text = format!("{}:{digest} {session}", digest.function());
-    Digest::of(DigestFunction::Blake3, text.as_bytes()).hex()
+/// Returns the key of what was sent longest ago by the owner whose sessions weigh most together.
+fn oldest_of_most(
+    parked: &BTreeMap<String, Parked>,
+    weight: impl Fn(&Parked) -> u64,
+) -> Option<String> {
+    let mut owners: BTreeMap<&str, u64> = BTreeMap::new();
+    for (key, session) in parked {
+        *owners.entry(owner(key)).or_default() += weight(session);
+    }
+    let (most, _) = owners.into_iter().max_by_key(|(_, weight)| *weight)?;
+    let of_most = parked.iter().filter(|(key, _)| owner(key) == most);
+    of_most.min_by_key(|(_, it)| it.since).map(|(key, _)| key.clone())
+}
+
+/// A session is named by the BLAKE3 hashes of its owner, and of what it calls itself with the blob's digest: whose it is can be
+/// told after the next start, too.
+fn key(session: &Session, digest: Digest) -> String {
+    let hash = |text: &str| Digest::of(DigestFunction::Blake3, text.as_bytes()).hex();
+    let text = format!("{}:{digest} {}", digest.function(), session.name);
+    format!("{}-{}", hash(&session.owner), hash(&text))
+}
+
+/// Returns what stands for the owner in the key of a session.
+fn owner(key: &str) -> &str {
+    key.split('-').next().unwrap_or_default()
 }
 
 impl Core {
     /// Returns how many bytes the session has sent, if it can be taken up.
-    pub(super) fn uploaded(&self, names: &[Digest], session: &str) -> Option<u64> {
+    pub(super) fn uploaded(&self, names: &[Digest], session: &Session) -> Option<u64> {
         self.uploads.parked().get(&key(session, names[0])).map(|it| it.bytes)
     }
 
@@ -173,7 +196,7 @@ impl Core {
     pub(super) fn upload(
         self: &Arc<Self>,
         names: &[Digest],
-        session: Option<&str>,
+        session: Option<&Session>,
         holder: Option<Holder>,
     ) -> Result<SegmentUpload, StoreError> {
         let digest = names[0];
@@ -188,10 +211,10 @@ impl Core {
             }
             return Ok(upload);
         };
-        let (key, path) = (key(session, digest), upload.fresh_path());
-        let parked = self.uploads.take(&self.files, &key, &path)?;
-        upload.key = Some(key);
-        match parked {
+        let key = key(session, digest);
+        upload.key = Some(key.clone());
+        let path = upload.fresh_path();
+        match self.uploads.take(&self.files, &key, &path)? {
             Some(parked) => blocking(|| upload.take_up(parked, &path))?,
             None if digest.size() > RECORD_BLOB_BYTES_MAX => upload.begin_file()?,
             None => {}

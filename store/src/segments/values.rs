@@ -1,7 +1,5 @@
 //! Values: what somebody said a key stands for, with who said it and when.
 
-use std::io;
-
 use bytes::Bytes;
 
 use super::core::Core;
@@ -9,17 +7,7 @@ use super::journal::{from_nanos, to_nanos};
 use super::leases::Holder;
 use super::log::{Put, Rank, Wish};
 use super::record::{Entry, FIRST_VALUE, Form, Name, Record, read_u64};
-use crate::{StoreError, VALUE_BYTES_MAX, Value, ValueKey};
-
-/// The longest of the texts that belong to a value, in bytes: they come from requests, which are bounded, but not by us.
-const TEXT_BYTES_MAX: usize = 64 << 10;
-
-/// A value, or a text that belongs to it, is longer than values are.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "a value has at most {VALUE_BYTES_MAX} bytes, and its key and writer {TEXT_BYTES_MAX} each"
-)]
-struct TooLong;
+use crate::{StoreError, Value, ValueKey};
 
 impl Core {
     pub(super) fn lookup_value(
@@ -39,12 +27,8 @@ impl Core {
         value: &Value,
         holder: Option<&Holder>,
     ) -> Result<(), StoreError> {
+        value.check(key)?;
         let name = Name::of_value(key);
-        let texts = [&key.space, &key.key, &value.writer];
-        if value.bytes.len() > VALUE_BYTES_MAX || texts.iter().any(|it| it.len() > TEXT_BYTES_MAX) {
-            let source = io::Error::new(io::ErrorKind::InvalidInput, TooLong);
-            return Err(StoreError::Input { source });
-        }
         let payload = encode(key, value);
         let record = Record::new(name, Form::Bytes, payload.len() as u64, payload);
         loop {
@@ -78,13 +62,17 @@ impl Core {
     }
 
     fn forget_if_by(&self, name: Name, writer: &str) -> Result<bool, StoreError> {
-        // Whoever records the key anew meanwhile says so after the call.
-        let Some(entry) = self.find(&[name])?[0] else { return Ok(false) };
-        let value = self.payload(name, entry)?.and_then(|it| decode(&it));
-        if value.is_none_or(|(_, value)| value.writer != writer) {
-            return Ok(false);
+        loop {
+            let Some(entry) = self.find(&[name])?[0] else { return Ok(false) };
+            let value = self.payload(name, entry)?.and_then(|it| decode(&it));
+            if value.is_none_or(|(_, value)| value.writer != writer) {
+                return Ok(false);
+            }
+            if self.forget(name, Wish::At(entry.place))? {
+                return Ok(true);
+            }
+            // Meanwhile it was copied forward, or somebody said something else.
         }
-        self.forget(name, Wish::At(entry.place))
     }
 
     /// Returns whether the record of a value is one.

@@ -47,8 +47,8 @@ impl Sick {
 
 fn failure(code: Option<Code>) -> Result<(), StoreError> {
     let Some(code) = code else { return Ok(()) };
-    let source = Box::new(Status::new(code, ""));
-    Err(Arc::new(RemoteError::Call { verb: "ask", address: "grpc://cache".into(), source }).into())
+    let status = Box::new(Status::new(code, ""));
+    Err(Arc::new(RemoteError::Call { verb: "ask", address: "grpc://cache".into(), status }).into())
 }
 
 #[async_trait]

@@ -9,7 +9,7 @@ const WRITE: &str = "BLD_WRITE_GENERATED";
 
 /// What is compiled; what these import comes along.
 const FILES: [&str; 9] = [
-    "bld/v1/assets.proto",
+    "bld/v1/asset.proto",
     "bld/v1/cache.proto",
     "bld/v1/kept_body.proto",
     "bld/v1/ledger.proto",

@@ -47,7 +47,7 @@ pub(super) async fn put(
             return Ok(StatusCode::OK.into_response());
         }
     }
-    let intake = Intake::new(&view, &FUNCTIONS, &caches.room);
+    let intake = Intake::new(&view, &FUNCTIONS);
     let received = intake.receive(&parts.headers, body).await?;
     keep(&view, hash, received).await?;
     Ok(StatusCode::CREATED.into_response())

@@ -19,6 +19,7 @@ use crate::http::content::Content;
 use crate::http::incoming::{Intake, Received};
 use crate::http::refusal::Refusal;
 use crate::http::{Caches, kept};
+use crate::results::{Accepted, Unusable};
 
 /// Answers with the result by the best word of which everything is still there, or with what else is kept.
 pub(super) async fn get(
@@ -67,10 +68,8 @@ pub(super) async fn put(
     body: Body,
 ) -> Result<Response, Refusal> {
     let view = caches.writing_values(&parts.extensions)?;
-    let intake = Intake {
-        memory_bytes_max: VALUE_BYTES_MAX,
-        ..Intake::new(&view, &kept::FUNCTIONS, &caches.room)
-    };
+    let intake =
+        Intake { memory_bytes_max: VALUE_BYTES_MAX, ..Intake::new(&view, &kept::FUNCTIONS) };
     let received = intake.receive(&parts.headers, body).await?;
     let is_json = says_json(parts, &CONTENT_TYPE);
     let result = match &received {
@@ -85,13 +84,17 @@ pub(super) async fn put(
         }
         Received::Spooled(_) => None,
     };
-    let (space, value) = if let Some(result) = result {
-        (results_space(function_of(&view, &result).await?, &at.project), result)
+    let space = if let Some(result) = result {
+        let accepted = accept(&view, result).await?;
+        let space = accepted.space(&at.project);
+        accepted.record(&view, &at.project, &at.hex).await?;
+        space
     } else {
         let view = caches.keeping(&parts.extensions)?;
-        (raw_space(&at.project), KeptBody::from(kept::keep(&view, received).await?).encode())
+        let (space, body) = (raw_space(&at.project), kept::keep(&view, received).await?);
+        view.record(&space, &at.hex, KeptBody::from(body).encode()).await?;
+        space
     };
-    view.record(&space, &at.hex, value).await?;
     forget_but(&view, at, Some(&space)).await?;
     Ok(StatusCode::CREATED.into_response())
 }
@@ -117,17 +120,19 @@ async fn forget_but(view: &View, at: &ResultName, kept: Option<&str>) -> Result<
     Ok(is_forgotten)
 }
 
-/// Returns the function of the digests in a result: that by which what it refers to is here, or else SHA-256.
-async fn function_of(view: &View, result: &[u8]) -> Result<DigestFunction, Refusal> {
-    let [first, second] = FUNCTIONS;
-    for function in [first, second] {
-        let needed = references::of_result(function, result)?;
-        let needed = [needed.blobs, needed.trees, needed.directories].concat();
-        if view.cellar.find_missing(needed.into_iter().collect()).await?.is_empty() {
-            return Ok(function);
+/// Returns a result of the function by which what it refers to is here, or else of SHA-256.
+async fn accept(view: &View, bytes: Bytes) -> Result<Accepted, Refusal> {
+    let [first, second] = FUNCTIONS.map(|it| Accepted::decode(view, it, bytes.clone()));
+    match (first, second) {
+        (Ok(first), Ok(second)) => {
+            let is_second = !first.is_here(view).await? && second.is_here(view).await?;
+            Ok(if is_second { second } else { first })
         }
+        (Err(_), Ok(second)) => Ok(second),
+        // What came inside has the digests that are claimed, so it is of the second one.
+        (Err(_), Err(denied @ Unusable::Denied(_))) => Err(denied.into()),
+        (first, Err(_)) => Ok(first?),
     }
-    Ok(first)
 }
 
 fn says_json(parts: &Parts, name: &HeaderName) -> bool {

@@ -3,7 +3,7 @@
 use bazel_remote_apis::build::bazel::remote::execution::v2 as reapi;
 use model::{Digest, DigestFunction};
 use prost::Message as _;
-use store::{Namespace, ValueKey, ValueStore as _};
+use store::{Namespace, VALUE_BYTES_MAX, ValueKey, ValueStore as _};
 use tonic::transport::Endpoint;
 
 use super::client::{Client, HttpServer};
@@ -26,9 +26,17 @@ fn file(path: &str, digest: &reapi::Digest) -> reapi::OutputFile {
 }
 
 fn of_file(digest: &reapi::Digest) -> Vec<u8> {
-    let result =
-        reapi::ActionResult { output_files: vec![file("out", digest)], ..Default::default() };
+    let result = reapi::ActionResult {
+        output_files: vec![file("out", digest)],
+        execution_metadata: Some(made_by("a worker")),
+        ..Default::default()
+    };
     result.encode_to_vec()
+}
+
+fn made_by(worker: &str) -> reapi::ExecutedActionMetadata {
+    let worker = worker.to_owned();
+    reapi::ExecutedActionMetadata { worker, ..Default::default() }
 }
 
 #[tokio::test]
@@ -100,6 +108,7 @@ async fn a_result_is_answered_only_while_all_of_it_is_there() {
                 ..Default::default()
             }],
             stderr_digest: Some(log.clone()),
+            execution_metadata: Some(made_by("a worker")),
             ..Default::default()
         };
         let path = format!("/ac/{KEY}");
@@ -120,12 +129,78 @@ async fn a_result_is_answered_only_while_all_of_it_is_there() {
 }
 
 #[tokio::test]
-async fn a_result_of_nothing_is_a_result() {
+async fn a_result_of_nothing_is_a_result_and_says_by_whom() {
     let server = HttpServer::start().await;
     let mut client = server.client().await;
     assert_eq!(client.put(&format!("/ac/{KEY}"), b"").await.status, 201);
     let got = client.get(&format!("/ac/{KEY}")).await;
-    assert_eq!((got.status, got.body.len()), (200, 0));
+    let result = reapi::ActionResult::decode(got.body.as_slice()).unwrap();
+    assert_eq!(result.execution_metadata, Some(made_by("cache-upload:trusted")), "for Buck2");
+}
+
+#[tokio::test]
+async fn what_came_inside_a_result_is_compared_with_its_digest_and_kept_as_a_blob() {
+    let server = HttpServer::start().await;
+    let mut client = server.client().await;
+    let path = format!("/ac/{KEY}");
+    for function in [DigestFunction::Sha256, DigestFunction::Blake3] {
+        let contents = b"contents".to_vec();
+        let output = file("a.d", &message(Digest::of(function, &contents)));
+        let result = reapi::ActionResult {
+            output_files: vec![reapi::OutputFile { contents, ..output.clone() }],
+            execution_metadata: Some(made_by("a worker")),
+            ..Default::default()
+        };
+        let recorder = [("x-caller", "recorder")];
+        let put = client.ask("PUT", &path, &recorder, Some(&result.encode_to_vec())).await;
+        assert_eq!(put.status, 403, "who may not write blobs may not do it so either");
+        assert_eq!(client.put(&path, &result.encode_to_vec()).await.status, 201);
+        let got = client.get(&path).await;
+        let got = reapi::ActionResult::decode(got.body.as_slice()).unwrap();
+        assert_eq!(got.output_files, [output], "nobody asked for the bytes");
+        let blob = client.get(&format!("/cas/{}", hex(function, b"contents"))).await;
+        assert_eq!(blob.body, b"contents");
+    }
+}
+
+#[tokio::test]
+async fn a_result_that_no_client_could_use_is_refused() {
+    let server = HttpServer::start().await;
+    let mut client = server.client().await;
+    let output = put_blob(&mut client, DigestFunction::Sha256, b"output").await;
+    let contents = b"something else".to_vec();
+    let link = reapi::OutputSymlink { path: "l".to_owned(), ..Default::default() };
+    for result in [
+        reapi::ActionResult {
+            output_files: vec![file("/etc/passwd", &output)],
+            ..Default::default()
+        },
+        reapi::ActionResult {
+            output_files: vec![reapi::OutputFile { contents, ..file("out", &output) }],
+            ..Default::default()
+        },
+        reapi::ActionResult { output_symlinks: vec![link], ..Default::default() },
+    ] {
+        let put = client.put(&format!("/ac/{KEY}"), &result.encode_to_vec()).await;
+        assert_eq!(put.status, 400, "{result:?}: {}", put.text());
+        assert_eq!(client.get(&format!("/ac/{KEY}")).await.status, 404);
+    }
+}
+
+#[tokio::test]
+async fn a_result_that_is_too_large_with_the_name_of_its_maker_is_refused_for_good() {
+    let server = HttpServer::start().await;
+    let mut client = server.client().await;
+    let link = |length| reapi::OutputSymlink {
+        path: "link".to_owned(),
+        target: "t".repeat(length),
+        ..Default::default()
+    };
+    let of_length =
+        |length| reapi::ActionResult { output_symlinks: vec![link(length)], ..Default::default() };
+    let largest = VALUE_BYTES_MAX - (of_length(1 << 20).encoded_len() - (1 << 20)) - 8;
+    let put = client.put(&format!("/ac/{KEY}"), &of_length(largest).encode_to_vec()).await;
+    assert_eq!((put.status, put.header("retry-after")), (413, None), "{}", put.text());
 }
 
 #[tokio::test]
@@ -218,7 +293,7 @@ async fn moon_speaks_json() {
     let digest = put_blob(&mut client, DigestFunction::Sha256, b"output").await;
     let (path, json) = (format!("//ac/{KEY}"), [("content-type", "application/json")]);
     let text = format!(
-        r#"{{"outputFiles":[{{"path":"out","digest":{{"hash":"{}","sizeBytes":"6"}}}}],"exitCode":1}}"#,
+        r#"{{"outputFiles":[{{"path":"out","digest":{{"hash":"{}","sizeBytes":"6"}}}}],"exitCode":1,"executionMetadata":{{"worker":"moon"}}}}"#,
         digest.hash
     );
     let put = client.ask("PUT", &path, &json, Some(text.as_bytes())).await;

@@ -81,6 +81,7 @@ async fn serve_named(
         next.run(request)
     });
     let drain = Drain::new();
+    drain.serving();
     let metrics = Arc::new(Metrics::new());
     let observer = Observer::new(Arc::clone(&metrics));
     let operation = Operation::new(Arc::clone(&cellar), observer, drain.clone());
@@ -102,6 +103,7 @@ fn caller(name: &str) -> Caller {
         "stranger" => (all, Namespace::PullRequest("7".to_owned())),
         "reader" => (Rights { read: true, ..Rights::default() }, Namespace::Trusted),
         "uploader" => (Rights { write_values: false, ..all }, Namespace::Trusted),
+        "recorder" => (Rights { write_blobs: false, ..all }, Namespace::Trusted),
         _ => (Rights::default(), Namespace::Trusted),
     };
     let reads = namespace.reads().into();

@@ -23,7 +23,14 @@ fn of_file(digest: Digest) -> Vec<u8> {
         digest: Some(message(digest)),
         ..Default::default()
     };
-    reapi::ActionResult { output_files: vec![file], ..Default::default() }.encode_to_vec()
+    let metadata =
+        reapi::ExecutedActionMetadata { worker: "a worker".to_owned(), ..Default::default() };
+    let result = reapi::ActionResult {
+        output_files: vec![file],
+        execution_metadata: Some(metadata),
+        ..Default::default()
+    };
+    result.encode_to_vec()
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use cas_server::trace::{self, LogSettings, TraceSettings};
 use cas_server::{Acknowledge, Config, Drain, Drained, Server};
@@ -14,7 +15,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::error::CliError;
 use crate::exit;
 use crate::settings::Settings;
+use crate::size::ByteSize;
 use crate::terminal::{say, say_json};
+
+/// How long what still runs in a thread may take. A download may take half an hour, and is not worth waiting for.
+const SHUTDOWN_TIME: Duration = Duration::from_secs(2);
 
 pub(super) fn run(settings: &Settings, config: &Config) -> Result<ExitCode, CliError> {
     let failed = CliError::disk("begin", Path::new("the server"));
@@ -23,7 +28,7 @@ pub(super) fn run(settings: &Settings, config: &Config) -> Result<ExitCode, CliE
     let cellar = Arc::clone(&store) as Arc<dyn Cellar>;
     let served = runtime.block_on(serve(settings, config, cellar));
     // What nobody waits for any more must not keep the store open.
-    drop(runtime);
+    runtime.shutdown_timeout(SHUTDOWN_TIME);
     store.close()?;
     served
 }
@@ -52,6 +57,9 @@ async fn serve(
     let drain = Drain::new();
     end_when_told(&drain)?;
     let server = Server::open(config, cellar, drain).await?;
+    let store = config.store.path.display();
+    let budget = ByteSize(config.store.budget);
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), %store, %budget, "the server is open");
     tell(settings, config, &server);
     let drained = server.serve().await;
     if let Drained::Cut(left) = drained {

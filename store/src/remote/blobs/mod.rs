@@ -5,6 +5,7 @@ mod remote;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
@@ -53,6 +54,14 @@ pub(super) struct SmallBlobs {
     batch_bytes: u64,
     reads: Gatherer<(), Read>,
     writes: Gatherer<Bytes, Written>,
+    lacks: Arc<Lacks>,
+}
+
+/// What the server said that it cannot do at all.
+#[derive(Debug, Default)]
+struct Lacks {
+    batch_reads: AtomicBool,
+    batch_writes: AtomicBool,
 }
 
 impl SmallBlobs {
@@ -61,16 +70,18 @@ impl SmallBlobs {
         let batch_bytes = capabilities.batch_bytes;
         let (reading, writing) = (Arc::clone(connection), Arc::clone(connection));
         let (is_packed, packs) = (capabilities.zstd_streams, capabilities.zstd_batches);
+        let lacks = Arc::<Lacks>::default();
+        let (lacks_reads, lacks_writes) = (Arc::clone(&lacks), Arc::clone(&lacks));
         let reads = Gatherer::new(batch_bytes, move |wanted: Vec<(Digest, ())>| {
-            let connection = Arc::clone(&reading);
+            let (connection, lacks) = (Arc::clone(&reading), Arc::clone(&lacks_reads));
             let digests = wanted.into_iter().map(|(digest, ())| digest).collect();
-            async move { remote::read(&connection, digests, is_packed).await }
+            async move { remote::read(&connection, &lacks, digests, is_packed).await }
         });
         let writes = Gatherer::new(batch_bytes, move |wanted| {
-            let connection = Arc::clone(&writing);
-            async move { remote::write(&connection, wanted, packs).await }
+            let (connection, lacks) = (Arc::clone(&writing), Arc::clone(&lacks_writes));
+            async move { remote::write(&connection, &lacks, wanted, packs).await }
         });
-        Self { connection: Arc::clone(connection), batch_bytes, reads, writes }
+        Self { connection: Arc::clone(connection), batch_bytes, reads, writes, lacks }
     }
 
     /// Returns whether a blob of that size is small.
@@ -93,6 +104,9 @@ impl SmallBlobs {
 
     /// Returns a small blob.
     pub(super) async fn read(&self, digest: Digest) -> Result<Read, Arc<RemoteError>> {
+        if self.lacks.batch_reads.load(Ordering::Relaxed) {
+            return Ok(Read::Alone);
+        }
         self.reads.ask(digest, ()).await
     }
 
@@ -102,6 +116,9 @@ impl SmallBlobs {
         digest: Digest,
         blob: Bytes,
     ) -> Result<Written, Arc<RemoteError>> {
+        if self.lacks.batch_writes.load(Ordering::Relaxed) {
+            return Ok(Written::Alone);
+        }
         self.writes.ask(digest, blob).await
     }
 }

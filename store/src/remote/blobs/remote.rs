@@ -1,6 +1,7 @@
 //! The calls of `ContentAddressableStorage`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use model::{Digest, DigestFunction};
@@ -13,18 +14,18 @@ use wire::proto::reapi::{
     batch_update_blobs_request, compressor,
 };
 
-use super::{Read, Written};
-use crate::remote::RemoteError;
+use super::{Lacks, Read, Written};
 use crate::remote::connection::Connection;
+use crate::remote::{RemoteError, ZSTD_LEVEL};
 
 /// How large an answer may be, in bytes: a full batch, with what is said of each blob.
 const ANSWER_BYTES_MAX: usize = 8 << 20;
 
+/// What a digest takes in a message, in bytes.
+const DIGEST_BYTES: u64 = 75;
+
 /// How much a blob must have to be worth compressing, in bytes.
 const PACKED_BYTES_MIN: usize = 512;
-
-/// The level of compression: what a network carries is to be less, and nobody is to wait for it.
-const ZSTD_LEVEL: i32 = 1;
 
 fn client(channel: Channel) -> ContentAddressableStorageClient<Channel> {
     ContentAddressableStorageClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX)
@@ -37,7 +38,8 @@ pub(super) async fn find_missing(
 ) -> Result<BTreeSet<Digest>, RemoteError> {
     let mut missing = BTreeSet::new();
     for (function, digests) in by_function(digests) {
-        let answered = connection.call("ask what is missing at", None, |call| {
+        let bytes = digests.len() as u64 * DIGEST_BYTES;
+        let answered = connection.call("ask what is missing at", None, bytes, |call| {
             let request = call.request(FindMissingBlobsRequest {
                 instance_name: connection.instance.clone(),
                 blob_digests: digests.iter().map(|it| wire::encode::digest_message(*it)).collect(),
@@ -57,13 +59,15 @@ pub(super) async fn find_missing(
 /// Reads many blobs, and compares each with its digest.
 pub(super) async fn read(
     connection: &Connection,
+    lacks: &Lacks,
     digests: Vec<Digest>,
     accepts_zstd: bool,
 ) -> Result<BTreeMap<Digest, Read>, RemoteError> {
     let mut answers: BTreeMap<Digest, Read> =
         digests.iter().map(|digest| (*digest, Read::Alone)).collect();
     for (function, digests) in by_function(digests) {
-        let answered = connection.call("read from", None, |call| {
+        let bytes = digests.iter().map(Digest::size).sum();
+        let answered = connection.call("read from", None, bytes, |call| {
             let zstd = accepts_zstd.then(|| compressor::Value::Zstd.into());
             let request = call.request(BatchReadBlobsRequest {
                 instance_name: connection.instance.clone(),
@@ -73,7 +77,9 @@ pub(super) async fn read(
             });
             async move {
                 match client(call.channel.clone()).batch_read_blobs(request).await {
-                    Err(status) if is_for_one(&status) => Ok(BatchReadBlobsResponse::default()),
+                    Err(status) if is_for_one(&status, &lacks.batch_reads) => {
+                        Ok(BatchReadBlobsResponse::default())
+                    }
                     answered => answered.map(tonic::Response::into_inner),
                 }
             }
@@ -119,6 +125,7 @@ fn unpack(packed: &[u8], size: u64) -> Option<Bytes> {
 /// Writes many blobs.
 pub(super) async fn write(
     connection: &Connection,
+    lacks: &Lacks,
     blobs: Vec<(Digest, Bytes)>,
     packs: bool,
 ) -> Result<BTreeMap<Digest, Written>, RemoteError> {
@@ -134,7 +141,8 @@ pub(super) async fn write(
         }
     });
     for (function, requests) in by_function {
-        let answered = connection.call("write to", None, |call| {
+        let bytes = requests.iter().map(|it| it.data.len() as u64).sum();
+        let answered = connection.call("write to", None, bytes, |call| {
             let request = call.request(BatchUpdateBlobsRequest {
                 instance_name: connection.instance.clone(),
                 requests: requests.clone(),
@@ -142,7 +150,9 @@ pub(super) async fn write(
             });
             async move {
                 match client(call.channel.clone()).batch_update_blobs(request).await {
-                    Err(status) if is_for_one(&status) => Ok(BatchUpdateBlobsResponse::default()),
+                    Err(status) if is_for_one(&status, &lacks.batch_writes) => {
+                        Ok(BatchUpdateBlobsResponse::default())
+                    }
                     answered => answered.map(tonic::Response::into_inner),
                 }
             }
@@ -171,8 +181,9 @@ fn request_of(digest: Digest, data: Bytes, packs: bool) -> batch_update_blobs_re
     }
 }
 
-/// Returns whether a server that cannot do many at once, or not so many, may do one.
-fn is_for_one(status: &Status) -> bool {
+/// Returns whether a server that cannot do many at once, or not so many, may do one; and notes that it never can.
+fn is_for_one(status: &Status, is_lacking: &AtomicBool) -> bool {
+    is_lacking.fetch_or(status.code() == Code::Unimplemented, Ordering::Relaxed);
     matches!(status.code(), Code::Unimplemented | Code::InvalidArgument | Code::OutOfRange)
 }
 

@@ -1,5 +1,6 @@
 //! The calls of `Ledger`.
 
+use prost::Message as _;
 use tonic::{Code, Response, Status};
 use wire::proto::bld::ledger_client::LedgerClient;
 use wire::proto::bld::{LatestRequest, LedgerEntry, RecordRequest};
@@ -12,7 +13,8 @@ pub(super) async fn latest(
     connection: &Connection,
     owners: Vec<String>,
 ) -> Result<Option<Vec<(String, String)>>, RemoteError> {
-    let answered = connection.call("ask for earlier keys at", None, |call| {
+    let bytes = owners.iter().map(|it| it.len() as u64).sum();
+    let answered = connection.call("ask for earlier keys at", None, bytes, |call| {
         let project = connection.instance.clone();
         let request = call.request(LatestRequest { project, owners: owners.clone() });
         async move { or_nothing(LedgerClient::new(call.channel.clone()).latest(request).await) }
@@ -37,7 +39,8 @@ pub(super) async fn record(
 ) -> Result<(), RemoteError> {
     let entry = |(owner, action)| LedgerEntry { owner, action };
     let entries: Vec<_> = entries.into_iter().map(entry).collect();
-    let recorded = connection.call("record keys at", None, |call| {
+    let bytes = entries.iter().map(|it| it.encoded_len() as u64).sum();
+    let recorded = connection.call("record keys at", None, bytes, |call| {
         let project = connection.instance.clone();
         let request = call.request(RecordRequest { project, entries: entries.clone() });
         async move { or_nothing(LedgerClient::new(call.channel.clone()).record(request).await) }

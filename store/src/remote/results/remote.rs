@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use model::{ActionDigest, ActionResult, Digest};
+use prost::Message as _;
 use tonic::Code;
 use wire::proto::reapi::action_cache_client::ActionCacheClient;
 use wire::proto::reapi::{GetActionResultRequest, UpdateActionResultRequest};
@@ -26,7 +27,7 @@ pub(in crate::remote) async fn lookup<F: Future<Output = Option<Bytes>>>(
     read: impl Fn(Digest) -> F,
 ) -> Result<Option<ActionResult>, RemoteError> {
     let function = action.0.function();
-    let answered = connection.call("look up a result at", purpose, |call| {
+    let answered = connection.call("look up a result at", purpose, 0, |call| {
         let request = call.request(GetActionResultRequest {
             instance_name: connection.instance.clone(),
             action_digest: Some(wire::encode::digest_message(action.0)),
@@ -67,7 +68,8 @@ pub(in crate::remote) async fn record(
     result: &ActionResult,
 ) -> Result<(), RemoteError> {
     let message = wire::encode::action_result_message(result);
-    let recorded = connection.call("record a result at", purpose, |call| {
+    let bytes = message.encoded_len() as u64;
+    let recorded = connection.call("record a result at", purpose, bytes, |call| {
         let request = call.request(UpdateActionResultRequest {
             instance_name: connection.instance.clone(),
             action_digest: Some(wire::encode::digest_message(action.0)),

@@ -134,7 +134,7 @@ impl Download {
             }
         };
         let name = name::to_read(&self.connection.instance, self.packing, self.digest);
-        let call = self.connection.begin(self.purpose.as_ref()).await?;
+        let call = self.connection.begin(self.purpose.as_ref(), &mut self.patience).await?;
         let begun = remote::read(&call, name, self.received);
         let opened = tokio::time::timeout(self.connection.retry.silence_max, begun).await;
         Ok(match opened {

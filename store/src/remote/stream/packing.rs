@@ -5,18 +5,17 @@ use std::io;
 use bytes::{Buf as _, Bytes};
 use zstd::stream::raw::{Decoder, Encoder, InBuffer, Operation as _, OutBuffer};
 
+use crate::remote::ZSTD_LEVEL;
+
 /// How much is made at once, in bytes.
 const PIECE_BYTES: usize = 1 << 20;
-
-/// The level of compression: what a network carries is to be less, and nobody is to wait for it.
-const LEVEL: i32 = 1;
 
 /// How much of what was compressed may be left to be worth it, of a hundred.
 const WORTH_PERCENT: usize = 90;
 
 /// Returns whether bytes from the beginning of a blob become clearly fewer.
 pub(super) fn is_worth_it(head: &[u8]) -> bool {
-    let packed = zstd::bulk::compress(head, LEVEL);
+    let packed = zstd::bulk::compress(head, ZSTD_LEVEL);
     packed.is_ok_and(|packed| packed.len() * 100 < head.len() * WORTH_PERCENT)
 }
 
@@ -61,7 +60,7 @@ pub(super) struct Packer(Encoder<'static>);
 
 impl Packer {
     pub(super) fn new() -> io::Result<Self> {
-        Encoder::new(LEVEL).map(Self)
+        Encoder::new(ZSTD_LEVEL).map(Self)
     }
 
     /// Returns what a piece adds; at the end, all that is left.

@@ -39,7 +39,7 @@ pub(in crate::remote) async fn upload(
     let mut patience = Patience::new(connection.retry);
     let mut begin = 0;
     loop {
-        let call = connection.begin(purpose).await.map_err(Arc::new)?;
+        let call = connection.begin(purpose, &mut patience).await.map_err(Arc::new)?;
         let sending = Sending::new(&source, digest, packing, begin).map_err(input)?;
         let progress = Arc::clone(&sending.progress);
         let sent = tokio::select! {
@@ -65,7 +65,7 @@ pub(in crate::remote) async fn upload(
         };
         drop(call);
         connection.pause(VERB, &mut patience, status).await.map_err(Arc::new)?;
-        let call = connection.begin(purpose).await.map_err(Arc::new)?;
+        let call = connection.begin(purpose, &mut patience).await.map_err(Arc::new)?;
         let time_max = connection.retry.answer_time_max;
         let asked = tokio::time::timeout(time_max, resume(&call, &name, digest, packing));
         // Who does not even say where it broke off is sent all of it again.

@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use store::{
-    BlobStore as _, Cellar as _, LeaseId, SegmentStore, Settings, StoreError, UploadStore as _,
-    ValueStore as _,
+    BlobStore as _, Cellar as _, LeaseId, SegmentStore, Session, Settings, StoreError,
+    UploadStore as _, ValueStore as _,
 };
 use testkit::MemoryDisk;
 
 use super::support::{
-    AMPLE_BYTES, SCARCE_BYTES, TestClock, digest, has, has_rightly, key, noise, now, read,
+    AMPLE_BYTES, SCARCE_BYTES, TestClock, digest, has, has_rightly, key, named, noise, now, read,
     settings, value, write,
 };
 
@@ -125,6 +125,54 @@ fn what_a_build_was_told_exists_stays_while_others_write_three_times_the_capacit
     assert_eq!(store.stat().leases, 0, "a build that is silent for ten minutes is over");
     let mine = before[..12].iter().chain(&own);
     assert!(!mine.clone().any(|it| has(&*store, digest(it))), "and what it held goes");
+}
+
+#[test]
+fn a_value_that_is_copied_forward_while_its_writer_is_forgotten_is_forgotten() {
+    let disk = MemoryDisk::new();
+    let (store, _clock) = open(&disk);
+    let build = store.for_lease(&lease("somebody", "a build"));
+    now(build.record(&key(1), value("poisoned"))).unwrap();
+    store.end_segment();
+    store.keep_house().unwrap();
+    let (others, other_disk) = (Arc::clone(&store), disk.clone());
+    disk.meanwhile(Path::new("segments"), move || {
+        flood(&others, &other_disk, 0, 2 * SCARCE_BYTES);
+        assert!(others.stat().evicted_bytes > 0);
+    });
+    assert_eq!(now(store.forget_writer("somebody")).unwrap(), 1);
+    assert!(store.stat().evicted_bytes > 0, "it was copied while it was looked at");
+    assert_eq!(now(store.lookup(&key(1))).unwrap(), None);
+}
+
+#[test]
+fn what_is_copied_forward_while_it_is_looked_for_is_found() {
+    let disk = MemoryDisk::new();
+    let (store, _clock) = open(&disk);
+    let used = blob(1);
+    write(&*store, &used).unwrap();
+    // As much as fits, all but.
+    flood(&store, &disk, 1000, SCARCE_BYTES / 2);
+    assert!(has(&*store, digest(&used)));
+    store.keep_house().unwrap();
+    assert_eq!(store.stat().evicted_bytes, 0);
+    drop(store);
+
+    let (store, _clock) = open(&disk);
+    let others = Arc::clone(&store);
+    disk.meanwhile(Path::new("index"), move || {
+        for number in 5000.. {
+            write(&*others, &blob(number)).unwrap();
+            if number % 10 == 0 {
+                others.keep_house().unwrap();
+            }
+            if others.stat().evicted_bytes > 0 {
+                break;
+            }
+        }
+    });
+    assert!(has(&*store, digest(&used)), "nobody holds it, but it is there");
+    assert!(store.stat().evicted_bytes > 0, "its segment was dropped while it was looked for");
 }
 
 #[test]
@@ -378,16 +426,16 @@ fn interrupted_uploads_are_forgotten_after_a_night_and_take_a_part_of_the_budget
     let large = noise(1, 3 << 20);
     let name = digest(&large);
     let begin = |session: &str| {
-        let mut upload = now(store.upload(&[name], Some(session))).unwrap();
+        let mut upload = now(store.upload(&[name], Some(&named(session)))).unwrap();
         upload.write(large.slice(..2_900_000)).unwrap();
     };
     begin("an evening");
     clock.pass(Duration::from_secs(11 * 60 * 60));
     store.keep_house().unwrap();
-    assert_eq!(now(store.uploaded(&[name], "an evening")).unwrap(), Some(2_900_000));
+    assert_eq!(now(store.uploaded(&[name], &named("an evening"))).unwrap(), Some(2_900_000));
     clock.pass(Duration::from_secs(60 * 60));
     store.keep_house().unwrap();
-    assert_eq!(now(store.uploaded(&[name], "an evening")).unwrap(), None);
+    assert_eq!(now(store.uploaded(&[name], &named("an evening"))).unwrap(), None);
     assert!(!disk.paths().iter().any(|it| it.starts_with("uploads")));
 
     let sessions: Vec<String> = (0..6).map(|it| format!("session {it}")).collect();
@@ -395,7 +443,7 @@ fn interrupted_uploads_are_forgotten_after_a_night_and_take_a_part_of_the_budget
         clock.pass(Duration::from_secs(1));
         begin(session);
     }
-    let kept = |session: &&String| now(store.uploaded(&[name], session)).unwrap().is_some();
+    let kept = |session: &&String| now(store.uploaded(&[name], &named(session))).unwrap().is_some();
     let kept: Vec<&String> = sessions.iter().filter(kept).collect();
     assert_eq!(kept, sessions[4..].iter().collect::<Vec<_>>(), "an eighth of 64 MiB, the latest");
 }
@@ -409,15 +457,16 @@ fn what_interrupted_uploads_take_is_given_back_whoever_replaces_whom() {
     let before = store.stat().physical_bytes;
     for _ in 0..3 {
         // A client comes again before the server sees that its connection is gone.
-        let mut uploads: Vec<_> =
-            (0..2).map(|_| now(store.upload(&[name], Some("a session"))).unwrap()).collect();
+        let mut uploads: Vec<_> = (0..2)
+            .map(|_| now(store.upload(&[name], Some(&named("a session")))).unwrap())
+            .collect();
         for (upload, bytes) in uploads.iter_mut().zip([2_000_000, 1_000_000]) {
             let begun = usize::try_from(upload.bytes()).unwrap();
             upload.write(large.slice(begun.min(bytes)..bytes)).unwrap();
         }
         drop(uploads);
     }
-    assert_eq!(now(store.uploaded(&[name], "a session")).unwrap(), Some(1_000_000));
+    assert_eq!(now(store.uploaded(&[name], &named("a session"))).unwrap(), Some(1_000_000));
     assert_eq!(store.stat().physical_bytes, before + 1_000_000, "one of them is there");
 
     let mut nameless = now(store.upload(&[name], None)).unwrap();
@@ -429,4 +478,35 @@ fn what_interrupted_uploads_take_is_given_back_whoever_replaces_whom() {
     store.keep_house().unwrap();
     assert_eq!(store.stat().physical_bytes, before);
     assert!(!disk.paths().iter().any(|it| it.starts_with("uploads")));
+}
+
+#[test]
+fn whoever_interrupts_most_uploads_loses_his_own_first() {
+    let disk = MemoryDisk::new();
+    let (store, clock) = open_with(&disk, AMPLE_BYTES);
+    let large = noise(1, 3 << 20);
+    let name = digest(&large);
+    let of = |owner: &str, number: usize| Session { owner: owner.into(), name: number.to_string() };
+    let interrupt = |store: &SegmentStore, session: &Session, bytes: usize| {
+        let mut upload = now(store.upload(&[name], Some(session))).unwrap();
+        upload.write(large.slice(..bytes)).unwrap();
+    };
+    let mine = of("somebody", 0);
+    interrupt(&store, &mine, 2_000_000);
+    clock.pass(Duration::from_secs(1));
+    for number in 0..4200 {
+        clock.pass(Duration::from_millis(1));
+        interrupt(&store, &of("a stranger", number), 1);
+    }
+    assert_eq!(now(store.uploaded(&[name], &mine)).unwrap(), Some(2_000_000), "of their number");
+    let kept = |number| now(store.uploaded(&[name], &of("a stranger", number))).unwrap().is_some();
+    assert!(!kept(0) && kept(4199));
+
+    // Whose they are is known after the next start, too.
+    drop(store);
+    let (again, _) = open_with(&disk, AMPLE_BYTES);
+    for number in 0..4 {
+        interrupt(&again, &of("a stranger", number), 2_900_000);
+    }
+    assert_eq!(now(again.uploaded(&[name], &mine)).unwrap(), Some(2_000_000), "of their bytes");
 }

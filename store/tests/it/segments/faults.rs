@@ -4,14 +4,14 @@ use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
 use store::{
-    BlobStore as _, Cellar as _, ChunkStore as _, LeaseId, SegmentStore, StoreError,
+    Acknowledge, BlobStore as _, Cellar as _, ChunkStore as _, LeaseId, SegmentStore, StoreError,
     UploadStore as _, ValueStore as _,
 };
 use testkit::{Fault, MemoryDisk};
 
 use super::support::{
-    SCARCE_BYTES, digest, has, has_rightly, key, noise, now, open, read, settings, text, try_open,
-    value, write,
+    SCARCE_BYTES, digest, has, has_rightly, key, named, noise, now, open, read, settings, text,
+    try_open, value, write,
 };
 
 /// A blob that is a file at first, made once for all of the many times that it is written.
@@ -29,10 +29,10 @@ fn work(disk: &MemoryDisk, said: &mut Said) -> Result<(), StoreError> {
     store.end_segment();
     store.keep_house()?;
     let large = LARGE.clone();
-    let mut upload = now(store.upload(&[digest(&large)], Some("a session")))?;
+    let mut upload = now(store.upload(&[digest(&large)], Some(&named("a session"))))?;
     upload.write(large.slice(..1 << 20))?;
     drop(upload);
-    let mut upload = now(store.upload(&[digest(&large)], Some("a session")))?;
+    let mut upload = now(store.upload(&[digest(&large)], Some(&named("a session"))))?;
     let sent = usize::try_from(upload.bytes()).unwrap();
     upload.write(large.slice(sent..))?;
     upload.finish()?;
@@ -123,7 +123,7 @@ fn a_disk_that_writes_a_part_loses_nothing_at_any_call() {
 
 #[test]
 fn a_store_goes_on_after_a_fault_without_being_opened_again() {
-    for nth in 0..400 {
+    for nth in 0..600 {
         let disk = MemoryDisk::new();
         let store = open(&disk);
         let mut said = Said::default();
@@ -156,6 +156,55 @@ fn a_store_goes_on_after_a_fault_without_being_opened_again() {
 }
 
 #[test]
+fn what_the_disk_does_not_take_is_written_again_before_it_is_acknowledged() {
+    for nth in 0.. {
+        let disk = MemoryDisk::new();
+        let mut settings = settings(SCARCE_BYTES * 8);
+        settings.acknowledge = Acknowledge::Committed;
+        let store = SegmentStore::open_on(Arc::new(disk.clone()), settings).unwrap();
+        let small = text(1, 3000);
+        disk.fail_on_call(nth, Fault::Unreadable);
+        for bytes in [&*LARGE, &small] {
+            if write(&*store, bytes).is_err() {
+                write(&*store, bytes).unwrap();
+            }
+        }
+        let before = disk.after_power_loss(nth);
+        if store.keep_house().is_err() {
+            store.keep_house().unwrap();
+        }
+        let has_failed = disk.mend();
+        for disk in [before, disk.after_power_loss(nth)] {
+            let again = open(&disk);
+            assert!(has_rightly(&*again, &LARGE) && has_rightly(&*again, &small), "call {nth}");
+            assert_eq!(again.stat().corrupt, 0, "call {nth}");
+        }
+        if !has_failed {
+            assert!(nth > 50, "there are more calls than {nth}");
+            return;
+        }
+    }
+}
+
+#[test]
+fn names_wait_for_the_index_in_bounded_memory() {
+    /// More than may wait, with room to spare.
+    const NAMES: u64 = 530_000;
+    let disk = MemoryDisk::new();
+    // All of them are in one journal.
+    let store = SegmentStore::open_on(Arc::new(disk.clone()), settings(8 << 30)).unwrap();
+    let before = store.stat().physical_bytes;
+    for number in 0..NAMES {
+        write(&*store, &Bytes::copy_from_slice(&number.to_le_bytes())).unwrap();
+    }
+    let index_bytes = disk.read(std::path::Path::new("index")).unwrap().len();
+    assert!(
+        index_bytes > 20 << 20,
+        "{index_bytes} bytes: nobody kept the house, but the names are there ({before})"
+    );
+}
+
+#[test]
 fn a_full_disk_is_an_answer_and_the_store_goes_on_when_there_is_room() {
     let disk = MemoryDisk::new();
     let store: Arc<SegmentStore> =
@@ -185,7 +234,8 @@ fn a_full_disk_is_an_answer_and_the_store_goes_on_when_there_is_room() {
         }
     }
     assert!(refused > 50, "only {refused} were refused");
-    let mut upload = now(store.upload(&[digest(&noise(1, 3 << 20))], Some("large"))).unwrap();
+    let mut upload =
+        now(store.upload(&[digest(&noise(1, 3 << 20))], Some(&named("large")))).unwrap();
     assert!(upload.write(noise(1, 3 << 20)).unwrap_err().is_full());
     drop(upload);
     said.check(&store, "while it is full");

@@ -8,8 +8,8 @@ use store::{Cellar as _, SegmentStore, StoreError, ValueStore as _};
 use testkit::MemoryDisk;
 
 use super::support::{
-    AMPLE_BYTES, digest, has, has_rightly, key, noise, now, open, read, settings, text, try_open,
-    value, write,
+    AMPLE_BYTES, digest, has, has_rightly, key, named, noise, now, open, read, settings, text,
+    try_open, value, write,
 };
 
 /// Returns the path of the journal that is appended to.
@@ -207,6 +207,30 @@ fn after_a_loss_of_power_what_was_committed_is_there_and_nothing_is_torn() {
 }
 
 #[test]
+fn after_a_kill_and_a_loss_of_power_the_index_leads_to_nothing_that_is_lost() {
+    let disk = MemoryDisk::new();
+    // More than the index gets at once, all of it in one journal.
+    let settings = || settings(8 << 30);
+    let blobs: Vec<_> = (0..36).map(|it| noise(it, 2 << 20)).collect();
+    let store = SegmentStore::open_on(Arc::new(disk.clone()), settings()).unwrap();
+    for bytes in &blobs {
+        write(&*store, bytes).unwrap();
+    }
+    store.end_segment();
+    let killed = disk.after_kill();
+    drop(store);
+    drop(disk);
+    let again = SegmentStore::open_on(Arc::new(killed.clone()), settings()).unwrap();
+    assert!(blobs.iter().all(|it| has(&*again, digest(it))));
+    let found = killed.after_power_loss(1);
+    drop(again);
+    let last = open(&found);
+    assert!(blobs[..32].iter().all(|it| has_rightly(&*last, it)), "the index knew of them");
+    assert!(blobs[32..].iter().all(|it| has(&*last, digest(it)) == has_rightly(&*last, it)));
+    assert_eq!(last.stat().corrupt, 0);
+}
+
+#[test]
 fn what_does_not_belong_to_the_store_is_set_aside_and_the_store_starts() {
     let disk = MemoryDisk::new();
     let store = open(&disk);
@@ -232,10 +256,23 @@ fn what_does_not_belong_to_the_store_is_set_aside_and_the_store_starts() {
 }
 
 #[test]
+fn a_folder_of_somebody_else_is_no_place_for_a_store_and_stays_as_it_is() {
+    let disk = MemoryDisk::new();
+    disk.overwrite(Path::new("thesis.txt"), b"years of work".to_vec());
+    let refused = try_open(&disk).err();
+    assert!(
+        matches!(&refused, Some(StoreError::Occupied { name, .. }) if name == "thesis.txt"),
+        "{refused:?}"
+    );
+    assert_eq!(disk.read(Path::new("thesis.txt")).unwrap(), b"years of work");
+    assert_eq!(disk.read(Path::new("format")), None);
+}
+
+#[test]
 fn a_store_has_one_owner_and_one_format() {
     let disk = MemoryDisk::new();
     let store = open(&disk);
-    assert!(matches!(try_open(&disk), Err(StoreError::Disk { verb: "lock", .. })));
+    assert!(matches!(try_open(&disk), Err(StoreError::InUse { .. })));
     drop(store);
     drop(open(&disk));
     disk.overwrite(Path::new("format"), b"bld-segments 2\n".to_vec());
@@ -251,32 +288,32 @@ fn what_was_uploaded_survives_a_kill_and_is_taken_up() {
     let store = open(&disk);
     let bytes = noise(3, 3 << 20);
     let name = digest(&bytes);
-    let mut upload = now(store.upload(&[name], Some("a session"))).unwrap();
+    let mut upload = now(store.upload(&[name], Some(&named("a session")))).unwrap();
     upload.write(bytes.slice(..2_000_000)).unwrap();
     drop(upload);
-    let mut longer = now(store.upload(&[name], Some("killed in the middle"))).unwrap();
+    let mut longer = now(store.upload(&[name], Some(&named("killed in the middle")))).unwrap();
     longer.write(bytes.slice(..1_500_000)).unwrap();
     // Two of one name, of which neither has ended.
-    let mut shorter = now(store.upload(&[name], Some("killed in the middle"))).unwrap();
+    let mut shorter = now(store.upload(&[name], Some(&named("killed in the middle")))).unwrap();
     shorter.write(bytes.slice(..700_000)).unwrap();
-    let begun = now(store.upload(&[name], Some("killed before anything came"))).unwrap();
+    let begun = now(store.upload(&[name], Some(&named("killed before anything came")))).unwrap();
     let mut nameless = now(store.spool(&[DigestFunction::Blake3])).unwrap();
     nameless.write(bytes.clone()).unwrap();
     let killed = disk.after_kill();
     drop((longer, shorter, begun, nameless));
     let again = open(&killed);
-    let uploaded = |session: &str| now(again.uploaded(&[name], session)).unwrap();
+    let uploaded = |session: &str| now(again.uploaded(&[name], &named(session))).unwrap();
     assert_eq!(uploaded("a session"), Some(2_000_000));
     assert_eq!(uploaded("killed in the middle"), Some(1_500_000));
     assert_eq!(uploaded("killed before anything came"), None);
     let left = || killed.paths().into_iter().filter(|it| it.starts_with("uploads")).count();
     assert_eq!(left(), 2);
-    let mut upload = now(again.upload(&[name], Some("killed in the middle"))).unwrap();
+    let mut upload = now(again.upload(&[name], Some(&named("killed in the middle")))).unwrap();
     assert_eq!(upload.bytes(), 1_500_000);
     upload.restart().unwrap();
     drop(upload);
     assert_eq!((uploaded("killed in the middle"), left()), (None, 1));
-    let mut upload = now(again.upload(&[name], Some("a session"))).unwrap();
+    let mut upload = now(again.upload(&[name], Some(&named("a session")))).unwrap();
     assert_eq!(upload.bytes(), 2_000_000);
     upload.write(bytes.slice(2_000_000..)).unwrap();
     assert!(!has(&*again, name));

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use futures::FutureExt as _;
 use model::{Digest, DigestFunction};
 use store::{
-    BlobStore, Clock, Disk, Housekeeping, Namespace, SegmentStore, Settings, StoreError, Value,
-    ValueKey,
+    BlobStore, Clock, Disk, Housekeeping, Namespace, SegmentStore, Session, Settings, StoreError,
+    Value, ValueKey,
 };
 use testkit::MemoryDisk;
 
@@ -114,6 +114,11 @@ pub(crate) fn has_rightly(store: &(impl BlobStore + ?Sized), bytes: &Bytes) -> b
 pub(crate) fn key(number: u64) -> ValueKey {
     let (space, key) = ("ac".to_owned(), number.to_string());
     ValueKey { namespace: Namespace::Trusted, space, key }
+}
+
+/// Returns the session of somebody with that name.
+pub(crate) fn named(name: &str) -> Session {
+    Session { owner: "somebody".into(), name: name.to_owned() }
 }
 
 pub(crate) fn value(text: &str) -> Value {

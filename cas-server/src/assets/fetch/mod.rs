@@ -1,0 +1,5 @@
+//! Asking what an address stands for.
+
+mod grpc;
+
+pub(crate) use grpc::FetchService;
