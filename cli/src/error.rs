@@ -39,6 +39,11 @@ pub(crate) enum CliError {
         "no server is named: say --remote URL, set BLD_REMOTE, or name one as `url` under [remote] in bld.toml"
     )]
     NoRemote,
+    #[error(
+        "{0} is named by the workspace alone, so it is not told what would prove who asks: choose it by --remote, \
+         BLD_REMOTE, or `remote` in your own file"
+    )]
+    NotChosen(String),
     #[error("{name} cannot be `{value}`: {why}")]
     Variable { name: &'static str, value: String, why: &'static str },
     #[error("the remote needs a certificate of this machine and its key, and only one is named")]
@@ -179,6 +184,7 @@ impl CliError {
             | Self::NoStore
             | Self::Remote(_)
             | Self::NoRemote
+            | Self::NotChosen(_)
             | Self::Variable { .. }
             | Self::HalfIdentity
             | Self::Config(_)

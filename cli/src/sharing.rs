@@ -52,6 +52,8 @@ impl PlaceArgs {
 pub(crate) struct Sharing {
     options: RemoteOptions,
     uploads: bool,
+    /// Whether it is not told what would prove who asks.
+    withholds: bool,
 }
 
 /// A remote that was reached, and what may be done there.
@@ -75,7 +77,10 @@ impl Sharing {
         let uploads = said.may_upload() && !args.no_upload;
         let function = workspace.config.function;
         let instance = args.place.remote_instance.clone();
-        Ok(Some(Self { options: said.options(instance, function)?, uploads }))
+        let secret = said.secret()?;
+        let withholds = secret.is_none();
+        let options = said.options(secret.unwrap_or_default(), instance, function)?;
+        Ok(Some(Self { options, uploads, withholds }))
     }
 
     /// Returns where it is.
@@ -86,6 +91,9 @@ impl Sharing {
     /// Reaches the remote. One that cannot be reached is warned of and done without; one that is set up wrongly is a
     /// mistake.
     pub(crate) async fn reach(&self, display: &Display) -> Result<Option<Reached>, CliError> {
+        if self.withholds {
+            display.note(&CliError::NotChosen(self.url().to_owned()).to_string());
+        }
         let store = match self.try_to_reach().await {
             Ok(store) => store,
             Err(error) if error.is_mistake() => return Err(CliError::Remote(error)),
@@ -136,7 +144,8 @@ impl AskedArgs {
         let typed = self.remote.as_deref().filter(|it| !it.is_empty());
         let said = Said::of(settings, workspace.as_ref(), typed)?.ok_or(CliError::NoRemote)?;
         // Nothing is kept there, so what would name it does not matter.
-        let options = said.options(None, DigestFunction::Blake3)?;
+        let secret = said.secret()?.ok_or_else(|| CliError::NotChosen(said.url.clone()))?;
+        let options = said.options(secret, None, DigestFunction::Blake3)?;
         RemoteConnection::open(options).map_err(CliError::Remote)
     }
 }
@@ -144,6 +153,8 @@ impl AskedArgs {
 /// What is said of the remote that counts.
 struct Said<'a> {
     url: String,
+    /// Whether whoever builds here chose it, and not only the workspace, which may be anybody's.
+    is_chosen: bool,
     variables: Variables,
     /// By the workspace, and where its root is.
     configured: Option<(&'a RemoteConfig, &'a Path)>,
@@ -168,27 +179,43 @@ impl<'a> Said<'a> {
         }
         // What the workspace says of one remote, its secrets above all, is not for another.
         let configured = configured.filter(|(it, _)| it.url == url);
-        Ok(Some(Self { url: url.to_owned(), variables: Variables::read()?, configured }))
+        let (url, is_chosen) = (url.to_owned(), chosen.is_some());
+        Ok(Some(Self { url, is_chosen, variables: Variables::read()?, configured }))
     }
 
     fn may_upload(&self) -> bool {
         self.configured.is_none_or(|(it, _)| it.upload) && self.variables.upload.unwrap_or(true)
     }
 
+    /// Returns what proves who asks; `None` if that belongs to whoever builds here, who did not choose to whom it goes.
+    fn secret(&self) -> Result<Option<Secret>, CliError> {
+        let secret = secret(&self.variables, self.configured)?;
+        let may_be_told = self.is_chosen
+            || match &secret {
+                Secret::None => true,
+                Secret::TokenFile(path) => {
+                    self.configured.is_some_and(|(_, root)| !is_outside(path, root))
+                }
+                Secret::Token(_) | Secret::Helper(_) => false,
+            };
+        Ok(may_be_told.then_some(secret))
+    }
+
     /// Returns how to get there; `instance` is the one that was typed.
     fn options(
         self,
+        secret: Secret,
         instance: Option<String>,
         function: DigestFunction,
     ) -> Result<RemoteOptions, CliError> {
-        let Self { url, variables, configured } = self;
+        let Self { url, variables, configured, is_chosen: _ } = self;
         let configured_instance = || configured.map(|(it, _)| it.instance.clone());
         let instance = instance.or_else(|| variables.instance.clone()).or_else(configured_instance);
         Ok(RemoteOptions {
             address: url,
             instance: instance.unwrap_or_default(),
             function,
-            secret: secret(&variables, configured)?,
+            secret,
             tls: tls(&variables, configured)?,
             retry: Retry::default(),
             invocation: invocation()?,
@@ -278,6 +305,13 @@ fn tls(variables: &Variables, configured: Option<(&RemoteConfig, &Path)>) -> Res
         (Some(_), None) | (None, Some(_)) => return Err(CliError::HalfIdentity),
     };
     Ok(Tls { ca_file, identity })
+}
+
+/// Returns whether a file lies elsewhere, whatever leads there. One that is not there lies nowhere.
+fn is_outside(path: &Path, root: &Path) -> bool {
+    let root = root.canonicalize();
+    let file = path.canonicalize();
+    file.is_ok_and(|file| !root.is_ok_and(|root| file.starts_with(root)))
 }
 
 fn absolute(path: &Path) -> Result<PathBuf, CliError> {

@@ -1,6 +1,7 @@
 //! Results that machines share: `bld` against a server, with what goes wrong between them.
 
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
 use std::sync::{Arc, Mutex};
 
 use axum::extract::Request;
@@ -248,6 +249,45 @@ fn the_workspace_says_where_results_are_shared_and_its_secrets_are_for_nobody_el
         machine.run(arguments).expect(0);
     }
     assert_eq!(server.was_asked(), [""; 0]);
+}
+
+#[test]
+fn what_belongs_to_a_person_goes_only_where_that_person_says() {
+    let guard = Guard { authorization: Some("Bearer t0ken"), ..Guard::default() };
+    let store = MemoryStore::new();
+    let server = Server::start_for(Rights::ALL, Namespace::Trusted, &store, guard);
+    let machine = machine();
+    let url = server.url();
+    let toml = machine.read("bld.toml");
+    let (token, helper) = (machine.root().join("home/token"), machine.root().join("home/helper"));
+    std::fs::create_dir_all(machine.root().join("home")).unwrap();
+    std::fs::write(&token, "t0ken\n").unwrap();
+    let script = "#!/bin/sh\necho '{\"headers\": {\"Authorization\": [\"Bearer t0ken\"]}}'\n";
+    std::fs::write(&helper, script).unwrap();
+    std::fs::set_permissions(&helper, std::fs::Permissions::from_mode(0o755)).unwrap();
+    std::os::unix::fs::symlink(&token, machine.workspace().join("linked")).unwrap();
+
+    let run = |number: usize, variables: &[(&str, &str)], arguments: &[&str]| {
+        machine.write("t/one.txt", &format!("{number}\n"));
+        let arguments = [&["build", "//t:one"][..], arguments].concat();
+        let mut command = machine.command(&arguments);
+        Ran::of(command.envs(variables.iter().copied())).expect(0)
+    };
+    let secrets = [
+        ("", Some(("BLD_REMOTE_TOKEN", "t0ken"))),
+        ("token_file = \"~/token\"", None),
+        ("token_file = \"linked\"", None),
+        (&format!("credential_helper = \"{}\"", helper.display()), None),
+    ];
+    for (number, (line, variable)) in secrets.into_iter().enumerate() {
+        machine.write("bld.toml", &format!("{toml}\n[remote]\nurl = \"{url}\"\n{line}\n"));
+        let mut variables: Vec<_> = variable.into_iter().collect();
+        let alone = run(3 * number, &variables, &[]);
+        alone.tells(&["named by the workspace alone", "does not know who asks"]);
+        run(3 * number + 1, &variables, &["--remote", &url]).tells(&["uploaded"]);
+        variables.push(("BLD_REMOTE", &url));
+        run(3 * number + 2, &variables, &[]).tells(&["uploaded"]);
+    }
 }
 
 #[test]

@@ -60,6 +60,18 @@ struct Known {
     blobs: BTreeSet<Digest>,
     /// Trees of which all listings are.
     listed: BTreeSet<TreeDigest>,
+    /// Trees of which all listings and files are.
+    whole: BTreeSet<TreeDigest>,
+}
+
+impl Known {
+    /// Returns the trees of which so much is there.
+    fn trees(&self, reach: Reach) -> &BTreeSet<TreeDigest> {
+        match reach {
+            Reach::Listings => &self.listed,
+            Reach::Files => &self.whole,
+        }
+    }
 }
 
 impl Uploads {
@@ -154,6 +166,7 @@ impl Shared {
         for digest in nowhere.into_iter().flatten() {
             wanted.useful.remove(&digest);
             wanted.listed.clear();
+            wanted.whole.clear();
         }
         self.remember(wanted);
         Ok(())
@@ -173,39 +186,46 @@ impl Shared {
 
     /// Returns what has to be there before a result is.
     fn wanted(&self, work: &Work) -> Wanted {
-        let Wanted { mut promised, mut useful, mut listed } = Wanted::default();
+        let Wanted { mut promised, mut useful, mut listed, mut whole } = Wanted::default();
         promised.extend([work.purpose.action.0, work.command]);
         let result = &work.result;
         promised.extend(result.files.iter().map(|file| file.digest));
         promised.extend(result.stdout.into_iter().chain(result.stderr));
         promised.extend(result.directories.iter().map(|directory| directory.tree));
         for directory in &result.directories {
-            self.walk(directory.root, Reach::Files, &mut promised, &mut BTreeSet::new());
+            self.walk(directory.root, Reach::Files, &mut promised, &mut whole);
         }
-        self.walk(work.input_root, Reach::NewListings, &mut useful, &mut listed);
+        self.walk(work.input_root, Reach::Listings, &mut useful, &mut listed);
         for tree in &work.locked {
-            self.walk(*tree, Reach::Files, &mut useful, &mut BTreeSet::new());
+            self.walk(*tree, Reach::Files, &mut useful, &mut whole);
         }
-        Wanted { promised, useful, listed }
+        Wanted { promised, useful, listed, whole }
     }
 
-    /// Adds the listings of a tree that are here, and perhaps what they list, but for what was `seen`.
+    /// Adds what of a tree is meant and may not be there, and to `walked` the trees that were gone through, if that could
+    /// be done.
     fn walk(
         &self,
         root: TreeDigest,
         reach: Reach,
         into: &mut BTreeSet<Digest>,
-        seen: &mut BTreeSet<TreeDigest>,
+        walked: &mut BTreeSet<TreeDigest>,
     ) {
-        let is_known =
-            |tree: &TreeDigest| self.known.lock().expect("no holder panics").listed.contains(tree);
+        let is_known = |tree: &TreeDigest| {
+            self.known.lock().expect("no holder panics").trees(reach).contains(tree)
+        };
+        let (mut seen, mut is_whole) = (BTreeSet::new(), true);
         let mut pending = vec![root];
         while let Some(tree) = pending.pop() {
-            if reach == Reach::NewListings && is_known(&tree) || !seen.insert(tree) {
+            if is_known(&tree) || walked.contains(&tree) || !seen.insert(tree) {
                 continue;
             }
             into.insert(tree.0);
-            let Some(directory) = self.store.peek_directory(tree) else { continue };
+            let Some(directory) = self.store.peek_directory(tree) else {
+                // Nobody knows what is below it.
+                is_whole = false;
+                continue;
+            };
             for (_, node) in directory.children() {
                 match node {
                     TreeNode::File { digest, .. } if reach == Reach::Files => {
@@ -216,24 +236,28 @@ impl Shared {
                 }
             }
         }
+        if is_whole {
+            walked.append(&mut seen);
+        }
     }
 
     fn remember(&self, wanted: Wanted) {
         let mut known = self.known.lock().expect("no holder panics");
-        if known.blobs.len() + known.listed.len() > KNOWN_MAX {
+        if known.blobs.len() + known.listed.len() + known.whole.len() > KNOWN_MAX {
             *known = Known::default();
         }
         known.blobs.extend(wanted.promised);
         known.blobs.extend(wanted.useful);
         known.listed.extend(wanted.listed);
+        known.whole.extend(wanted.whole);
     }
 }
 
 /// What of a tree is meant.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Reach {
-    /// The listings of its directories, but for those that are known to be there.
-    NewListings,
+    /// The listings of its directories.
+    Listings,
     /// All listings and files.
     Files,
 }
@@ -247,6 +271,8 @@ struct Wanted {
     useful: BTreeSet<Digest>,
     /// Trees of which all listings will be there.
     listed: BTreeSet<TreeDigest>,
+    /// Trees of which all listings and files will be there.
+    whole: BTreeSet<TreeDigest>,
 }
 
 impl Wanted {
@@ -254,5 +280,89 @@ impl Wanted {
     fn not_among(&self, known: &BTreeSet<Digest>) -> BTreeSet<Digest> {
         let all = self.promised.iter().chain(&self.useful);
         all.filter(|digest| !digest.is_empty() && !known.contains(*digest)).copied().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::{ActionDigest, DigestFunction, Directory, PathSegment};
+    use store::BlobStore as _;
+    use testkit::MemoryStore;
+
+    use super::*;
+
+    /// What is uploaded from a store of its own.
+    struct Bench {
+        _folder: tempfile::TempDir,
+        store: Arc<LocalStore>,
+        uploads: Uploads,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let store = LocalStore::open(folder.path(), DigestFunction::Blake3).unwrap();
+            let store = Arc::new(store);
+            let uploads = Uploads::new(&store, Arc::new(MemoryStore::new()));
+            Self { _folder: folder, store, uploads }
+        }
+
+        async fn blob(&self, text: &'static str) -> Digest {
+            let digest = Digest::of(DigestFunction::Blake3, text.as_bytes());
+            self.store
+                .write(digest, bytes::Bytes::from_static(text.as_bytes()).into())
+                .await
+                .unwrap();
+            digest
+        }
+
+        fn tree(&self, name: &str, node: TreeNode) -> TreeDigest {
+            let mut directory = Directory::new();
+            directory.add(PathSegment::new(name).unwrap(), node).unwrap();
+            self.store.write_directory(&directory).unwrap()
+        }
+
+        /// Returns what an action made that read a locked tree.
+        async fn work(&self, action: &'static str, locked: TreeDigest) -> Work {
+            let action = ActionDigest(self.blob(action).await);
+            let purpose = Purpose { action, target: String::new(), mnemonic: String::new() };
+            Work {
+                purpose,
+                command: self.blob("command").await,
+                input_root: self.store.write_directory(&Directory::new()).unwrap(),
+                result: ActionResult::default(),
+                locked: vec![locked],
+            }
+        }
+
+        /// Uploads one, and returns what explains the next that read the same.
+        async fn useful_after(&self, locked: TreeDigest) -> BTreeSet<Digest> {
+            self.uploads.shared.work(self.work("first", locked).await).await;
+            assert_eq!(self.uploads.transfer().not_uploaded, 0);
+            let next = self.work("second", locked).await;
+            let mut useful = self.uploads.shared.wanted(&next).useful;
+            useful.remove(&next.input_root.0);
+            useful
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_locked_tree_that_is_there_is_not_looked_through_again() {
+        let bench = Bench::new();
+        let header = TreeNode::File { digest: bench.blob("header").await, executable: false };
+        let tree = bench.tree("usr", TreeNode::Directory(bench.tree("a.h", header)));
+        assert_eq!(bench.useful_after(tree).await, BTreeSet::new());
+        assert_eq!(bench.uploads.transfer().uploaded_results, 1);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_locked_tree_of_which_something_is_nowhere_may_be_there_later() {
+        let bench = Bench::new();
+        let lost = Digest::of(DigestFunction::Blake3, b"lost");
+        let file = TreeNode::File { digest: lost, executable: false };
+        let tree = bench.tree("a.h", file);
+        assert_eq!(bench.useful_after(tree).await, BTreeSet::from([tree.0, lost]));
+        let tree = bench.tree("usr", TreeNode::Directory(TreeDigest(lost)));
+        assert_eq!(bench.useful_after(tree).await, BTreeSet::from([tree.0, lost]));
     }
 }

@@ -151,6 +151,10 @@ fn words(status: &Status) -> String {
     if shown.is_empty() { code.to_owned() } else { format!("{code}: {shown}") }
 }
 
+/// What becomes of a connection whose other end waits for TLS: an alert that is no frame of HTTP/2, or an end.
+const REFUSALS_OF_TLS: [&str; 4] =
+    ["frame with invalid size", "connection closed", "Connection reset", "Broken pipe"];
+
 /// Returns what may mend it, where what was said leaves whoever reads it at a loss.
 fn hint(address: &str, status: &Status) -> &'static str {
     let said = message(status);
@@ -159,7 +163,7 @@ fn hint(address: &str, status: &Status) -> &'static str {
         "; who is believed besides the system's authorities say BLD_REMOTE_CA_FILE, and `ca_file` under [remote]"
     } else if is_encrypted && said.contains("InvalidContentType") {
         "; it answers without TLS: is it grpc:// or http://?"
-    } else if !is_encrypted && said.contains("connection closed") {
+    } else if !is_encrypted && REFUSALS_OF_TLS.iter().any(|it| said.contains(it)) {
         "; if it wants TLS, it is grpcs:// or https://"
     } else {
         ""
@@ -264,6 +268,7 @@ mod tests {
     fn what_usually_mends_it_is_said_where_tls_stands_in_the_way() {
         for (address, message, mends) in [
             ("grpc://cache", "operation was canceled: connection closed", "grpcs://"),
+            ("http://cache", "connection error detected: frame with invalid size", "grpcs://"),
             ("grpcs://cache", "received corrupt message of type InvalidContentType", "grpc://"),
             ("grpcs://cache", "invalid peer certificate: UnknownIssuer", "BLD_REMOTE_CA_FILE"),
         ] {

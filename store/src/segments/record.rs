@@ -22,6 +22,9 @@ const MAGIC: [u8; 4] = *b"bldr";
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Name([u8; NAME_BYTES]);
 
+/// A name before all others.
+pub(super) const FIRST: Name = Name([0; NAME_BYTES]);
+
 /// The first name that a value may have: values come after all blobs.
 pub(super) const FIRST_VALUE: Name = {
     let mut bytes = [0; NAME_BYTES];

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use model::Hasher;
+use roaring::RoaringTreemap;
 
 use super::core::Core;
 use super::disk::blocking;
-use super::record::{Entry, Form, Header, Name};
+use super::leases::key;
+use super::record::{Entry, FIRST, Form, Name};
 use crate::{Blob, Scrubbed, StoreError};
 
 impl Core {
@@ -20,11 +22,13 @@ impl Core {
         let (begun, before) = (Instant::now(), self.quarantine.records());
         let mut scrubbed = Scrubbed::default();
         *self.scrubbed() = scrubbed;
-        for id in self.segments.ids() {
-            let mut from = 0;
+        let (mut examined, segments) = (RoaringTreemap::new(), self.segments.ids());
+        for id in &segments {
+            let (id, mut from) = (*id, 0);
             while let Some(live) = blocking(|| self.live(id, from))? {
                 for (header, entry) in live.records {
-                    blocking(|| self.examine(&header, entry))?;
+                    examined.insert(key(entry.place));
+                    blocking(|| self.examine(header.name, entry))?;
                     scrubbed.records += 1;
                     scrubbed.bytes += entry.size;
                     scrubbed.corrupt = self.quarantine.records() - before;
@@ -34,12 +38,25 @@ impl Core {
                 from = live.next;
             }
         }
+        // Of a record whose header is damaged no segment says that it is there, but the index does.
+        blocking(|| {
+            self.each_name(FIRST, |name| match self.find(&[name])?[0] {
+                Some(entry)
+                    if segments.binary_search(&entry.place.segment).is_ok()
+                        && !examined.contains(key(entry.place)) =>
+                {
+                    self.examine(name, entry)
+                }
+                _ => Ok(()),
+            })
+        })?;
+        scrubbed.corrupt = self.quarantine.records() - before;
+        *self.scrubbed() = scrubbed;
         Ok(scrubbed)
     }
 
     /// Reads one record to its end, and takes it away if it is wrong.
-    fn examine(self: &Arc<Self>, header: &Header, entry: Entry) -> Result<(), StoreError> {
-        let name = header.name;
+    fn examine(self: &Arc<Self>, name: Name, entry: Entry) -> Result<(), StoreError> {
         let Some(digest) = name.digest(entry.size) else {
             let is_right = self.is_value(name, entry)?;
             return if is_right { Ok(()) } else { self.take_away_if_there(name, entry) };

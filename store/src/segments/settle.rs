@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex};
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use fastcdc::v2020::{FastCDC, Normalization};
 use model::{Digest, Hasher};
 
@@ -106,9 +106,22 @@ impl Core {
             }
             let bytes = ahead.split_to(first_cut(&ahead)).freeze();
             let chunk = Digest::of(digest.function(), &bytes);
-            self.keep_bytes(chunk, bytes, Some(&reader.holder))?;
+            self.keep_chunk(chunk, bytes, &reader.holder)?;
             chunks.push(chunk);
         }
+    }
+
+    /// Keeps a chunk. One that is there is read before anything relies on it: the file that is cut is right, and goes.
+    fn keep_chunk(&self, chunk: Digest, bytes: Bytes, holder: &Holder) -> Result<(), StoreError> {
+        if self.present(&[chunk], Some(holder))?[0] {
+            let name = Name::of_blob(&chunk);
+            let entry = self.find(&[name])?[0];
+            let found = entry.map_or(Ok(None), |entry| self.payload(name, entry))?;
+            if found.is_some_and(|it| it == bytes) {
+                return Ok(());
+            }
+        }
+        self.keep_bytes(chunk, bytes, Some(holder))
     }
 
     /// Notes that blobs are chunks of others, so that their bytes are counted once.

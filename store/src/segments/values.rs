@@ -1,7 +1,5 @@
 //! Values: what somebody said a key stands for, with who said it and when.
 
-use std::collections::BTreeSet;
-
 use bytes::Bytes;
 
 use super::core::Core;
@@ -10,9 +8,6 @@ use super::leases::Holder;
 use super::log::{Rank, Wish};
 use super::record::{Entry, FIRST_VALUE, Form, Name, Record, read_u64};
 use crate::{StoreError, Value, ValueKey};
-
-/// How many names are looked through at once.
-const BATCH: usize = 4096;
 
 impl Core {
     pub(super) fn lookup_value(
@@ -67,22 +62,11 @@ impl Core {
     /// Forgets every value of that writer that was recorded before this was called. Returns how many.
     pub(super) fn forget_writer(&self, writer: &str) -> Result<u64, StoreError> {
         let mut count = 0;
-        // What leaves memory meanwhile has been seen here; what left before is in the index.
-        let recent: BTreeSet<Name> = self.recent().range(&FIRST_VALUE).into_keys().collect();
-        for name in recent {
+        self.each_name(FIRST_VALUE, |name| {
             count += u64::from(self.forget_if_by(name, writer)?);
-        }
-        let mut first = FIRST_VALUE;
-        loop {
-            let names = self.index.range(&first, BATCH)?;
-            for (name, _) in &names {
-                count += u64::from(self.forget_if_by(*name, writer)?);
-            }
-            match names.last() {
-                Some((last, _)) if names.len() == BATCH => first = *last,
-                _ => return Ok(count),
-            }
-        }
+            Ok(())
+        })?;
+        Ok(count)
     }
 
     fn forget_if_by(&self, name: Name, writer: &str) -> Result<bool, StoreError> {

@@ -256,3 +256,55 @@ fn a_large_file_that_is_corrupt_fails_where_it_is_and_is_gone_then() {
     assert!(!has(&*store, digest(large)));
     assert_eq!(store.stat().corrupt, 1);
 }
+
+#[test]
+fn a_large_blob_that_shares_a_damaged_chunk_with_another_is_kept_whole() {
+    let disk = MemoryDisk::new();
+    let store = open(&disk);
+    let first = noise(1, 3 << 20);
+    write(&*store, &first).unwrap();
+    store.keep_house().unwrap();
+    let needle = &first[1000..1100];
+    let mut damaged = 0;
+    for path in files(&disk, "").into_iter().filter(|it| it.starts_with("segments")) {
+        let bytes = disk.read(&path).unwrap();
+        if let Some(at) = bytes.windows(needle.len()).position(|it| it == needle) {
+            flip(&disk, &path, at, 0);
+            damaged += 1;
+        }
+    }
+    assert_eq!(damaged, 1, "a chunk is a record");
+    assert!(has(&*store, digest(&first)), "nobody has noticed yet");
+    let second = [&first[..], b"and more"].concat().into();
+    write(&*store, &second).unwrap();
+    store.keep_house().unwrap();
+    assert!(!disk.paths().iter().any(|it| it.starts_with("large")), "it was cut into chunks");
+    assert!(has_rightly(&*store, &second));
+    assert!(has_rightly(&*store, &first), "and what it shares is whole again");
+    assert_eq!(store.stat().corrupt, 1);
+}
+
+#[test]
+fn scrubbing_finds_a_record_whose_header_is_damaged() {
+    let disk = MemoryDisk::new();
+    let store = open(&disk);
+    let blobs: Vec<_> = (0..9).map(|number| noise(number, 3000)).collect();
+    for bytes in &blobs {
+        write(&*store, bytes).unwrap();
+    }
+    store.keep_house().unwrap();
+    let damage = |ending: &str, victim: usize, at: &dyn Fn(&[u8]) -> usize| {
+        let [path] = &files(&disk, ending)[..] else { unreachable!("there is one") };
+        flip(&disk, path, at(&disk.read(path).unwrap()), 1);
+        assert_eq!(now(store.scrub(u64::MAX)).unwrap().corrupt, 1, "{ending}");
+        assert!(!has(&*store, digest(&blobs[victim])), "{ending}");
+    };
+    let place = |bytes: &[u8], needle: &[u8]| {
+        bytes.windows(needle.len()).position(|it| it == needle).unwrap()
+    };
+    damage(".journal", 3, &|bytes| place(bytes, &blobs[3][..100]) - 40);
+    store.end_segment();
+    store.keep_house().unwrap();
+    damage(".sealed", 5, &|bytes| place(bytes, digest(&blobs[5]).hash()) + 3);
+    assert_eq!(blobs.iter().filter(|it| has_rightly(&*store, it)).count(), 7);
+}

@@ -5,6 +5,7 @@ mod crashes;
 mod damage;
 mod eviction;
 mod faults;
+mod fuzz;
 mod model;
 mod promises;
 mod recovery;
