@@ -195,7 +195,7 @@ pub struct CellarStat {
     pub values: u64,
     /// The sizes of all blobs and values, uncompressed; chunks are counted in the blobs they make.
     pub logical_bytes: u64,
-    /// What all of it takes on the disk, with the index.
+    /// What all of it takes on the disk, with the index, but without what was set aside as no part of it.
     pub physical_bytes: u64,
     /// How many bytes of blobs that consist of chunks.
     pub chunked_bytes: u64,
