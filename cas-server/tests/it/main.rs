@@ -20,6 +20,7 @@ mod http;
 mod jwt;
 mod layer;
 mod load;
+mod mangled;
 mod metrics;
 mod remote_store;
 mod results;
