@@ -16,6 +16,7 @@ mod config;
 mod deploy;
 mod door;
 mod drain;
+mod files;
 mod http;
 mod jwt;
 mod layer;

@@ -251,6 +251,15 @@ async fn a_server_that_knows_no_batches_is_sent_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn ten_thousand_digests_are_asked_for_in_at_most_two_calls() {
+    let served = serve(trusted(), straight()).await;
+    let store = served.connect().await;
+    let digests: BTreeSet<Digest> = (0..10_000_u32).map(|it| blake3(&it.to_le_bytes())).collect();
+    assert_eq!(store.find_missing(digests.clone()).await.unwrap(), digests);
+    assert!(served.calls("FindMissingBlobs") <= 2, "{}", served.calls("FindMissingBlobs"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn every_call_says_who_asks_and_for_what() {
     let served = serve(trusted(), straight()).await;
     let store = served.connect().await;

@@ -98,8 +98,8 @@ fn no_change_of_its_files_makes_a_store_serve_what_is_wrong_or_refuse_to_start()
         let what = format!("case {case}: {paths:?}");
         let store = match try_open(&changed) {
             Ok(store) => store,
-            // Which version it is of is for the operator to say.
-            Err(StoreError::Format { .. }) => {
+            // Which version it is of, or whose folder, is for the operator to say.
+            Err(StoreError::Format { .. } | StoreError::Occupied { .. }) => {
                 assert!(paths.iter().any(|it| it == Path::new("format")), "{what}");
                 continue;
             }
