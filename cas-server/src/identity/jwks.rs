@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey};
 
@@ -10,6 +11,9 @@ const KEYS_MAX: usize = 64;
 
 /// The shortest RSA key that is taken, in bytes: 2048 bits, below which none has been safe for years.
 const RSA_BYTES_MIN: usize = 256;
+
+/// How many bytes an Ed25519 key has.
+const ED25519_BYTES: usize = 32;
 
 /// What is wrong with the keys of an issuer.
 #[derive(Debug, thiserror::Error)]
@@ -82,7 +86,16 @@ impl Key {
                 rsa(jwk)
             }
             AlgorithmParameters::EllipticCurve(parameters) => on_curve(&parameters.curve),
-            AlgorithmParameters::OctetKeyPair(parameters) => on_curve(&parameters.curve),
+            AlgorithmParameters::OctetKeyPair(parameters) => {
+                // Checking a signature with a shorter one would panic.
+                let point = URL_SAFE_NO_PAD.decode(&parameters.x).unwrap_or_default();
+                if parameters.curve == EllipticCurve::Ed25519 && point.len() != ED25519_BYTES {
+                    return Err(
+                        jsonwebtoken::errors::Error::from(ErrorKind::InvalidEddsaKey).into()
+                    );
+                }
+                on_curve(&parameters.curve)
+            }
             AlgorithmParameters::OctetKey(_) => return Err(KeysError::Symmetric),
             AlgorithmParameters::Other(_) | _ => &[],
         };

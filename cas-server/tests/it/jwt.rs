@@ -381,3 +381,31 @@ proptest! {
         }
     }
 }
+
+#[test]
+#[expect(clippy::print_stderr, reason = "whoever sees the test fail wants to see it fail again")]
+fn no_change_of_a_jwt_or_of_its_issuers_keys_lets_somebody_in_or_makes_the_server_stumble() {
+    let seed = testkit::seed();
+    eprintln!("BLD_TEST_SEED={seed}");
+    let mut fuzz = testkit::Mutator::new(seed);
+    let signers =
+        [Algorithm::ES256, Algorithm::EdDSA, Algorithm::RS256].map(|it| Signer::new("1", it));
+    for signer in &signers {
+        let keys = key_set(&[signer.public()]);
+        let house = house(&[signer.public()]);
+        let jwt = signer.sign(&pull_request(&json!({})));
+        house.identify(&showing(&jwt)).unwrap();
+        for _ in 0..testkit::cases(200) {
+            let changed: String = fuzz.text(&jwt).chars().filter(char::is_ascii_graphic).collect();
+            assert!(changed == jwt || house.identify(&showing(&changed)).is_err(), "{changed}");
+            std::fs::write(house.path("forge.json"), fuzz.bytes(keys.as_bytes())).unwrap();
+            house.refresh();
+            // What is signed by nobody stays so, whatever the keys say.
+            let unsigned = &jwt[..=jwt.rfind('.').unwrap()];
+            house.identify(&showing(unsigned)).unwrap_err();
+            house.write("forge.json", &keys);
+            house.refresh();
+            house.identify(&showing(&jwt)).unwrap();
+        }
+    }
+}

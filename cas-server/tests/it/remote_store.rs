@@ -41,10 +41,10 @@ use crate::support::{caller, noise, trusted};
 const BLAKE3: DigestFunction = DigestFunction::Blake3;
 
 /// What happens on the way to the server.
-type Way = Arc<dyn Fn(&str, Request) -> Passage + Send + Sync>;
+pub(crate) type Way = Arc<dyn Fn(&str, Request) -> Passage + Send + Sync>;
 
 /// What becomes of a request.
-enum Passage {
+pub(crate) enum Passage {
     /// It goes on.
     On(Request),
     /// It goes on, and the answer breaks off after so many bytes.
@@ -75,7 +75,7 @@ async fn serve(caller: Caller, way: Way) -> Served {
     Served { address, store, asked }
 }
 
-async fn router(
+pub(crate) async fn router(
     store: &MemoryStore,
     caller: Caller,
     way: Way,
@@ -106,7 +106,7 @@ async fn router(
     cas_server::router(front, Origins::new(Vec::new()), operation, identify).await
 }
 
-fn door(router: Router) -> Door {
+pub(crate) fn door(router: Router) -> Door {
     Door::new(router, Limits::default().connections, Drain::new(), Arc::new(Metrics::new()))
 }
 
@@ -140,11 +140,11 @@ fn status(code: i32) -> Passage {
     Passage::Not(Box::new(response.body(Body::empty()).unwrap()))
 }
 
-fn straight() -> Way {
+pub(crate) fn straight() -> Way {
     Arc::new(|_, request| Passage::On(request))
 }
 
-fn options(address: String) -> RemoteOptions {
+pub(crate) fn options(address: String) -> RemoteOptions {
     RemoteOptions {
         address,
         instance: "a/project".to_owned(),
@@ -171,11 +171,11 @@ impl Served {
     }
 }
 
-fn blake3(bytes: &[u8]) -> Digest {
+pub(crate) fn blake3(bytes: &[u8]) -> Digest {
     Digest::of(BLAKE3, bytes)
 }
 
-async fn read(store: &RemoteStore, digest: Digest) -> Option<Vec<u8>> {
+pub(crate) async fn read(store: &RemoteStore, digest: Digest) -> Option<Vec<u8>> {
     let blob = store.read(digest).await.unwrap()?;
     Some(blob.into_bytes().unwrap().to_vec())
 }
@@ -248,6 +248,15 @@ async fn a_server_that_knows_no_batches_is_sent_one() {
     }
     assert_eq!((served.calls("BatchUpdateBlobs"), served.calls("BatchReadBlobs")), (1, 1));
     assert_eq!((served.calls("Write"), served.calls("Read")), (5, 5));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_thousand_digests_are_asked_for_in_at_most_two_calls() {
+    let served = serve(trusted(), straight()).await;
+    let store = served.connect().await;
+    let digests: BTreeSet<Digest> = (0..10_000_u32).map(|it| blake3(&it.to_le_bytes())).collect();
+    assert_eq!(store.find_missing(digests.clone()).await.unwrap(), digests);
+    assert!(served.calls("FindMissingBlobs") <= 2, "{}", served.calls("FindMissingBlobs"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

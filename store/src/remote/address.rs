@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tonic::codegen::http::Uri;
-use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
+use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
 
 use super::RemoteError;
+use super::line::Line;
 
 /// How many connections there are: one carries what one core can encrypt, and one that breaks does not stop all.
 const CHANNELS: usize = 4;
@@ -100,7 +101,7 @@ impl Address {
     }
 
     /// Returns ways there, none of which has been gone yet.
-    pub(super) fn channels(&self, tls: &Tls) -> Result<Vec<Channel>, RemoteError> {
+    pub(super) fn channels(&self, tls: &Tls) -> Result<Vec<Line>, RemoteError> {
         let setup = |source| RemoteError::Setup { address: Arc::clone(&self.text), source };
         let agent = concat!("bld/", env!("CARGO_PKG_VERSION"));
         let mut endpoint = Endpoint::from_shared(self.uri.clone())
@@ -115,7 +116,7 @@ impl Address {
         if self.is_encrypted {
             endpoint = endpoint.tls_config(certificates(tls)?).map_err(setup)?;
         }
-        Ok((0..CHANNELS).map(|_| endpoint.connect_lazy()).collect())
+        Ok((0..CHANNELS).map(|_| Line::new(endpoint.connect_lazy())).collect())
     }
 }
 

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::metadata::{BinaryMetadataKey, BinaryMetadataValue};
-use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 use wire::request::{METADATA_HEADER, RequestMetadata};
 
 use super::address::Address;
 use super::helper::Headers;
+use super::line::Line;
 use super::retry::{Pauses, Retry};
 use super::secret::Keyring;
 use super::{Purpose, RemoteError, RemoteOptions};
@@ -31,7 +31,7 @@ pub struct Connection {
     pub(super) address: Arc<str>,
     pub(super) instance: String,
     pub(super) retry: Retry,
-    channels: Vec<Channel>,
+    channels: Vec<Line>,
     next: AtomicUsize,
     keyring: Keyring,
     calls: Arc<Semaphore>,
@@ -42,7 +42,7 @@ pub struct Connection {
 /// One call that may begin now.
 pub struct Call {
     /// Over which it goes.
-    pub channel: Channel,
+    pub channel: Line,
     headers: Arc<Headers>,
     metadata: BinaryMetadataValue,
     permit: OwnedSemaphorePermit,

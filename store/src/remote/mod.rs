@@ -7,6 +7,7 @@ mod connection;
 mod error;
 mod helper;
 mod ledger;
+mod line;
 mod results;
 mod retry;
 mod secret;

@@ -400,8 +400,10 @@ impl StorageBackend for Backend {
     }
 }
 
-/// Returns whether the database itself is wrong, rather than the disk below it.
+/// Returns whether the database itself is wrong, rather than the disk below it. One that is shorter than it says is.
 pub(super) fn is_damaged(error: &StoreError) -> bool {
+    use io::ErrorKind::{InvalidData, UnexpectedEof};
     matches!(error, StoreError::Disk { source, path, .. }
-        if source.kind() == io::ErrorKind::InvalidData && path.file_name() == Path::new("index").file_name())
+        if matches!(source.kind(), InvalidData | UnexpectedEof)
+            && path.file_name() == Path::new("index").file_name())
 }

@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use model::{Digest, DigestFunction};
-use tonic::transport::Channel;
 use tonic::{Code, Status};
 use wire::proto::reapi::content_addressable_storage_client::ContentAddressableStorageClient;
 use wire::proto::reapi::{
@@ -16,6 +15,7 @@ use wire::proto::reapi::{
 
 use super::{Lacks, Read, Written};
 use crate::remote::connection::Connection;
+use crate::remote::line::Line;
 use crate::remote::{RemoteError, ZSTD_LEVEL};
 
 /// How large an answer may be, in bytes: a full batch, with what is said of each blob.
@@ -27,7 +27,7 @@ const DIGEST_BYTES: u64 = 75;
 /// How much a blob must have to be worth compressing, in bytes.
 const PACKED_BYTES_MIN: usize = 512;
 
-fn client(channel: Channel) -> ContentAddressableStorageClient<Channel> {
+fn client(channel: Line) -> ContentAddressableStorageClient<Line> {
     ContentAddressableStorageClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX)
 }
 

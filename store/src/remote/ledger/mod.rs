@@ -2,7 +2,7 @@
 
 mod remote;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use model::{ActionDigest, Digest};
 
@@ -24,9 +24,14 @@ impl RemoteStore {
         let owners: Vec<_> = owners.iter().filter(|it| it.len() <= OWNER_BYTES_MAX).collect();
         let mut latest = BTreeMap::new();
         for some in owners.chunks(OWNERS_MAX) {
-            let some = some.iter().map(|it| (*it).clone()).collect();
-            let Some(answer) = remote::latest(&self.connection, some).await? else { break };
-            let parsed = |(owner, action): (String, String)| Some((owner, parse(&action)?));
+            let asked: BTreeSet<&String> = some.iter().copied().collect();
+            let owners = some.iter().map(|it| (*it).clone()).collect();
+            let Some(answer) = remote::latest(&self.connection, owners).await? else { break };
+            let parsed = |(owner, action): (String, String)| {
+                // What nobody asked for is none of the answer.
+                let owner = asked.contains(&owner).then_some(owner)?;
+                Some((owner, parse(&action)?))
+            };
             latest.extend(answer.into_iter().filter_map(parsed));
         }
         Ok(latest)

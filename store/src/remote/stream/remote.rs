@@ -2,12 +2,12 @@
 
 use bytes::Bytes;
 use futures::Stream;
-use tonic::transport::Channel;
 use tonic::{Status, Streaming};
 use wire::proto::bytestream::byte_stream_client::ByteStreamClient;
 use wire::proto::bytestream::{QueryWriteStatusRequest, ReadRequest, ReadResponse, WriteRequest};
 
 use crate::remote::connection::Call;
+use crate::remote::line::Line;
 
 /// How large a piece that arrives may be, in bytes: what servers send is at most half of it.
 const PIECE_BYTES_MAX: usize = 4 << 20;
@@ -30,7 +30,7 @@ impl Pieces {
     }
 }
 
-fn client(call: &Call) -> ByteStreamClient<Channel> {
+fn client(call: &Call) -> ByteStreamClient<Line> {
     ByteStreamClient::new(call.channel.clone()).max_decoding_message_size(PIECE_BYTES_MAX)
 }
 

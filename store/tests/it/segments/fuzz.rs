@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use store::{Cellar as _, Session, StoreError, UploadStore as _, ValueStore as _};
+use store::{Cellar as _, StoreError, UploadStore as _, ValueStore as _};
 use testkit::{MemoryDisk, Mutator, cases, seed};
 
 use super::support::{
-    digest, has_rightly, key, noise, now, open, read, text, try_open, value, write,
+    digest, has_rightly, key, named, noise, now, open, read, text, try_open, value, write,
 };
 
 /// How many cases there are, if `BLD_FUZZ_CASES` does not say.
@@ -15,10 +15,6 @@ const CASES: u64 = 60;
 
 /// How many bytes of a session's blob came before it broke off.
 const PARKED_BYTES: usize = 2_500_000;
-
-fn session() -> Session {
-    Session { owner: "somebody".into(), name: "a session".to_owned() }
-}
 
 /// Returns a disk with a file of every kind that a store has, the blobs in it, and one that was sent only in part.
 fn filled() -> (MemoryDisk, Vec<Bytes>, Bytes) {
@@ -46,7 +42,7 @@ fn filled() -> (MemoryDisk, Vec<Bytes>, Bytes) {
         }
     }
     let parked = noise(9, 3 << 20);
-    let mut upload = now(store.upload(&[digest(&parked)], Some(&session()))).unwrap();
+    let mut upload = now(store.upload(&[digest(&parked)], Some(&named("a session")))).unwrap();
     upload.write(parked.slice(..PARKED_BYTES)).unwrap();
     drop(upload);
     store.commit().unwrap();
@@ -102,8 +98,8 @@ fn no_change_of_its_files_makes_a_store_serve_what_is_wrong_or_refuse_to_start()
         let what = format!("case {case}: {paths:?}");
         let store = match try_open(&changed) {
             Ok(store) => store,
-            // Which version it is of is for the operator to say.
-            Err(StoreError::Format { .. }) => {
+            // Which version it is of, or whose folder, is for the operator to say.
+            Err(StoreError::Format { .. } | StoreError::Occupied { .. }) => {
                 assert!(paths.iter().any(|it| it == Path::new("format")), "{what}");
                 continue;
             }
@@ -117,13 +113,13 @@ fn no_change_of_its_files_makes_a_store_serve_what_is_wrong_or_refuse_to_start()
             assert!(found.is_none() || found == Some(value(&format!("of {number}"))), "{what}");
         }
         let name = digest(&parked);
-        let mut upload = now(store.upload(&[name], Some(&session()))).unwrap();
+        let mut upload = now(store.upload(&[name], Some(&named("a session")))).unwrap();
         let sent = usize::try_from(upload.bytes()).unwrap();
         assert!(sent <= parked.len(), "{what}");
         let finished = upload.write(parked.slice(sent..)).and_then(|()| upload.finish());
         if finished.is_err() {
             // What had come was not what it should have been: it begins anew.
-            let mut upload = now(store.upload(&[name], Some(&session()))).unwrap();
+            let mut upload = now(store.upload(&[name], Some(&named("a session")))).unwrap();
             assert_eq!(upload.bytes(), 0, "{what}");
             upload.write(parked.clone()).unwrap();
             upload.finish().unwrap();
