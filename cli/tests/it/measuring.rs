@@ -3,6 +3,7 @@
 use std::net::TcpListener;
 
 use crate::machine::Machine;
+use crate::served::Served;
 
 #[test]
 fn the_ceiling_is_measured_without_any_server() {
@@ -32,4 +33,20 @@ fn a_server_elsewhere_has_to_be_meant_and_one_that_is_not_there_is_named() {
     assert!(said.contains("cannot reach peer"), "{said}");
     let words = ["bench", "cache", "--remote", &nobody, "--server-pid", "1", "--server-pid", "1"];
     machine.run(&words).expect(2);
+}
+
+#[test]
+fn a_server_that_wants_a_token_is_measured_with_it() {
+    let machine = Machine::new();
+    let create =
+        ["server", "token", "create", "bench", "--rights", "read,write-blobs,write-values"];
+    machine.write("token", &machine.run(&create).expect(0).stdout);
+    let served = Served::start_with(&machine, "[identity.anonymous]\nrights = []\n");
+    let url = served.address().replace("http://", "grpc://");
+    let words = ["bench", "cache", "--remote", &url, "--seconds", "0.05", "--clients", "1"];
+    let rows = ["--rows", "write,read,find-missing,update-result"];
+    let token = |path| [&words[..], &rows, &["--token-file", path]].concat();
+    machine.run(&token("token")).expect(0);
+    machine.run(&[&words[..], &rows].concat()).expect(3);
+    machine.run(&token("nowhere")).expect(2).says(&["nowhere"]);
 }

@@ -6,6 +6,7 @@
 use bytes::{Bytes, BytesMut};
 use h2::client::{Builder, ResponseFuture, SendRequest};
 use h2::{RecvStream, SendStream};
+use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue, Request};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
@@ -31,6 +32,7 @@ pub(super) const PREFIX_BYTES: usize = 5;
 pub(super) struct Channel {
     requests: SendRequest<Bytes>,
     authority: String,
+    token: Option<HeaderValue>,
 }
 
 /// What a call begins with: the same bytes each time.
@@ -62,7 +64,8 @@ impl Channel {
             }
         };
         let requests = requests.map_err(|source| BenchError::Handshake { name, source })?;
-        Ok(Self { requests, authority: remote.authority.clone() })
+        let (authority, token) = (remote.authority.clone(), remote.token.clone());
+        Ok(Self { requests, authority, token })
     }
 
     /// Returns the method at that path.
@@ -72,7 +75,12 @@ impl Channel {
             .header("te", "trailers")
             .header("user-agent", "bld-bench")
             .body(());
-        Method(request.expect("an authority that was connected to and a known path are a URI"))
+        let mut request =
+            request.expect("an authority that was connected to and a known path are a URI");
+        if let Some(token) = &self.token {
+            request.headers_mut().insert(AUTHORIZATION, token.clone());
+        }
+        Method(request)
     }
 
     /// Begins a call.

@@ -1,6 +1,7 @@
 //! What can go wrong with a call, and with a whole benchmark.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 /// Why a call came to nothing.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +41,10 @@ pub(crate) enum BenchError {
     Connect { name: String, address: String, source: std::io::Error },
     #[error("{name} does not speak HTTP/2")]
     Handshake { name: String, source: h2::Error },
+    #[error("cannot read the token in {}", .0.display())]
+    TokenFile(PathBuf, #[source] std::io::Error),
+    #[error("{} is not a file with a token", .0.display())]
+    Token(PathBuf),
     #[error("there is no process {0} whose time and memory could be read")]
     Process(u32, #[source] std::io::Error),
     #[error(
@@ -54,7 +59,11 @@ impl BenchError {
     /// Returns whether what was asked for makes no sense.
     pub(crate) fn is_mistake(&self) -> bool {
         match self {
-            Self::Address(_) | Self::BeyondLoopback { .. } | Self::Pids { .. } => true,
+            Self::Address(_)
+            | Self::BeyondLoopback { .. }
+            | Self::Pids { .. }
+            | Self::Token(_)
+            | Self::TokenFile(..) => true,
             Self::Connect { .. }
             | Self::Handshake { .. }
             | Self::Process(..)

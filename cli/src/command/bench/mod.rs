@@ -18,10 +18,12 @@ mod row;
 mod small;
 mod target;
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
 use clap::ValueEnum as _;
+use http::HeaderValue;
 use model::DigestFunction;
 use tokio::task::LocalSet;
 
@@ -63,6 +65,10 @@ pub(crate) struct CacheArgs {
     /// with the first
     #[arg(long = "remote", value_name = "URL", required_unless_present = "ceiling")]
     pub(crate) remotes: Vec<Remote>,
+
+    /// A file with the token that the first server wants
+    #[arg(long, value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
 
     /// The process of the server, on this machine: say what it uses; once for each server
     #[arg(long = "server-pid", value_name = "PID")]
@@ -158,19 +164,33 @@ async fn servers(args: &CacheArgs, bare: Option<&Bare>) -> Result<Vec<Server>, B
         return Err(BenchError::Pids { pids, remotes });
     }
     let mut servers = Vec::new();
+    // A secret is for one of them; the others are there to be compared with it.
+    let mut token = args.token_file.as_deref().map(token).transpose()?;
     for (number, remote) in args.remotes.iter().enumerate() {
         let address = remote.address(args.beyond_loopback).await?;
         let pid = args.pids.get(number).copied();
         if let Some(pid) = pid {
             process::usage(pid).map_err(|source| BenchError::Process(pid, source))?;
         }
-        servers.push(Server { remote: remote.clone(), address, pid, is_ceiling: false });
+        let mut remote = remote.clone();
+        remote.token = token.take();
+        servers.push(Server { remote, address, pid, is_ceiling: false });
     }
     if let Some(bare) = bare {
         let (remote, address) = (Remote::own("ceiling", bare.address), Address::Tcp(bare.address));
         servers.push(Server { remote, address, pid: None, is_ceiling: true });
     }
     Ok(servers)
+}
+
+/// Returns what a call says of who makes it.
+fn token(path: &Path) -> Result<HeaderValue, BenchError> {
+    let text = std::fs::read_to_string(path);
+    let text = text.map_err(|source| BenchError::TokenFile(path.to_owned(), source))?;
+    let value = HeaderValue::from_str(&format!("Bearer {}", text.trim()));
+    let mut value = value.map_err(|_error| BenchError::Token(path.to_owned()))?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 impl Server {

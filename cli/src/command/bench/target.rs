@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use http::HeaderValue;
+
 use super::error::BenchError;
 
 /// A server, as it was typed: `[NAME=]grpc://HOST:PORT[/INSTANCE]` or `[NAME=]unix:/PATH`.
@@ -15,6 +17,8 @@ pub(crate) struct Remote {
     pub(super) authority: String,
     /// The instance of the server that calls name; often empty.
     pub(super) instance: String,
+    /// What each call says of who makes it.
+    pub(super) token: Option<HeaderValue>,
     place: Place,
 }
 
@@ -45,7 +49,7 @@ impl FromStr for Remote {
             let path = PathBuf::from(path.strip_prefix("//").unwrap_or(path));
             let place = path.is_absolute().then_some(Place::Socket(path)).ok_or_else(refuse)?;
             let (authority, instance) = ("localhost".to_owned(), String::new());
-            return Ok(Self { name: name.to_owned(), authority, instance, place });
+            return Ok(Self { name: name.to_owned(), authority, instance, token: None, place });
         }
         let (scheme, rest) = url.split_once("://").unwrap_or(("grpc", url));
         let (host, instance) = rest.split_once('/').unwrap_or((rest, ""));
@@ -57,7 +61,7 @@ impl FromStr for Remote {
         let authority = if has_port { host.to_owned() } else { format!("{host}:{PORT_DEFAULT}") };
         let place = Place::Host(authority.clone());
         let instance = instance.trim_matches('/').to_owned();
-        Ok(Self { name: name.to_owned(), authority, instance, place })
+        Ok(Self { name: name.to_owned(), authority, instance, token: None, place })
     }
 }
 
@@ -68,6 +72,7 @@ impl Remote {
             name: name.to_owned(),
             authority: address.to_string(),
             instance: String::new(),
+            token: None,
             place: Place::Host(address.to_string()),
         }
     }
