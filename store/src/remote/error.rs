@@ -159,7 +159,10 @@ fn hint(address: &str, status: &Status) -> &'static str {
         "; who is believed besides the system's authorities say BLD_REMOTE_CA_FILE, and `ca_file` under [remote]"
     } else if is_encrypted && said.contains("InvalidContentType") {
         "; it answers without TLS: is it grpc:// or http://?"
-    } else if !is_encrypted && said.contains("connection closed") {
+    } else if !is_encrypted
+        && ["connection closed", "invalid size"].iter().any(|it| said.contains(it))
+    {
+        // As the one or the other of the two is first: that it hangs up, or says why, which is no frame.
         "; if it wants TLS, it is grpcs:// or https://"
     } else {
         ""
