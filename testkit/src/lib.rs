@@ -11,7 +11,7 @@ mod promises;
 pub use disk::{Fault, MemoryDisk};
 pub use flaky::FlakyStore;
 pub use memory::MemoryStore;
-pub use mutate::{Mutator, cases, seed};
+pub use mutate::{Mutator, Seed, cases};
 pub use promises::{
     action_cache_promises, blob_store_promises, cellar_promises, chunk_store_promises,
     complete_action_cache_promises, upload_store_promises, value_store_promises,

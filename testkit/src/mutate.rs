@@ -1,5 +1,8 @@
 //! Good input made bad, in the ways in which parsers go wrong.
 
+use std::io::Write as _;
+use std::time::{SystemTime, UNIX_EPOCH};
+
 /// How often something is mutated at once at most.
 const CHANGES_MAX: u64 = 4;
 
@@ -266,10 +269,31 @@ pub fn cases(usually: u64) -> u64 {
     said.map_or(usually, |it| it.parse().expect("BLD_FUZZ_CASES is a number"))
 }
 
-/// Returns `BLD_TEST_SEED`, or a seed that is another one each time.
-pub fn seed() -> u64 {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    let now = now.map_or(0, |it| u64::from(it.subsec_nanos()) ^ it.as_secs());
-    let said = std::env::var("BLD_TEST_SEED").ok();
-    said.map_or(now, |it| it.parse().expect("BLD_TEST_SEED is a number"))
+/// The seed of a test; if the test fails, it is told how to make it fail again.
+#[derive(Debug)]
+pub struct Seed(u64);
+
+impl Seed {
+    /// Returns `BLD_TEST_SEED`, or another seed each time.
+    #[expect(clippy::new_without_default, reason = "no two of them need be alike")]
+    pub fn new() -> Self {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let now = now.map_or(0, |it| u64::from(it.subsec_nanos()) ^ it.as_secs());
+        let said = std::env::var("BLD_TEST_SEED").ok();
+        Self(said.map_or(now, |it| it.parse().expect("BLD_TEST_SEED is a number")))
+    }
+
+    /// Returns what makes bad input from it.
+    pub fn mutator(&self) -> Mutator {
+        Mutator::new(self.0)
+    }
+}
+
+impl Drop for Seed {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            // Whoever cannot be told sees the test fail all the same.
+            drop(writeln!(std::io::stderr(), "BLD_TEST_SEED={}", self.0));
+        }
+    }
 }

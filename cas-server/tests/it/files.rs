@@ -3,23 +3,17 @@
 use std::path::Path;
 
 use cas_server::Config;
-use testkit::{Mutator, cases, seed};
+use testkit::{Seed, cases};
 
 use crate::asking::{CLOSED, House, bearing, grant};
 
 /// How many cases there are, if `BLD_FUZZ_CASES` does not say.
 const CASES: u64 = 1_500;
 
-#[expect(clippy::print_stderr, reason = "whoever sees the test fail wants to see it fail again")]
-fn fuzz() -> Mutator {
-    let seed = seed();
-    eprintln!("BLD_TEST_SEED={seed}");
-    Mutator::new(seed)
-}
-
 #[test]
 fn no_configuration_makes_the_server_stumble() {
-    let mut fuzz = fuzz();
+    let seed = Seed::new();
+    let mut fuzz = seed.mutator();
     let text = include_str!("../../../docs/SERVER.md");
     let examples: Vec<&str> =
         text.split("```toml\n").skip(1).filter_map(|it| it.split("```").next()).collect();
@@ -39,7 +33,8 @@ fn no_configuration_makes_the_server_stumble() {
 
 #[test]
 fn no_file_of_tokens_makes_the_server_stumble_or_lets_somebody_else_in() {
-    let mut fuzz = fuzz();
+    let seed = Seed::new();
+    let mut fuzz = seed.mutator();
     let house = House::new(CLOSED);
     let known = house.token("ci", grant("read", "trusted", &[]));
     let unknown = House::new(CLOSED).token("ci", grant("read", "trusted", &[]));

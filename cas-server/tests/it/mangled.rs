@@ -16,7 +16,7 @@ use http_body::Frame;
 use http_body_util::{BodyExt as _, StreamBody};
 use model::{ActionDigest, ActionResult, OutputFile, RelativePath};
 use store::{ActionCache as _, BlobStore as _, RemoteError, RemoteStore, StoreError};
-use testkit::{MemoryStore, Mutator, cases, seed};
+use testkit::{MemoryStore, Mutator, Seed, cases};
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 
@@ -111,11 +111,9 @@ async fn use_all(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[expect(clippy::print_stderr, reason = "whoever sees the test fail wants to see it fail again")]
 async fn no_answer_of_a_server_makes_the_client_stumble_or_give_wrong_bytes_on() {
-    let seed = seed();
-    eprintln!("BLD_TEST_SEED={seed}");
-    let fuzz = Arc::new(Mutex::new(Mutator::new(seed)));
+    let seed = Seed::new();
+    let fuzz = Arc::new(Mutex::new(seed.mutator()));
     let is_sane = Arc::new(AtomicBool::new(true));
     let sanity = Arc::clone(&is_sane);
     // Outside of all that the server itself looks at.

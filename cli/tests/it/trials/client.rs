@@ -340,6 +340,16 @@ pub(crate) fn pieces(
         });
         at += piece.len();
     }
+    if messages.is_empty() && finish {
+        // All of it is there, and nobody has said so.
+        let write_offset = at.try_into().unwrap();
+        messages.push(bytestream::WriteRequest {
+            resource_name: name.to_owned(),
+            write_offset,
+            finish_write: true,
+            ..Default::default()
+        });
+    }
     messages
 }
 

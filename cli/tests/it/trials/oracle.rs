@@ -225,7 +225,7 @@ impl Oracle {
             let name = upload_name(digest(&bytes), &session, Form::Plain);
             let (committed, is_complete) = client.status(&name).await.unwrap();
             assert!(committed <= bytes.len() as u64);
-            assert_eq!(is_complete, committed == bytes.len() as u64, "{thing:?}");
+            assert!(!is_complete || committed == bytes.len() as u64, "{thing:?}");
             if !is_complete {
                 let offset = usize::try_from(committed).unwrap();
                 saved += committed;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use store::{Cellar as _, StoreError, UploadStore as _, ValueStore as _};
-use testkit::{MemoryDisk, Mutator, cases, seed};
+use testkit::{MemoryDisk, Mutator, Seed, cases};
 
 use super::support::{
     digest, has_rightly, key, named, noise, now, open, read, text, try_open, value, write,
@@ -86,11 +86,9 @@ fn change(disk: &MemoryDisk, fuzz: &mut Mutator) -> PathBuf {
 }
 
 #[test]
-#[expect(clippy::print_stderr, reason = "whoever sees the test fail wants to see it fail again")]
 fn no_change_of_its_files_makes_a_store_serve_what_is_wrong_or_refuse_to_start() {
-    let seed = seed();
-    eprintln!("BLD_TEST_SEED={seed}");
-    let mut fuzz = Mutator::new(seed);
+    let seed = Seed::new();
+    let mut fuzz = seed.mutator();
     let (disk, blobs, parked) = filled();
     for case in 0..cases(CASES) {
         let changed = disk.after_kill();

@@ -372,7 +372,7 @@ async fn send(
 #[test]
 fn no_message_of_any_service_makes_the_server_stumble() {
     let target = Target::start();
-    let mut fuzz = Mutator::new(target.seed);
+    let mut fuzz = target.seed.mutator();
     let blobs = blobs();
     let requests = requests(&blobs);
     target.runtime.block_on(async {

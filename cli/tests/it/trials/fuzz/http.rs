@@ -137,7 +137,7 @@ async fn send(host: &str, request: &[u8]) -> io::Result<Option<u16>> {
 #[test]
 fn no_request_over_http_makes_the_server_stumble() {
     let target = Target::start();
-    let mut fuzz = Mutator::new(target.seed);
+    let mut fuzz = target.seed.mutator();
     let requests = requests();
     let host = target.served.address().strip_prefix("http://").unwrap().to_owned();
     target.runtime.block_on(async {

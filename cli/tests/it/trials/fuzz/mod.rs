@@ -8,6 +8,7 @@ use std::fs;
 use std::time::Duration;
 
 use bytes::Bytes;
+use testkit::Seed;
 use tokio::runtime::Runtime;
 
 use super::client::{Client, Form, digest};
@@ -28,17 +29,12 @@ struct Target {
     machine: Machine,
     served: Served,
     runtime: Runtime,
-    seed: u64,
+    seed: Seed,
 }
 
 impl Target {
-    #[expect(
-        clippy::print_stderr,
-        reason = "whoever sees the test fail wants to see it fail again"
-    )]
     fn start() -> Self {
-        let (machine, seed) = (Machine::bare(), testkit::seed());
-        eprintln!("BLD_TEST_SEED={seed}");
+        let (machine, seed) = (Machine::bare(), Seed::new());
         let served = Served::start(&machine);
         Self { machine, served, runtime: Runtime::new().unwrap(), seed }
     }
