@@ -28,7 +28,7 @@ pub mod precondition_failure {
         /// "MISSING" for a blob.
         #[prost(string, tag = "1")]
         pub r#type: ::prost::alloc::string::String,
-        /// "blobs/<hash>/<size>" for a blob.
+        /// "blobs/", its hash, "/" and its size for a blob.
         #[prost(string, tag = "2")]
         pub subject: ::prost::alloc::string::String,
         #[prost(string, tag = "3")]

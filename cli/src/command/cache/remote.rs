@@ -39,7 +39,7 @@ pub(crate) struct PurgeArgs {
 #[derive(Debug, clap::Args)]
 #[group(required = true, multiple = false)]
 struct What {
-    /// The blob with this digest, [FUNCTION:]HASH/SIZE
+    /// The blob with this digest, `[FUNCTION:]HASH/SIZE`
     #[arg(long, value_name = "DIGEST")]
     digest: Option<AnyDigest>,
 
