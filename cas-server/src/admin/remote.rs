@@ -2,12 +2,12 @@
 
 use std::time::{Duration, SystemTime};
 
-use model::Digest;
 use store::{CellarStat, RemoteConnection, RemoteError, Scrubbed};
 use tonic::Code;
+use wire::encode::digest_message;
+use wire::proto::bld;
 use wire::proto::bld::cache_client::CacheClient;
 use wire::proto::bld::purge_request::{self, What};
-use wire::proto::{bld, reapi};
 
 use super::{ClientStat, Purge, ScrubState, Stat};
 use crate::asked;
@@ -138,13 +138,13 @@ impl Admin {
 fn what(purge: Purge) -> What {
     match purge {
         Purge::Blob(digest) => What::Blob(purge_request::Blob {
-            digest: Some(message(digest)),
+            digest: Some(digest_message(digest)),
             digest_function: asked::number(digest.function()),
         }),
         Purge::Action { namespace, project, digest } => What::Action(purge_request::Action {
             namespace: namespace.to_string(),
             instance_name: project,
-            digest: Some(message(digest)),
+            digest: Some(digest_message(digest)),
             digest_function: asked::number(digest.function()),
         }),
         Purge::Value(key) => What::Value(purge_request::Value {
@@ -154,10 +154,6 @@ fn what(purge: Purge) -> What {
         }),
         Purge::Writer(writer) => What::Writer(writer),
     }
-}
-
-fn message(digest: Digest) -> reapi::Digest {
-    reapi::Digest { hash: digest.hex(), size_bytes: digest.size().cast_signed() }
 }
 
 fn stat(answer: bld::StatResponse) -> Result<Stat, InvalidAnswer> {

@@ -10,6 +10,7 @@ use model::Digest;
 use store::{Blob, StoreError};
 use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status};
+use wire::encode::digest_message;
 use wire::proto::reapi::content_addressable_storage_server::{
     ContentAddressableStorage, ContentAddressableStorageServer,
 };
@@ -159,7 +160,7 @@ impl ContentAddressableStorage for BlobsService {
                 view.cellar.split(digest).await.map_err(|error| fault::of_store(&error))?;
             if let Some(chunks) = chunks {
                 return Ok(Response::new(SplitBlobResponse {
-                    chunk_digests: chunks.into_iter().map(message).collect(),
+                    chunk_digests: chunks.into_iter().map(digest_message).collect(),
                     chunking_function: chunking_function::Value::FastCdc2020.into(),
                 }));
             }
@@ -309,8 +310,4 @@ fn ok() -> rpc::Status {
 /// Returns a status as one of a batch: what is in its trailer otherwise stands in it.
 fn status_message(status: &Status) -> rpc::Status {
     wire::details::part(status.code().into(), status.message(), status.details())
-}
-
-fn message(digest: Digest) -> reapi::Digest {
-    reapi::Digest { hash: digest.hex(), size_bytes: digest.size().cast_signed() }
 }

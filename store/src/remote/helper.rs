@@ -84,6 +84,8 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::PermissionsExt as _;
 
+    use proptest::prelude::*;
+
     use super::*;
 
     fn helper(script: &str) -> (tempfile::TempDir, String) {
@@ -127,6 +129,23 @@ echo '{"headers": {"Authorization": ["Bearer t0ken"], "X-More": ["a", "b"]}, "ex
         let (_folder, program) = helper("echo '{\"headers\": {}}'; exec sleep 1000 >&-");
         let error = ask(&program, "https://cache.example/").await.unwrap_err().to_string();
         assert!(error.contains("did not end within 10 seconds"), "{error}");
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_a_helper_says_is_headers_or_no_answer(
+            noise in prop::collection::vec(any::<u8>(), 0..200),
+            at in any::<prop::sample::Index>(),
+            byte in any::<u8>(),
+        ) {
+            drop(parse(&noise));
+            let mut answer = br#"{"headers": {"authorization": ["Bearer t"], "x": ["a", "b"]}}"#.to_vec();
+            let at = at.index(answer.len());
+            answer[at] = byte;
+            for (_, value) in parse(&answer).into_iter().flatten() {
+                prop_assert!(value.is_sensitive());
+            }
+        }
     }
 
     #[test]
