@@ -2,6 +2,7 @@
 //!
 //! The format and what is promised are described in docs/FORMAT.md, "The server's store".
 
+mod answers;
 mod bell;
 mod blobs;
 mod blocks;
