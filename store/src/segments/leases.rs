@@ -25,8 +25,12 @@ pub(super) enum Holder {
     /// A build.
     Lease(LeaseId),
     /// Somebody who is reading a blob of several records.
-    Reader(u64),
+    Reader(ReaderId),
 }
+
+/// Which reader it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct ReaderId(u64);
 
 /// What is pinned, by whom.
 #[derive(Debug)]
@@ -43,7 +47,7 @@ struct Held {
     owners: BTreeMap<Arc<str>, Owner>,
     /// What any lease pins.
     leased: RoaringTreemap,
-    readers: BTreeMap<u64, RoaringTreemap>,
+    readers: BTreeMap<ReaderId, Weighed>,
     next_reader: u64,
     /// How many times something was let go.
     releases: u64,
@@ -87,12 +91,12 @@ impl Leases {
     }
 
     /// Returns a new holder who reads.
-    pub(super) fn reader(&self) -> Holder {
+    pub(super) fn reader(&self) -> ReaderId {
         let mut held = self.held();
         held.next_reader += 1;
-        let reader = held.next_reader;
-        held.readers.insert(reader, RoaringTreemap::new());
-        Holder::Reader(reader)
+        let reader = ReaderId(held.next_reader);
+        held.readers.insert(reader, Weighed::default());
+        reader
     }
 
     /// Says that a holder is still there, and pins places of that many bytes each for him.
@@ -109,19 +113,17 @@ impl Leases {
         match holder {
             Holder::Lease(lease) => held.pin(lease, now, places),
             Holder::Reader(reader) => {
-                let pins = held.readers.entry(*reader).or_default();
-                pins.extend(places.map(|(place, _)| key(place)));
+                let Some(pins) = held.readers.get_mut(reader) else { return };
+                places.for_each(|(at, bytes)| pins.insert(key(at), Weighed::weight(bytes)));
             }
         }
     }
 
     /// Lets go all that a reader pins.
-    pub(super) fn end_reader(&self, holder: &Holder) {
+    pub(super) fn end_reader(&self, reader: ReaderId) {
         let mut held = self.held();
         held.releases += 1;
-        if let Holder::Reader(reader) = holder {
-            held.readers.remove(reader);
-        }
+        held.readers.remove(&reader);
     }
 
     /// Ends the leases of builds that have been silent for too long.
@@ -131,51 +133,45 @@ impl Leases {
 
     pub(super) fn is_pinned(&self, place: Place) -> bool {
         let held = self.held();
-        held.leased.contains(key(place)) || held.readers.values().any(|it| it.contains(key(place)))
+        let place = key(place);
+        held.leased.contains(place) || held.readers.values().any(|it| it.has(place))
     }
 
     /// Says that what was at one place is at another now, where it has that many bytes.
     pub(super) fn moved(&self, from: Place, to: Place, bytes: u64) {
-        let (from, to, weight) = (key(from), key(to), Weighed::weight(bytes));
-        let mut held = self.held();
-        if held.leased.remove(from) {
-            held.leased.insert(to);
-        }
-        for owner in held.owners.values_mut() {
-            if owner.leased.remove(from) {
-                owner.leased.insert(to, weight);
-            }
-        }
-        for places in held.holders() {
-            if places.remove(from) {
-                places.insert(to);
-            }
-        }
+        self.held().moved(key(from), key(to), Weighed::weight(bytes));
     }
 
-    /// Pins all that a reader pins for everybody who pins that place: it is of no use without.
-    pub(super) fn share(&self, place: Place, reader: &Holder) {
-        let Holder::Reader(reader) = reader else { return };
-        let mut held = self.held();
-        let Some(shared) = held.readers.get(reader).cloned() else { return };
-        if held.leased.contains(key(place)) {
-            held.leased |= &shared;
+    /// Says the same of a blob in whose place is a manifest now: whoever pins it pins its chunks from now on, which are
+    /// what that reader pins.
+    pub(super) fn cut(&self, from: Place, to: Place, reader: ReaderId) {
+        let (to, mut held) = (key(to), self.held());
+        held.moved(key(from), to, Weighed::weight(0));
+        let Some(chunks) = held.readers.get(&reader).cloned() else { return };
+        let places = chunks.places();
+        if held.leased.contains(to) {
+            held.leased |= &places;
         }
-        for places in held.holders() {
-            if places.contains(key(place)) {
-                *places |= &shared;
+        for owner in held.owners.values_mut().filter(|it| it.leased.has(to)) {
+            owner.leased.add(&chunks);
+            for lease in owner.leases.values_mut().filter(|it| it.places.contains(to)) {
+                lease.places |= &places;
             }
         }
+        held.readers.values_mut().filter(|it| it.has(to)).for_each(|it| it.add(&chunks));
     }
 
     /// Forgets the places of a segment that is no more.
     pub(super) fn forget(&self, segment: u32) {
         let range = u64::from(segment) << 32..=u64::from(segment) << 32 | u64::from(u32::MAX);
         let mut held = self.held();
-        for places in held.holders() {
-            places.remove_range(range.clone());
+        for owner in held.owners.values_mut() {
+            for lease in owner.leases.values_mut() {
+                lease.places.remove_range(range.clone());
+            }
+            owner.leased.remove_range(range.clone());
         }
-        held.owners.values_mut().for_each(Owner::renew);
+        held.readers.values_mut().for_each(|it| it.remove_range(range.clone()));
         held.leased.remove_range(range);
     }
 
@@ -201,9 +197,25 @@ impl Leases {
 }
 
 impl Held {
-    fn holders(&mut self) -> impl Iterator<Item = &mut RoaringTreemap> {
-        let leases = self.owners.values_mut().flat_map(|it| it.leases.values_mut());
-        leases.map(|it| &mut it.places).chain(self.readers.values_mut())
+    fn moved(&mut self, from: u64, to: u64, weight: u64) {
+        if self.leased.remove(from) {
+            self.leased.insert(to);
+        }
+        for owner in self.owners.values_mut() {
+            if owner.leased.remove(from) {
+                owner.leased.insert(to, weight);
+            }
+            for lease in owner.leases.values_mut() {
+                if lease.places.remove(from) {
+                    lease.places.insert(to);
+                }
+            }
+        }
+        for reader in self.readers.values_mut() {
+            if reader.remove(from) {
+                reader.insert(to, weight);
+            }
+        }
     }
 
     fn count(&self) -> usize {

@@ -1,11 +1,12 @@
 //! A set of places that knows how many bytes lie there: to the eighth, so that it takes a few bits for each.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 use roaring::RoaringTreemap;
 
 /// Places, by how many bytes lie there.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Weighed {
     by_size: BTreeMap<u64, RoaringTreemap>,
     bytes: u64,
@@ -23,6 +24,16 @@ impl Weighed {
         self.bytes
     }
 
+    /// Returns whether the place is there, whatever it is counted as.
+    pub(super) fn has(&self, place: u64) -> bool {
+        self.by_size.values().any(|it| it.contains(place))
+    }
+
+    /// Returns all places.
+    pub(super) fn places(&self) -> RoaringTreemap {
+        self.by_size.values().fold(RoaringTreemap::new(), |all, it| all | it)
+    }
+
     pub(super) fn contains(&self, place: u64, weight: u64) -> bool {
         self.by_size.get(&weight).is_some_and(|it| it.contains(place))
     }
@@ -33,12 +44,30 @@ impl Weighed {
         }
     }
 
+    /// Inserts all those places.
+    pub(super) fn add(&mut self, more: &Self) {
+        for (weight, places) in &more.by_size {
+            let own = self.by_size.entry(*weight).or_default();
+            let before = own.len();
+            *own |= places;
+            self.bytes += weight * (own.len() - before);
+        }
+    }
+
     /// Returns whether the place was there.
     pub(super) fn remove(&mut self, place: u64) -> bool {
         let found =
             self.by_size.iter_mut().find_map(|(weight, it)| it.remove(place).then_some(*weight));
         self.bytes -= found.unwrap_or_default();
         found.is_some()
+    }
+
+    /// Forgets the places of a range.
+    pub(super) fn remove_range(&mut self, range: RangeInclusive<u64>) {
+        for (weight, places) in &mut self.by_size {
+            self.bytes -= weight * places.remove_range(range.clone());
+        }
+        self.by_size.retain(|_, it| !it.is_empty());
     }
 
     /// Forgets all places but those.

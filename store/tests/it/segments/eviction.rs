@@ -300,6 +300,31 @@ fn what_one_owner_pins_leaves_room_for_the_others() {
 }
 
 #[test]
+fn what_one_owner_pins_of_large_blobs_counts_also_when_they_are_cut() {
+    /// How many bytes each blob has: it is a file, and then chunks.
+    const LARGE_BYTES: usize = 3 << 20;
+    let disk = MemoryDisk::new();
+    let (store, _clock) = open_with(&disk, AMPLE_BYTES);
+    let greedy = store.for_lease(&lease("a stranger", "a greedy build"));
+    let told: Vec<_> = (0..20).map(|number| noise(number, LARGE_BYTES)).collect();
+    for bytes in &told {
+        now(greedy.write(digest(bytes), bytes.clone().into())).unwrap();
+        store.keep_house().unwrap();
+        // A chunk counts as up to a quarter more than it has.
+        let pinned = store.stat().pinned_bytes;
+        assert!(pinned <= AMPLE_BYTES / 8 * 5, "{pinned} bytes are pinned");
+    }
+    let pinned = store.stat().pinned_bytes;
+    assert!(pinned > AMPLE_BYTES / 3, "{pinned} bytes are pinned");
+    for number in 100..112 {
+        write(&*store, &noise(number, LARGE_BYTES)).unwrap();
+        store.keep_house().unwrap();
+    }
+    let held = told.iter().filter(|it| has_rightly(&*store, it)).count() * LARGE_BYTES;
+    assert!(held as u64 > AMPLE_BYTES / 3 && held as u64 <= AMPLE_BYTES / 2, "it holds {held}");
+}
+
+#[test]
 fn however_many_builds_somebody_invents_nobody_else_loses_his_lease() {
     let disk = MemoryDisk::new();
     let (store, clock) = open(&disk);
