@@ -34,14 +34,20 @@ impl Weighed {
         self.by_size.values().fold(RoaringTreemap::new(), |all, it| all | it)
     }
 
+    /// Returns all places, with what each is counted as.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u64, u64)> {
+        self.by_size.iter().flat_map(|(weight, it)| it.iter().map(|place| (place, *weight)))
+    }
+
     pub(super) fn contains(&self, place: u64, weight: u64) -> bool {
         self.by_size.get(&weight).is_some_and(|it| it.contains(place))
     }
 
-    pub(super) fn insert(&mut self, place: u64, weight: u64) {
-        if self.by_size.entry(weight).or_default().insert(place) {
-            self.bytes += weight;
-        }
+    /// Returns whether the place is new.
+    pub(super) fn insert(&mut self, place: u64, weight: u64) -> bool {
+        let is_new = self.by_size.entry(weight).or_default().insert(place);
+        self.bytes += if is_new { weight } else { 0 };
+        is_new
     }
 
     /// Inserts all those places.
@@ -63,7 +69,7 @@ impl Weighed {
     }
 
     /// Forgets the places of a range.
-    pub(super) fn remove_range(&mut self, range: RangeInclusive<u64>) {
+    pub(super) fn remove_range(&mut self, range: &RangeInclusive<u64>) {
         for (weight, places) in &mut self.by_size {
             self.bytes -= weight * places.remove_range(range.clone());
         }

@@ -1,5 +1,7 @@
 //! Leases: what running builds were told is there, and what is being read, stays.
 
+mod readers;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
@@ -9,6 +11,9 @@ use roaring::RoaringTreemap;
 use super::record::Place;
 use super::weighed::Weighed;
 use crate::LeaseId;
+
+pub(super) use self::readers::ReaderId;
+use self::readers::Readers;
 
 /// How many leases there are at most: more builds than a server has connections.
 const LEASES_MAX: usize = 4096;
@@ -28,10 +33,6 @@ pub(super) enum Holder {
     Reader(ReaderId),
 }
 
-/// Which reader it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct ReaderId(u64);
-
 /// What is pinned, by whom.
 #[derive(Debug)]
 pub(super) struct Leases {
@@ -47,8 +48,7 @@ struct Held {
     owners: BTreeMap<Arc<str>, Owner>,
     /// What any lease pins.
     leased: RoaringTreemap,
-    readers: BTreeMap<ReaderId, Weighed>,
-    next_reader: u64,
+    readers: Readers,
     /// How many times something was let go.
     releases: u64,
 }
@@ -83,8 +83,7 @@ impl Leases {
             share_bytes: budget_bytes / OWNER_SHARE,
             owners: BTreeMap::new(),
             leased: RoaringTreemap::new(),
-            readers: BTreeMap::new(),
-            next_reader: 0,
+            readers: Readers::default(),
             releases: 0,
         };
         Self { held: Mutex::new(held) }
@@ -92,11 +91,7 @@ impl Leases {
 
     /// Returns a new holder who reads.
     pub(super) fn reader(&self) -> ReaderId {
-        let mut held = self.held();
-        held.next_reader += 1;
-        let reader = ReaderId(held.next_reader);
-        held.readers.insert(reader, Weighed::default());
-        reader
+        self.held().readers.begin()
     }
 
     /// Says that a holder is still there, and pins places of that many bytes each for him.
@@ -109,13 +104,11 @@ impl Leases {
         now: SystemTime,
         places: impl Iterator<Item = (Place, u64)>,
     ) {
+        let places = places.map(|(at, bytes)| (key(at), Weighed::weight(bytes)));
         let mut held = self.held();
         match holder {
             Holder::Lease(lease) => held.pin(lease, now, places),
-            Holder::Reader(reader) => {
-                let Some(pins) = held.readers.get_mut(reader) else { return };
-                places.for_each(|(at, bytes)| pins.insert(key(at), Weighed::weight(bytes)));
-            }
+            Holder::Reader(reader) => held.readers.pin(*reader, places),
         }
     }
 
@@ -123,7 +116,7 @@ impl Leases {
     pub(super) fn end_reader(&self, reader: ReaderId) {
         let mut held = self.held();
         held.releases += 1;
-        held.readers.remove(&reader);
+        held.readers.end(reader);
     }
 
     /// Ends the leases of builds that have been silent for too long.
@@ -134,7 +127,7 @@ impl Leases {
     pub(super) fn is_pinned(&self, place: Place) -> bool {
         let held = self.held();
         let place = key(place);
-        held.leased.contains(place) || held.readers.values().any(|it| it.has(place))
+        held.leased.contains(place) || held.readers.has(place)
     }
 
     /// Says that what was at one place is at another now, where it has that many bytes.
@@ -147,18 +140,19 @@ impl Leases {
     pub(super) fn cut(&self, from: Place, to: Place, reader: ReaderId) {
         let (to, mut held) = (key(to), self.held());
         held.moved(key(from), to, Weighed::weight(0));
-        let Some(chunks) = held.readers.get(&reader).cloned() else { return };
-        let places = chunks.places();
-        if held.leased.contains(to) {
-            held.leased |= &places;
+        let Some(chunks) = held.readers.pins(reader).cloned() else { return };
+        held.readers.share(to, &chunks);
+        if !held.leased.contains(to) {
+            return;
         }
+        let places = chunks.places();
+        held.leased |= &places;
         for owner in held.owners.values_mut().filter(|it| it.leased.has(to)) {
             owner.leased.add(&chunks);
             for lease in owner.leases.values_mut().filter(|it| it.places.contains(to)) {
                 lease.places |= &places;
             }
         }
-        held.readers.values_mut().filter(|it| it.has(to)).for_each(|it| it.add(&chunks));
     }
 
     /// Forgets the places of a segment that is no more.
@@ -169,9 +163,9 @@ impl Leases {
             for lease in owner.leases.values_mut() {
                 lease.places.remove_range(range.clone());
             }
-            owner.leased.remove_range(range.clone());
+            owner.leased.remove_range(&range);
         }
-        held.readers.values_mut().for_each(|it| it.remove_range(range.clone()));
+        held.readers.remove_range(&range);
         held.leased.remove_range(range);
     }
 
@@ -198,22 +192,21 @@ impl Leases {
 
 impl Held {
     fn moved(&mut self, from: u64, to: u64, weight: u64) {
-        if self.leased.remove(from) {
-            self.leased.insert(to);
+        self.readers.moved(from, to, weight);
+        // Most of what moves nobody pins: it was used lately.
+        if !self.leased.remove(from) {
+            return;
         }
+        self.leased.insert(to);
         for owner in self.owners.values_mut() {
-            if owner.leased.remove(from) {
-                owner.leased.insert(to, weight);
+            if !owner.leased.remove(from) {
+                continue;
             }
+            owner.leased.insert(to, weight);
             for lease in owner.leases.values_mut() {
                 if lease.places.remove(from) {
                     lease.places.insert(to);
                 }
-            }
-        }
-        for reader in self.readers.values_mut() {
-            if reader.remove(from) {
-                reader.insert(to, weight);
             }
         }
     }
@@ -222,8 +215,8 @@ impl Held {
         self.owners.values().map(|it| it.leases.len()).sum()
     }
 
-    fn pin(&mut self, id: &LeaseId, now: SystemTime, places: impl Iterator<Item = (Place, u64)>) {
-        let mut places = places.map(|(at, bytes)| (key(at), Weighed::weight(bytes))).peekable();
+    fn pin(&mut self, id: &LeaseId, now: SystemTime, places: impl Iterator<Item = (u64, u64)>) {
+        let mut places = places.peekable();
         let is_new = self.owners.get(id.owner()).is_none_or(|it| !it.leases.contains_key(id));
         if is_new {
             // Whoever was told of nothing has nothing to hold.
