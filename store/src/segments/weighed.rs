@@ -39,6 +39,11 @@ impl Weighed {
         self.by_size.iter().flat_map(|(weight, it)| it.iter().map(|place| (place, *weight)))
     }
 
+    /// Returns what those of the places are counted as that are here.
+    pub(super) fn bytes_at(&self, places: &RoaringTreemap) -> u64 {
+        self.by_size.iter().map(|(weight, it)| weight * it.intersection_len(places)).sum()
+    }
+
     pub(super) fn contains(&self, place: u64, weight: u64) -> bool {
         self.by_size.get(&weight).is_some_and(|it| it.contains(place))
     }

@@ -1,5 +1,6 @@
 //! Leases: what running builds were told is there, and what is being read, stays.
 
+mod owner;
 mod readers;
 
 use std::collections::BTreeMap;
@@ -12,6 +13,7 @@ use super::record::Place;
 use super::weighed::Weighed;
 use crate::LeaseId;
 
+use self::owner::Owner;
 pub(super) use self::readers::ReaderId;
 use self::readers::Readers;
 
@@ -51,20 +53,6 @@ struct Held {
     readers: Readers,
     /// How many times something was let go.
     releases: u64,
-}
-
-/// Somebody whose builds hold leases.
-#[derive(Debug, Default)]
-struct Owner {
-    leases: BTreeMap<LeaseId, Lease>,
-    /// What any of them pins.
-    leased: Weighed,
-}
-
-#[derive(Debug)]
-struct Lease {
-    places: RoaringTreemap,
-    used: SystemTime,
 }
 
 /// What is pinned.
@@ -147,31 +135,21 @@ impl Leases {
         }
         let places = chunks.places();
         held.leased |= &places;
-        for owner in held.owners.values_mut().filter(|it| it.leased.has(to)) {
-            owner.leased.add(&chunks);
-            for lease in owner.leases.values_mut().filter(|it| it.places.contains(to)) {
-                lease.places |= &places;
-            }
-        }
+        held.owners.values_mut().for_each(|it| it.share(to, &chunks, &places));
     }
 
     /// Forgets the places of a segment that is no more.
     pub(super) fn forget(&self, segment: u32) {
         let range = u64::from(segment) << 32..=u64::from(segment) << 32 | u64::from(u32::MAX);
         let mut held = self.held();
-        for owner in held.owners.values_mut() {
-            for lease in owner.leases.values_mut() {
-                lease.places.remove_range(range.clone());
-            }
-            owner.leased.remove_range(&range);
-        }
+        held.owners.values_mut().for_each(|it| it.forget(&range));
         held.readers.remove_range(&range);
         held.leased.remove_range(range);
     }
 
     pub(super) fn pinned(&self) -> Pinned {
         let held = self.held();
-        let bytes = held.owners.values().map(|it| it.leased.bytes()).sum();
+        let bytes = held.owners.values().map(Owner::bytes).sum();
         Pinned { leases: held.count() as u64, bytes }
     }
 
@@ -198,27 +176,16 @@ impl Held {
             return;
         }
         self.leased.insert(to);
-        for owner in self.owners.values_mut() {
-            if !owner.leased.remove(from) {
-                continue;
-            }
-            owner.leased.insert(to, weight);
-            for lease in owner.leases.values_mut() {
-                if lease.places.remove(from) {
-                    lease.places.insert(to);
-                }
-            }
-        }
+        self.owners.values_mut().for_each(|it| it.moved(from, to, weight));
     }
 
     fn count(&self) -> usize {
-        self.owners.values().map(|it| it.leases.len()).sum()
+        self.owners.values().map(Owner::count).sum()
     }
 
     fn pin(&mut self, id: &LeaseId, now: SystemTime, places: impl Iterator<Item = (u64, u64)>) {
         let mut places = places.peekable();
-        let is_new = self.owners.get(id.owner()).is_none_or(|it| !it.leases.contains_key(id));
-        if is_new {
+        if !self.owners.get(id.owner()).is_some_and(|it| it.holds(id)) {
             // Whoever was told of nothing has nothing to hold.
             if places.peek().is_none() {
                 return;
@@ -226,24 +193,8 @@ impl Held {
             self.make_room(now);
         }
         let owner = self.owners.entry(Arc::clone(id.owner())).or_default();
-        let mut lease = owner.leases.remove(id).unwrap_or_else(|| Lease::new(now));
-        lease.used = lease.used.max(now);
-        let before = owner.leases.len();
-        for (place, weight) in places {
-            if lease.places.contains(place) {
-                continue;
-            }
-            let is_pinned = owner.leased.contains(place, weight);
-            if !is_pinned && !owner.make_room(&lease, self.share_bytes.saturating_sub(weight)) {
-                continue;
-            }
-            lease.places.insert(place);
-            owner.leased.insert(place, weight);
-            self.leased.insert(place);
-        }
-        let is_ended = owner.leases.len() < before;
-        owner.leases.insert(id.clone(), lease);
-        if is_ended {
+        let is_any_ended = owner.pin(id, now, places, self.share_bytes, &mut self.leased);
+        if is_any_ended {
             self.renew();
         }
     }
@@ -252,71 +203,26 @@ impl Held {
     fn make_room(&mut self, now: SystemTime) {
         self.end_silent(now);
         while self.count() >= LEASES_MAX {
-            let most = self.owners.values_mut().max_by_key(|it| it.leases.len());
-            let most = most.expect("there are leases");
-            (0..ENDED_AT_ONCE).for_each(|_| most.end_longest_silent());
-            most.renew();
+            let most = self.owners.values_mut().max_by_key(|it| it.count());
+            most.expect("there are leases").end_longest_silent(ENDED_AT_ONCE);
             self.renew();
         }
     }
 
     fn end_silent(&mut self, now: SystemTime) {
         let before = self.count();
-        for owner in self.owners.values_mut() {
-            let had = owner.leases.len();
-            let is_heard = |it: &Lease| now.duration_since(it.used).unwrap_or_default() < self.time;
-            owner.leases.retain(|_, lease| is_heard(lease));
-            if owner.leases.len() < had {
-                owner.renew();
-            }
-        }
+        self.owners.values_mut().for_each(|it| it.end_silent(now, self.time));
         if self.count() < before {
             self.renew();
         }
     }
 
-    /// Finds out what is still pinned after a lease ended.
+    /// Finds out what is still pinned after leases ended.
     fn renew(&mut self) {
         self.releases += 1;
-        self.owners.retain(|_, it| !it.leases.is_empty());
+        self.owners.retain(|_, it| it.count() > 0);
         self.leased = RoaringTreemap::new();
-        for lease in self.owners.values().flat_map(|it| it.leases.values()) {
-            self.leased |= &lease.places;
-        }
-    }
-}
-
-impl Owner {
-    /// Ends leases until all of them pin no more than that many bytes, but not that one. Returns whether it came to that.
-    fn make_room(&mut self, but: &Lease, bytes_max: u64) -> bool {
-        while self.leased.bytes() > bytes_max && !self.leases.is_empty() {
-            self.end_longest_silent();
-            self.keep(but.places.clone());
-        }
-        self.leased.bytes() <= bytes_max
-    }
-
-    fn end_longest_silent(&mut self) {
-        let longest = self.leases.iter().min_by_key(|(_, it)| it.used).map(|(id, _)| id.clone());
-        if let Some(longest) = longest {
-            self.leases.remove(&longest);
-        }
-    }
-
-    fn renew(&mut self) {
-        self.keep(RoaringTreemap::new());
-    }
-
-    /// Finds out what is still pinned: by a lease, or because it is among those places.
-    fn keep(&mut self, mut places: RoaringTreemap) {
-        self.leases.values().for_each(|it| places |= &it.places);
-        self.leased.keep(&places);
-    }
-}
-
-impl Lease {
-    fn new(used: SystemTime) -> Self {
-        Self { places: RoaringTreemap::new(), used }
+        self.owners.values().for_each(|it| self.leased |= it.places());
     }
 }
 
