@@ -18,6 +18,7 @@ mod large;
 mod leases;
 mod log;
 mod manifest;
+mod names;
 mod quarantine;
 mod recent;
 mod record;

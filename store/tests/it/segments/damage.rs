@@ -1,11 +1,14 @@
 //! A flipped bit anywhere: what it hits is not there any more, and wrong bytes are never served.
 
 use std::path::{Path, PathBuf};
+use std::task::{Context, Waker};
 
 use store::{Blob, BlobStore as _, Cellar as _, ValueStore as _};
 use testkit::MemoryDisk;
 
-use super::support::{digest, has, has_rightly, key, noise, now, open, read, text, value, write};
+use super::support::{
+    digest, has, has_rightly, key, noise, now, open, read, scrub, text, value, write,
+};
 
 /// Returns the paths of files with that ending.
 fn files(disk: &MemoryDisk, ending: &str) -> Vec<PathBuf> {
@@ -61,7 +64,7 @@ fn check(disk: &MemoryDisk, blobs: &[bytes::Bytes], what: &str) -> u64 {
         write(&*store, bytes).unwrap();
         assert_eq!(read(&*store, digest(bytes)).as_ref(), Some(bytes), "{what}: written again");
     }
-    now(store.scrub(u64::MAX)).unwrap();
+    scrub(&store).unwrap();
     assert!(blobs.iter().all(|bytes| has_rightly(&*store, bytes)), "{what}");
     store.stat().corrupt
 }
@@ -127,7 +130,7 @@ fn a_sector_that_cannot_be_read_takes_what_is_in_it_and_nothing_stops() {
             let journals = files(&spoiled, ".journal");
             let journals = journals.iter().filter(|it| it.starts_with("segments"));
             assert_eq!(journals.count(), 1, "{what}: one is written to");
-            now(store.scrub(u64::MAX)).unwrap();
+            scrub(&store).unwrap();
         }
     }
 }
@@ -224,7 +227,7 @@ fn what_is_found_to_be_corrupt_is_counted_and_kept_aside_and_scrubbing_finds_it(
     flip(&flipped, path, at + 1000, 3);
     let store = open(&flipped);
     assert!(has(&*store, digest(victim)), "nobody has noticed yet");
-    let scrubbed = now(store.scrub(u64::MAX)).unwrap();
+    let scrubbed = scrub(&store).unwrap();
     assert_eq!(scrubbed.corrupt, 1);
     assert_eq!(scrubbed.records, 121);
     assert_eq!(store.stat().corrupt, 1);
@@ -233,7 +236,7 @@ fn what_is_found_to_be_corrupt_is_counted_and_kept_aside_and_scrubbing_finds_it(
         flipped.paths().into_iter().filter(|it| it.starts_with("quarantine")).collect();
     assert_eq!(kept.len(), 1);
     assert_eq!(flipped.read(&kept[0]).unwrap().len(), victim.len());
-    assert_eq!(now(store.scrub(u64::MAX)).unwrap().corrupt, 0, "the rest is right");
+    assert_eq!(scrub(&store).unwrap().corrupt, 0, "the rest is right");
     drop(store);
     assert!(!has(&*open(&flipped), digest(victim)), "and it stays away");
 }
@@ -296,7 +299,10 @@ fn scrubbing_finds_a_record_whose_header_is_damaged() {
     let damage = |ending: &str, victim: usize, at: &dyn Fn(&[u8]) -> usize| {
         let [path] = &files(&disk, ending)[..] else { unreachable!("there is one") };
         flip(&disk, path, at(&disk.read(path).unwrap()), 1);
-        assert_eq!(now(store.scrub(u64::MAX)).unwrap().corrupt, 1, "{ending}");
+        let there = blobs.iter().filter(|it| has(&*store, digest(it))).count();
+        let scrubbed = scrub(&store).unwrap();
+        assert_eq!(scrubbed.corrupt, 1, "{ending}");
+        assert_eq!(scrubbed.records, there as u64, "{ending}: what the index alone knows counts");
         assert!(!has(&*store, digest(&blobs[victim])), "{ending}");
     };
     let place = |bytes: &[u8], needle: &[u8]| {
@@ -307,4 +313,32 @@ fn scrubbing_finds_a_record_whose_header_is_damaged() {
     store.keep_house().unwrap();
     damage(".sealed", 5, &|bytes| place(bytes, digest(&blobs[5]).hash()) + 3);
     assert_eq!(blobs.iter().filter(|it| has_rightly(&*store, it)).count(), 7);
+}
+
+#[test]
+fn a_scrub_can_be_ended_at_any_piece_of_any_record() {
+    let disk = MemoryDisk::new();
+    let store = open(&disk);
+    let small: Vec<_> = (0..9).map(|number| noise(number, 3000)).collect();
+    for bytes in &small {
+        write(&*store, bytes).unwrap();
+    }
+    write(&*store, &noise(10, 5 << 20)).unwrap();
+    store.commit().unwrap();
+    // Of some of them only the index knows.
+    let [path] = &files(&disk, ".journal")[..] else { unreachable!("there is one") };
+    for bytes in &small[3..] {
+        let journal = disk.read(path).unwrap();
+        let at = journal.windows(100).position(|it| *it == bytes[..100]).unwrap();
+        flip(&disk, path, at - 40, 1);
+    }
+    let mut scrubbing = store.scrub(u64::MAX);
+    let mut context = Context::from_waker(Waker::noop());
+    let (mut rests, mut corrupt) = (0, vec![]);
+    while scrubbing.as_mut().poll(&mut context).is_pending() {
+        rests += 1;
+        corrupt.push(store.stat().scrubbed.corrupt);
+    }
+    assert!(rests >= 10 + 5, "it rested {rests} times");
+    assert!((0..=6).all(|count| corrupt.contains(&count)), "after each record: {corrupt:?}");
 }
