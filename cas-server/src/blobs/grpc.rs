@@ -80,8 +80,7 @@ impl ContentAddressableStorage for BlobsService {
         let asked = request.blob_digests.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
 
         let candidates: BTreeSet<_> = asked.iter().flat_map(|it| it.candidates()).collect();
-        let missing = view.cellar.find_missing(candidates).await;
-        let missing = missing.map_err(|error| fault::of_store(&error))?;
+        let missing = view.cellar.find_missing(candidates).await.map_err(fault::of_store)?;
         let is_missing = |it: &Asked| it.candidates().all(|digest| missing.contains(&digest));
         let pairs = asked.iter().zip(request.blob_digests);
         let absent = pairs.filter(|(it, _)| is_missing(it)).map(|(_, digest)| digest);
@@ -163,8 +162,7 @@ impl ContentAddressableStorage for BlobsService {
         let request = request.into_inner();
         let asked = parse(request.digest_function, request.blob_digest.as_ref())?;
         for digest in asked.candidates() {
-            let chunks =
-                view.cellar.split(digest).await.map_err(|error| fault::of_store(&error))?;
+            let chunks = view.cellar.split(digest).await.map_err(fault::of_store)?;
             if let Some(chunks) = chunks {
                 view.memory.hold(chunks.len() * ELEMENT_BYTES)?;
                 let response = SplitBlobResponse {
@@ -215,8 +213,8 @@ async fn splice(view: &View, blob: Asked, chunks: &[Asked]) -> Result<(), Status
         let chunks: Vec<_> = chunks.iter().map(nth_of).collect();
         match view.cellar.splice(digest, &chunks).await {
             Ok(()) => return Ok(()),
-            Err(error @ StoreError::Missing { .. }) => refusal = fault::of_store(&error),
-            Err(error) => return Err(fault::of_store(&error)),
+            Err(error @ StoreError::Missing { .. }) => refusal = fault::of_store(error),
+            Err(error) => return Err(fault::of_store(error)),
         }
     }
     Err(refusal)
@@ -229,8 +227,8 @@ fn parse(function: i32, digest: Option<&reapi::Digest>) -> Result<Asked, Status>
 
 /// Returns the one of the digests that is here.
 async fn find(view: &View, asked: Asked) -> Result<Digest, Status> {
-    let missing = view.cellar.find_missing(asked.candidates().collect()).await;
-    let missing = missing.map_err(|error| fault::of_store(&error))?;
+    let missing =
+        view.cellar.find_missing(asked.candidates().collect()).await.map_err(fault::of_store)?;
     asked.candidates().find(|it| !missing.contains(it)).ok_or_else(|| absent(asked))
 }
 
@@ -241,14 +239,14 @@ fn absent(asked: Asked) -> Status {
 /// Returns the whole blob: what a batch may ask for fits into memory.
 async fn read_bytes(view: &View, asked: Asked) -> Result<Bytes, Status> {
     for digest in asked.candidates() {
-        let blob = view.cellar.read(digest).await.map_err(|error| fault::of_store(&error))?;
+        let blob = view.cellar.read(digest).await.map_err(fault::of_store)?;
         match blob {
             None => {}
             Some(Blob::Bytes(bytes)) => return Ok(bytes),
             Some(blob) => {
                 let read = tokio::task::spawn_blocking(move || blob.into_bytes());
                 let read = read.await.expect("reading does not panic");
-                return read.map_err(|source| fault::of_store(&StoreError::Input { source }));
+                return read.map_err(|source| fault::of_store(StoreError::Input { source }));
             }
         }
     }
@@ -272,8 +270,7 @@ async fn update(
         }
         _ => return Err(Status::invalid_argument("only IDENTITY and ZSTD are served")),
     };
-    let written = view.cellar.write(asked.of(&bytes), Blob::Bytes(bytes)).await;
-    written.map_err(|error| fault::of_store(&error))
+    view.cellar.write(asked.of(&bytes), Blob::Bytes(bytes)).await.map_err(fault::of_store)
 }
 
 fn batch_response(

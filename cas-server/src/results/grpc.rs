@@ -83,7 +83,7 @@ impl ActionCache for ResultsService {
         let result = result.ok_or_else(|| Status::invalid_argument("there is no result"))?;
         let accepted = Accepted::new(&view, action.function(), result)?;
         let recorded = accepted.record(&view, &request.instance_name, &action.hex()).await;
-        let result = recorded.map_err(|error| fault::of_store(&error))?;
+        let result = recorded.map_err(fault::of_store)?;
         Ok(Response::new(result))
     }
 }
@@ -108,8 +108,8 @@ async fn lookup(view: &View, project: &str, action: Digest) -> Result<Found, Sta
     let space = results_space(action.function(), project);
     let mut found = Found::Nothing;
     for namespace in view.caller.reads.iter() {
-        let value = view.lookup_in(namespace, &space, &action.hex()).await;
-        let value = value.map_err(|error| fault::of_store(&error))?;
+        let value =
+            view.lookup_in(namespace, &space, &action.hex()).await.map_err(fault::of_store)?;
         let Some(value) = value else { continue };
         // Others keep something else under such keys, through the plain caches.
         let Ok(bytes) = decoded_bytes(Shape::of_result(), &value.bytes) else { continue };
@@ -118,7 +118,7 @@ async fn lookup(view: &View, project: &str, action: Digest) -> Result<Found, Sta
         let references = references::of_result_message(action.function(), &result);
         let Ok(references) = references else { continue };
         let missing = completeness::missing(&*view.cellar, action.function(), &references).await;
-        if missing.map_err(|error| fault::of_store(&error))?.is_empty() {
+        if missing.map_err(fault::of_store)?.is_empty() {
             return Ok(Found::Whole(Box::new(result)));
         }
         found = Found::Incomplete;
@@ -170,7 +170,7 @@ async fn inline(
             continue;
         }
         view.memory.hold(usize::try_from(needed).expect("an answer fits into memory"))?;
-        let blob = view.cellar.read(digest).await.map_err(|error| fault::of_store(&error))?;
+        let blob = view.cellar.read(digest).await.map_err(fault::of_store)?;
         if let Some(bytes) = blob.and_then(|it| it.into_bytes().ok()) {
             room -= needed;
             *place = bytes;
@@ -182,8 +182,8 @@ async fn inline(
 /// Returns the action's digest with the function it was made with: where the client names none, that of the `Action`
 /// that is here.
 async fn function_of(view: &View, action: Asked) -> Result<Digest, Status> {
-    let missing = view.cellar.find_missing(action.candidates().collect()).await;
-    let missing = missing.map_err(|error| fault::of_store(&error))?;
+    let missing =
+        view.cellar.find_missing(action.candidates().collect()).await.map_err(fault::of_store)?;
     let mut candidates = action.candidates();
     let first = candidates.next().expect("there is at least one function");
     Ok(action.candidates().find(|it| !missing.contains(it)).unwrap_or(first))

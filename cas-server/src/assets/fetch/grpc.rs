@@ -137,7 +137,7 @@ impl FetchService {
         if !wanted.is_fresh {
             for address in &wanted.name.addresses {
                 let asset = wanted.name.lookup(view, address, &wanted.qualifiers).await;
-                if let Some(asset) = asset.map_err(|error| fault::of_store(&error))? {
+                if let Some(asset) = asset.map_err(fault::of_store)? {
                     let (address, digest) = (address.clone(), asset.digest);
                     return Ok(Ok(Found { address, digest, expires: asset.expires }));
                 }
@@ -175,7 +175,7 @@ async fn by_hash(view: &View, wanted: &Wanted) -> Result<Option<Found>, Status> 
     }
     for hash in integrity.hashes() {
         let found = view.cellar.find_by_hash(name.function, hash).await;
-        if let Some(digest) = found.map_err(|error| fault::of_store(&error))? {
+        if let Some(digest) = found.map_err(fault::of_store)? {
             let address = name.addresses[0].clone();
             return Ok(Some(Found { address, digest, expires: None }));
         }

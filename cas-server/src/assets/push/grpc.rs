@@ -111,13 +111,11 @@ impl Pushing {
             blobs: all(&self.blobs, "references_blobs")?,
             directories: all(&self.directories, "references_directories")?,
         };
-        let missing = self.name.missing(view, &asset).await;
-        let missing = missing.map_err(|error| fault::of_store(&error))?;
+        let missing = self.name.missing(view, &asset).await.map_err(fault::of_store)?;
         if !missing.is_empty() {
             return Err(not_sent(missing));
         }
-        let recorded = self.name.record(view, &qualifiers, &asset).await;
-        recorded.map_err(|error| fault::of_store(&error))
+        self.name.record(view, &qualifiers, &asset).await.map_err(fault::of_store)
     }
 }
 

@@ -122,7 +122,7 @@ impl Walk {
             let why = format!("the directory {digest} is larger than {DIRECTORY_BYTES_MAX} bytes");
             return Err(Status::failed_precondition(why));
         }
-        let blob = self.view.cellar.read(digest).await.map_err(|error| fault::of_store(&error))?;
+        let blob = self.view.cellar.read(digest).await.map_err(fault::of_store)?;
         let bytes = blob.and_then(|it| it.into_bytes().ok());
         let Some(bytes) = bytes else { return Ok(None) };
         let width_max = self.view.limits.directory_width;
