@@ -11,6 +11,7 @@ use prost::Message as _;
 use store::{Blob, StoreError};
 use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status};
+use wire::details;
 use wire::elements::ELEMENT_BYTES;
 use wire::encode::digest_message;
 use wire::proto::reapi::content_addressable_storage_server::{
@@ -106,7 +107,7 @@ impl ContentAddressableStorage for BlobsService {
         }
         for (nth, blob) in request.requests.into_iter().enumerate() {
             if let Err(status) = update(&view, functions, blob).await {
-                let told = answer.change(nth, |it| it.status = Some(status_message(&status)));
+                let told = answer.change(nth, |it| it.status = Some(details::part(&status)));
                 // If so much went wrong that it cannot all be told, this will do.
                 told.map_err(|_too_large| status)?;
             }
@@ -283,7 +284,7 @@ fn batch_response(
     let bytes = match read {
         Ok(bytes) => bytes,
         Err(status) => {
-            response.status = Some(status_message(&status));
+            response.status = Some(details::part(&status));
             return response;
         }
     };
@@ -314,9 +315,4 @@ fn refuse_large_batch(sizes: impl Iterator<Item = u64>) -> Result<usize, Status>
 
 fn ok() -> rpc::Status {
     rpc::Status::default()
-}
-
-/// Returns a status as one of a batch: what is in its trailer otherwise stands in it.
-fn status_message(status: &Status) -> rpc::Status {
-    wire::details::part(status.code().into(), status.message(), status.details())
 }

@@ -20,7 +20,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 pub(crate) use self::memory::{Memory, TooMuch, decoded_bytes};
 use self::received::Received;
 use crate::limits::{IDENTITIES_MAX, RETRY_DELAY};
-use crate::metrics::Limit;
+use crate::metrics::{Limit, Protocol};
 use crate::observe::Observed;
 use crate::{Caller, Limits, fault};
 
@@ -81,11 +81,12 @@ pub(crate) async fn limit(State(load): State<Load>, request: Request, next: Next
     };
     let memory = Memory::new(Arc::clone(&share.bytes), observed);
     // Bodies over plain HTTP count themselves: what finds no room goes to the disk.
-    let mut request = if is_grpc(&request) {
-        let path = request.uri().path().to_owned();
-        request.map(|body| Body::new(Received::new(&path, body, memory.clone())))
-    } else {
-        request
+    let mut request = match Protocol::of(request.headers()) {
+        Protocol::Grpc => {
+            let path = request.uri().path().to_owned();
+            request.map(|body| Body::new(Received::new(&path, body, memory.clone())))
+        }
+        Protocol::Http => request,
     };
     request.extensions_mut().insert(memory.clone());
     let response = next.run(request).await;
@@ -93,14 +94,9 @@ pub(crate) async fn limit(State(load): State<Load>, request: Request, next: Next
         .map(|body| Body::new(Guarded { body, _memory: memory, _permit: permit, _share: share }))
 }
 
-fn is_grpc(request: &Request) -> bool {
-    let content = request.headers().get(header::CONTENT_TYPE);
-    content.is_some_and(|it| it.as_bytes().starts_with(b"application/grpc"))
-}
-
 fn too_many(request: &Request, requests_max: usize) -> Response {
     let why = format!("you have {requests_max} requests under way");
-    if is_grpc(request) {
+    if Protocol::of(request.headers()) == Protocol::Grpc {
         return fault::full(&why).into_http();
     }
     let delay = RETRY_DELAY.as_secs().to_string();
