@@ -12,7 +12,6 @@ use testkit::MemoryStore;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Code;
-use tonic::transport::Endpoint;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
@@ -100,8 +99,7 @@ async fn whether_the_server_lives_is_told_however_much_is_under_way() {
     for path in ["/healthz", "/readyz"] {
         assert_eq!(client.get(path).await.status, 200, "{path}");
     }
-    let endpoint = Endpoint::from_shared(format!("http://{}", server.address)).unwrap();
-    let mut health = HealthClient::new(endpoint.connect().await.unwrap());
+    let mut health = HealthClient::new(server.channel().await);
     let question = HealthCheckRequest::default();
     let answer = health.check(question.clone()).await.unwrap().into_inner();
     assert_eq!(answer.status(), ServingStatus::Serving);
@@ -115,8 +113,7 @@ async fn whether_the_server_lives_is_told_however_much_is_under_way() {
 async fn what_a_stream_has_sent_counts_until_it_ends_and_who_is_refused_is_counted() {
     let limits = Limits { bytes_in_flight_per_identity: 1 << 20, ..Limits::default() };
     let server = HttpServer::start_within(limits).await;
-    let endpoint = Endpoint::from_shared(format!("http://{}", server.address)).unwrap();
-    let channel = endpoint.connect().await.unwrap();
+    let channel = server.channel().await;
     let begin = |bytes: Vec<u8>| {
         let (sender, receiver) = mpsc::channel(1);
         let mut client = bytestream::byte_stream_client::ByteStreamClient::new(channel.clone());
@@ -169,8 +166,7 @@ async fn what_one_identity_has_stalled_takes_no_room_from_another() {
 async fn what_a_message_would_be_decoded_into_counts_before_it_is() {
     let limits = Limits { bytes_in_flight_per_identity: 8 << 20, ..Limits::default() };
     let server = HttpServer::start_within(limits).await;
-    let endpoint = Endpoint::from_shared(format!("http://{}", server.address)).unwrap();
-    let channel = endpoint.connect().await.unwrap();
+    let channel = server.channel().await;
     let mut blobs = ContentAddressableStorageClient::new(channel.clone());
     let mut results = ActionCacheClient::new(channel);
 
