@@ -4,7 +4,6 @@ use std::io::{self, Write as _};
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _, stream};
@@ -13,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 use tokio_stream::wrappers::ReceiverStream;
 
-use crate::limits::{PIECE_BYTES, PIECES_MAX};
+use crate::limits::{PIECE_BYTES, PIECES_MAX, WAIT_MAX};
 
 /// The level that streams are compressed at: the network is waiting.
 const LEVEL: i32 = 1;
@@ -26,9 +25,6 @@ pub(crate) enum Wire {
     /// As one zstd frame, or several.
     Zstd,
 }
-
-/// For how long a piece may wait to be sent: what is read is pinned, and nobody else gets rid of it.
-const WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// Returns those bytes of a blob piece by piece, none of them empty. No thread waits for a slow listener; who does not listen at all
 /// for a while finds that the rest is missing.

@@ -78,7 +78,7 @@ impl ByteStream for StreamService {
             Wire::Identity => view.cellar.uploaded(&names, &session(&view, &resource)).await,
             Wire::Zstd => Ok(None),
         };
-        let bytes = bytes.map_err(|error| fault::of_store(&error))?.unwrap_or_default();
+        let bytes = bytes.map_err(fault::of_store)?.unwrap_or_default();
         let committed_size = bytes.cast_signed();
         Ok(Response::new(QueryWriteStatusResponse { committed_size, complete: false }))
     }

@@ -99,8 +99,8 @@ impl Writing {
             // What a compressed upload has sent says nothing of how much of the blob is here: it is never taken up.
             let session = (wire == Wire::Identity).then(|| session(&view, &resource));
             let names: Vec<_> = blob.candidates().collect();
-            let upload = view.cellar.upload(&names, session.as_ref()).await;
-            let upload = upload.map_err(|error| fault::of_store(&error))?;
+            let upload =
+                view.cellar.upload(&names, session.as_ref()).await.map_err(fault::of_store)?;
             Sink::Disk(Disk::resume(upload, wire, offset)?)
         };
         let unpacker = match wire {
@@ -166,7 +166,7 @@ impl Writing {
             }
             Sink::Disk(disk) => disk.finish().await,
         };
-        written.map_err(|error| fault::of_store(&error))
+        written.map_err(fault::of_store)
     }
 
     /// Forgets what has come: whoever says that it is all will not send more.
@@ -176,7 +176,7 @@ impl Writing {
             disk.settle().await?;
             disk.upload.as_mut().expect("nothing is being written").restart()
         };
-        forgotten.await.map_err(|error| fault::of_store(&error))
+        forgotten.await.map_err(fault::of_store)
     }
 
     /// Leaves what has come so that it can be taken up again. Returns how many bytes that are: of what came compressed, or
@@ -188,7 +188,7 @@ impl Writing {
             disk.start();
             disk.settle().await
         };
-        written.await.map_err(|error| fault::of_store(&error))?;
+        written.await.map_err(fault::of_store)?;
         let is_packed = self.resource.resource.wire == Wire::Zstd;
         Ok(if is_packed { 0 } else { self.blob_bytes.cast_signed() })
     }
@@ -222,7 +222,7 @@ type Written = (Box<dyn Upload>, Result<(), store::StoreError>);
 impl Disk {
     fn resume(mut upload: Box<dyn Upload>, wire: Wire, offset: u64) -> Result<Self, Status> {
         if offset == 0 && upload.bytes() > 0 {
-            upload.restart().map_err(|error| fault::of_store(&error))?;
+            upload.restart().map_err(fault::of_store)?;
         }
         // What a compressed upload has sent says nothing of how much of the blob is here.
         let expected = if wire == Wire::Zstd { 0 } else { upload.bytes() };
@@ -236,7 +236,7 @@ impl Disk {
         if self.received_bytes < PIECE_BYTES {
             return Ok(());
         }
-        self.settle().await.map_err(|error| fault::of_store(&error))?;
+        self.settle().await.map_err(fault::of_store)?;
         self.start();
         Ok(())
     }
@@ -279,7 +279,7 @@ pub(crate) async fn is_there(view: &View, resource: &UploadResource) -> Result<b
     let candidates: std::collections::BTreeSet<_> = resource.resource.blob.candidates().collect();
     let count = candidates.len();
     let missing = view.cellar.find_missing(candidates).await;
-    Ok(missing.map_err(|error| fault::of_store(&error))?.len() < count)
+    Ok(missing.map_err(fault::of_store)?.len() < count)
 }
 
 fn already_there(wire: Wire, size: u64) -> i64 {

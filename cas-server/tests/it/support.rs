@@ -50,6 +50,13 @@ impl TestServer {
         Self { store: self.store.clone(), channel }
     }
 
+    /// Returns a client of the same store behind a server that takes no more than that.
+    pub(crate) async fn and_within(&self, limits: Limits) -> Self {
+        let store = Arc::new(self.store.clone());
+        let channel = serve_with(store, trusted(), Vec::new(), limits).await;
+        Self { store: self.store.clone(), channel }
+    }
+
     pub(crate) fn blobs(&self) -> ContentAddressableStorageClient<Channel> {
         ContentAddressableStorageClient::new(self.channel.clone())
     }
