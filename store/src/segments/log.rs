@@ -8,7 +8,6 @@ use std::sync::{Arc, Condvar, Mutex};
 use tokio::sync::watch;
 
 use super::core::Core;
-use super::disk::blocking;
 use super::files::StoreFile;
 use super::index::Covered;
 use super::journal::{Before, Journal};
@@ -18,6 +17,7 @@ use super::record::{Entry, Form, HEADER_BYTES, Name, Place, Record};
 use super::segment::Segment;
 use super::settings::{Acknowledge, Housekeeping};
 use crate::StoreError;
+use crate::blocking::blocking;
 
 /// Where the log goes on.
 #[derive(Debug)]

@@ -8,11 +8,11 @@ use model::{Digest, DigestFunction, Hasher};
 use roaring::RoaringTreemap;
 
 use super::core::Core;
-use super::disk::blocking;
 use super::large::PIECE_BYTES;
 use super::leases::key;
 use super::names::Names;
 use super::record::{Entry, FIRST, Form, Name};
+use crate::blocking::blocking;
 use crate::{Blob, Ranged, Scrubbed, StoreError};
 
 impl Core {

@@ -8,11 +8,11 @@ use fastcdc::v2020::{FastCDC, Normalization};
 use model::{Digest, Hasher};
 
 use super::core::{Core, Reader};
-use super::disk::blocking;
 use super::large::RECORD_BLOB_BYTES_MAX;
 use super::leases::Holder;
 use super::manifest::{self, CHUNKS_MAX};
 use super::record::{Entry, Form, Name, Record};
+use crate::blocking::blocking;
 use crate::{Blob, Ranged, StoreError, Upload as _};
 
 /// How many bytes a chunk has on average, and at least: what REAPI recommends for its `FAST_CDC_2020`.
