@@ -248,16 +248,34 @@ impl Core {
         // What is newer than this start is not for this to judge.
         let found = large::list(&self.files)?.into_iter();
         for file in found.filter(|it| self.uploads.is_older(it.number)) {
-            let entry = self.find(&[file.name])?[0].filter(|it| it.form == Form::File);
-            let live = entry.map_or(Ok(None), |entry| self.file_of(file.name, entry))?;
-            if live.as_deref() == Some(&*file.path) {
-                self.settling.add(file.name);
-            } else if let Some(there) = self.files.open(&file.path)? {
-                // What took its place may not be on the disk yet.
-                let bytes = there.len()?;
-                self.doom(&mut self.head(), Doomed { path: file.path, bytes });
+            match self.has_record(&file)? {
+                Some(true) => self.settling.add(file.name),
+                Some(false) => {
+                    let Some(there) = self.files.open(&file.path)? else { continue };
+                    // What took its place may not be on the disk yet.
+                    let bytes = there.len()?;
+                    self.doom(&mut self.head(), Doomed { path: file.path, bytes });
+                }
+                // Whoever wants the blob takes a record away that is corrupt; the next start removes the file.
+                None => {}
             }
         }
         Ok(())
+    }
+
+    /// Returns whether a record stands for that file, or `None` if its record cannot be read.
+    fn has_record(&self, file: &large::Found) -> Result<Option<bool>, StoreError> {
+        let mut unread = None;
+        loop {
+            let entry = self.find(&[file.name])?[0].filter(|it| it.form == Form::File);
+            let Some(entry) = entry else { return Ok(Some(false)) };
+            if let Some(path) = self.file_of(file.name, entry)? {
+                return Ok(Some(path == file.path));
+            }
+            // In the moment between, its segment may have been dropped: then it was copied forward before.
+            if unread.replace(entry.place) == Some(entry.place) {
+                return Ok(None);
+            }
+        }
     }
 }

@@ -261,6 +261,28 @@ fn a_large_file_that_is_corrupt_fails_where_it_is_and_is_gone_then() {
 }
 
 #[test]
+fn a_large_file_stays_as_long_as_its_record_may_be_there() {
+    let disk = MemoryDisk::new();
+    let (large, store) = (noise(1, 3 << 20), open(&disk));
+    write(&*store, &large).unwrap();
+    store.close().unwrap();
+    let [journal] = &files(&disk, ".journal")[..] else { unreachable!("there is one") };
+    let before = disk.read(journal).unwrap();
+    let hash = digest(&large);
+    let at = before.windows(hash.hash().len()).position(|it| it == hash.hash()).unwrap();
+
+    let spoiled = disk.after_kill();
+    let store = open(&spoiled);
+    spoiled.spoil(journal, at);
+    store.keep_house().unwrap();
+    // The disk has second thoughts.
+    spoiled.overwrite(journal, before);
+    assert!(has_rightly(&*store, &large));
+    store.keep_house().unwrap();
+    assert_eq!(spoiled.paths().iter().find(|it| it.starts_with("large")), None, "it is cut");
+}
+
+#[test]
 fn a_large_blob_that_shares_a_damaged_chunk_with_another_is_kept_whole() {
     let disk = MemoryDisk::new();
     let store = open(&disk);
