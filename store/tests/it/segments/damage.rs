@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::task::{Context, Waker};
 
-use store::{Blob, BlobStore as _, Cellar as _, ValueStore as _};
+use store::{Blob, BlobStore as _, Cellar as _, ChunkStore as _, ValueStore as _};
 use testkit::MemoryDisk;
 
 use super::support::{
@@ -306,6 +306,41 @@ fn a_large_blob_that_shares_a_damaged_chunk_with_another_is_kept_whole() {
     assert!(!disk.paths().iter().any(|it| it.starts_with("large")), "it was cut into chunks");
     assert!(has_rightly(&*store, &second));
     assert!(has_rightly(&*store, &first), "and what it shares is whole again");
+    assert_eq!(store.stat().corrupt, 1);
+}
+
+#[test]
+fn a_chunk_that_was_written_wrongly_is_replaced_by_the_one_that_is_cut() {
+    /// How many bytes a header has: the last four are its checksum, and those before the payload's.
+    const HEADER_BYTES: usize = 64;
+    let large = noise(1, 3 << 20);
+    let other = open(&MemoryDisk::new());
+    write(&*other, &large).unwrap();
+    let chunks = now(other.split(digest(&large))).unwrap().unwrap();
+    let chunk = large.slice(..usize::try_from(chunks[0].size()).unwrap());
+
+    let disk = MemoryDisk::new();
+    let store = open(&disk);
+    write(&*store, &chunk).unwrap();
+    let [path] = &files(&disk, ".journal")[..] else { unreachable!("there is one") };
+    let mut journal = disk.read(path).unwrap();
+    let segment = u32::from_le_bytes(journal[8..12].try_into().unwrap());
+    let at = journal.windows(100).position(|it| *it == chunk[..100]).unwrap();
+    journal[at] ^= 1;
+    let crc = crc32c::crc32c(&journal[at..at + chunk.len()]);
+    journal[at - 8..at - 4].copy_from_slice(&crc.to_le_bytes());
+    let crc = crc32c::crc32c_append(segment, &journal[at - HEADER_BYTES..at - 4]);
+    journal[at - 4..at].copy_from_slice(&crc.to_le_bytes());
+    disk.overwrite(path, journal);
+    assert!(
+        now(store.read(digest(&chunk))).unwrap().is_some(),
+        "no checksum says that it is wrong"
+    );
+
+    write(&*store, &large).unwrap();
+    store.keep_house().unwrap();
+    assert!(!disk.paths().iter().any(|it| it.starts_with("large")), "it was cut into chunks");
+    assert!(has_rightly(&*store, &large) && has_rightly(&*store, &chunk));
     assert_eq!(store.stat().corrupt, 1);
 }
 
