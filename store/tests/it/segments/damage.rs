@@ -217,6 +217,29 @@ fn an_index_that_turns_out_to_be_damaged_is_made_again_by_the_next_start() {
 }
 
 #[test]
+fn a_large_file_goes_when_another_takes_its_place_in_a_damaged_index() {
+    let disk = MemoryDisk::new();
+    let (large, store) = (noise(1, 3 << 20), open(&disk));
+    write(&*store, &large).unwrap();
+    store.close().unwrap();
+    // The size is a part of what the index says; the highest byte is the form.
+    let index = Path::new("index");
+    let said = (3_u64 << 20 | 2 << 56).to_le_bytes();
+    let bytes = disk.read(index).unwrap();
+    for at in (0..bytes.len() - 8).filter(|at| bytes[*at..*at + 8] == said) {
+        flip(&disk, index, at, 0);
+    }
+    let disk = disk.after_kill();
+    let store = open(&disk);
+    assert!(!has(&*store, digest(&large)), "one of another size is there");
+    write(&*store, &large).unwrap();
+    assert!(has_rightly(&*store, &large));
+    store.close().unwrap();
+    let left = disk.paths().into_iter().filter(|it| it.starts_with("large"));
+    assert_eq!(left.count(), 1, "the other one is gone");
+}
+
+#[test]
 fn what_is_found_to_be_corrupt_is_counted_and_kept_aside_and_scrubbing_finds_it() {
     let (disk, blobs) = filled();
     let [path] = &files(&disk, ".sealed")[..] else { unreachable!("one segment was sealed") };
