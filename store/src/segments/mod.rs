@@ -13,6 +13,7 @@ mod evict;
 mod files;
 mod house;
 mod index;
+mod job;
 mod journal;
 mod large;
 mod leases;
