@@ -60,7 +60,7 @@ impl DegradingStore {
         asked: impl Future<Output = Result<T, StoreError>> + Send,
     ) -> Result<T, StoreError> {
         let Some(turn) = self.health.writing.begin(Instant::now()) else {
-            return Err(Arc::new(RemoteError::GivenUp).into());
+            return Err(Arc::new(RemoteError::GivenUp { address: self.inner.address() }).into());
         };
         let answer = asked.await;
         let fault = answer.as_ref().err().filter(|error| !error.is_refusal());
@@ -100,6 +100,10 @@ impl ActionCache for DegradingStore {
 }
 
 impl Remote for DegradingStore {
+    fn address(&self) -> Arc<str> {
+        self.inner.address()
+    }
+
     fn is_writable(&self) -> bool {
         self.inner.is_writable()
     }
