@@ -11,9 +11,9 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status};
 use wire::proto::{asset, bld, bytestream, reapi};
 
-use super::raw::Raw;
 use super::{ANSWER_TIME, LOOK_CASES, Target, look};
 use crate::trials::client::{Client, Form, digest};
+use crate::trials::raw::Raw;
 
 /// How many cases there are, if `BLD_FUZZ_CASES` does not say.
 const CASES: u64 = 2_000;
