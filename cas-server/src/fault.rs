@@ -47,6 +47,12 @@ pub(crate) fn absent(digest: Digest) -> Status {
     Status::not_found(format!("{digest} is not here"))
 }
 
+/// Returns that an upload goes on in another stream of its session, or did in the moment between: whoever still wants to
+/// send it asks how much is here.
+pub(crate) fn moved_on() -> Status {
+    Status::aborted("another stream has gone on with the upload")
+}
+
 impl From<Denied> for Status {
     /// Whoever said nothing of himself may try again and say something.
     fn from(denied: Denied) -> Self {

@@ -9,11 +9,12 @@ pub(crate) const ANSWER_BYTES_MAX: usize = 4 << 20;
 /// (Buck2, `BuildStream`) do not count these: what they ask for fits into an answer if their blobs have 200 bytes on average.
 pub(crate) const BATCH_BYTES_MAX: u64 = 3_000_000;
 
-/// How many bytes one answer of a stream has: most clients take no more than 4 MiB, and smaller ones cost more per byte.
-pub(crate) const PIECE_BYTES: usize = 1 << 20;
+/// How many bytes one answer of a stream has: most clients take no more than 4 MiB, smaller ones cost more per message, and
+/// larger ones leave the processor's cache between one copy and the next.
+pub(crate) const PIECE_BYTES: usize = 256 << 10;
 
 /// How many pieces wait in memory between whoever reads and whoever sends.
-pub(crate) const PIECES_MAX: usize = 2;
+pub(crate) const PIECES_MAX: usize = 4;
 
 /// The largest message of an upload's stream, in bytes, and how much of an upload counts as held in memory: what gRPC's
 /// implementations take by default, so no client sends more.

@@ -39,7 +39,7 @@ pub(crate) fn send(
     let ended = Arc::clone(&is_whole);
     tokio::spawn(async move {
         let sent = match wire {
-            Wire::Identity => pump(source, Source::next, &sender).await,
+            Wire::Identity => pass(source, &sender).await,
             Wire::Zstd => match zstd::stream::write::Encoder::new(Vec::new(), LEVEL) {
                 Ok(encoder) => {
                     let compressed = Compressed { source, encoder: Some(encoder) };
@@ -103,6 +103,16 @@ impl Compressed {
         }
         Ok(Some(std::mem::take(encoder.get_mut()).into()))
     }
+}
+
+/// Sends what is read where it is: whoever waits for a disk gives the others' tasks another thread meanwhile.
+async fn pass(mut source: Source, sender: &mpsc::Sender<io::Result<Bytes>>) -> io::Result<()> {
+    while let Some(piece) = source.next()? {
+        if sender.send_timeout(Ok(piece), WAIT_MAX).await.is_err() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+    }
+    Ok(())
 }
 
 async fn pump<S: Send + 'static>(

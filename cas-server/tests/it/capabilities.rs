@@ -2,10 +2,9 @@
 
 use bazel_remote_apis::build::bazel::remote::execution::v2 as reapi;
 use store::{Namespace, SegmentStore, Settings};
-use testkit::MemoryStore;
 use tonic::Code;
 
-use crate::support::{CapabilitiesClient, TestServer, caller, digest, serve, trusted};
+use crate::support::{CapabilitiesClient, TestServer, caller, digest, trusted};
 
 async fn capabilities(server: &TestServer) -> reapi::ServerCapabilities {
     let request = reapi::GetCapabilitiesRequest { instance_name: "any/project".to_owned() };
@@ -38,8 +37,7 @@ async fn a_blob_that_the_store_can_never_hold_is_its_clients_mistake() {
     let folder = tempfile::tempdir().unwrap();
     let budget = 64 << 20;
     let store = SegmentStore::open(folder.path(), Settings::new(budget)).unwrap();
-    let channel = serve(store, trusted()).await;
-    let server = TestServer { store: MemoryStore::new(), channel };
+    let server = TestServer::start_over(store).await;
     let cache = capabilities(&server).await.cache_capabilities.unwrap();
     assert_eq!(u64::try_from(cache.max_cas_blob_size_bytes).unwrap(), budget);
 

@@ -16,9 +16,6 @@ use super::retry::{Pauses, Retry};
 use super::secret::Keyring;
 use super::{Purpose, RemoteError, RemoteOptions};
 
-/// How many calls are under way at once: enough to fill a long way, and few enough for any server.
-const CALLS_MAX: usize = 128;
-
 /// How long an answer may take for which the other side has to look through all that it has: a hundred million records.
 /// Whether it is still there is found out meanwhile.
 const LONG_ANSWER_TIME_MAX: Duration = Duration::from_secs(60 * 60);
@@ -67,6 +64,9 @@ impl Call {
 }
 
 impl Connection {
+    /// How many calls are under way at once: enough to fill a long way, and few enough for any server.
+    pub const CALLS_MAX: usize = 128;
+
     /// Sets a connection up. It belongs to the runtime that this is called in, which must have several threads: where a
     /// secret is looked for, others would be held up.
     pub fn open(options: RemoteOptions) -> Result<Self, RemoteError> {
@@ -88,7 +88,7 @@ impl Connection {
             channels,
             next: AtomicUsize::new(0),
             keyring,
-            calls: Arc::new(Semaphore::new(CALLS_MAX)),
+            calls: Arc::new(Semaphore::new(Self::CALLS_MAX)),
             asker,
         })
     }
