@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use axum::body::Body;
+use axum::middleware::{self, Next};
 use axum::routing::get;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -20,12 +21,15 @@ use opentelemetry_proto::tonic::collector::trace::v1::{
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use serde_json::Value as Json;
+use testkit::{Mutator, Seed, cases};
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
+use tonic::service::Routes;
 use tonic::{Response, Status};
 use tracing_subscriber::fmt::MakeWriter;
 use wire::request::{METADATA_HEADER, RequestMetadata};
 
+use crate::mangled::mangle;
 use crate::serving::{ALL, ask, caller, operation};
 
 /// What was written.
@@ -160,6 +164,9 @@ async fn settings_that_mean_nothing_are_refused() {
     }
 }
 
+/// How many answers of a collector are tried, if `BLD_FUZZ_CASES` does not say.
+const EXPORTS: u64 = 50;
+
 /// Takes what is sent by OTLP.
 #[derive(Clone, Default)]
 struct Collector(Arc<Mutex<Vec<ExportTraceServiceRequest>>>);
@@ -242,4 +249,34 @@ async fn a_request_is_a_span_of_the_trace_that_its_client_has_begun() {
     assert_eq!(bad.status.as_ref().unwrap().code, 2, "an error");
     let all = format!("{spans:?}");
     assert!(!all.contains("s3cret"), "{all}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_answer_of_a_collector_makes_the_server_stumble() {
+    let seed = Seed::new();
+    let fuzz = Arc::new(Mutex::new(seed.mutator()));
+    let collector = Collector::default();
+    let mangling = middleware::from_fn(move |request: Request<Body>, next: Next| {
+        let fuzz = Mutator::new(fuzz.lock().unwrap().number());
+        async move { mangle(next.run(request).await, fuzz).await }
+    });
+    let service = TraceServiceServer::new(collector.clone());
+    let router = Routes::new(service).into_axum_router().layer(mangling);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    let trace = TraceSettings { endpoint, share: 1.0 };
+    let asked = cases(EXPORTS);
+    for _ in 0..asked {
+        let (subscriber, traces) =
+            subscriber(&LogSettings::default(), Some(&trace), Paper::default()).unwrap();
+        {
+            let _logging = tracing::subscriber::set_default(subscriber);
+            let request = request("/200", &metadata());
+            ask(&operation(), answering(), Some(caller("ci", ALL)), request).await;
+        }
+        // It is told of what could not be sent, and waits for nobody.
+        traces.end().await;
+    }
+    assert!(collector.spans().len() as u64 >= asked, "all of them were sent");
 }
