@@ -45,7 +45,7 @@ impl Disk {
     /// Begins an upload that cannot be taken up.
     pub(crate) async fn begin(view: &View, names: &[Digest]) -> Result<Self, Status> {
         let upload = view.cellar.upload(names, None).await;
-        let upload = upload.map_err(|error| fault::of_store(&error))?;
+        let upload = upload.map_err(fault::of_store)?;
         Ok(Self::new(Sending { upload, place: None }))
     }
 
@@ -70,9 +70,9 @@ impl Disk {
             ahead.replace().await;
         }
         let upload = view.cellar.upload(names, Some(&session)).await;
-        let mut upload = upload.map_err(|error| fault::of_store(&error))?;
+        let mut upload = upload.map_err(fault::of_store)?;
         if offset == 0 && upload.bytes() > 0 {
-            upload.restart().map_err(|error| fault::of_store(&error))?;
+            upload.restart().map_err(fault::of_store)?;
         }
         if upload.bytes() != offset {
             return Err(fault::moved_on());
@@ -98,7 +98,7 @@ impl Disk {
         if self.received_bytes < PIECE_BYTES {
             return Ok(());
         }
-        self.settle().await.map_err(|error| fault::of_store(&error))?;
+        self.settle().await.map_err(fault::of_store)?;
         self.start();
         Ok(())
     }
@@ -169,7 +169,7 @@ impl Here {
         // In this order: one that leaves in between is found.
         let sender = sessions.furthest(session, names[0]);
         let left = view.cellar.uploaded(names, session).await;
-        let left = left.map_err(|error| fault::of_store(&error))?.unwrap_or_default();
+        let left = left.map_err(fault::of_store)?.unwrap_or_default();
         let sent = sender.as_ref().map_or(0, |it| it.bytes());
         Ok(Self { bytes: sent.max(left), sender: sender.filter(|_| sent >= left) })
     }

@@ -176,20 +176,20 @@ impl Writing {
             }
             Sink::Disk(disk) => disk.finish().await,
         };
-        written.map_err(|error| fault::of_store(&error))
+        written.map_err(fault::of_store)
     }
 
     /// Forgets what has come: whoever says that it is all will not send more.
     async fn forget(self) -> Result<(), Status> {
         let Sink::Disk(disk) = self.sink else { return Ok(()) };
-        disk.forget().await.map_err(|error| fault::of_store(&error))
+        disk.forget().await.map_err(fault::of_store)
     }
 
     /// Leaves what has come so that it can be taken up again. Returns how many bytes that are: of what came compressed, or
     /// is small, nothing is kept.
     pub(crate) async fn suspend(self) -> Result<i64, Status> {
         let Sink::Disk(disk) = self.sink else { return Ok(0) };
-        disk.suspend().await.map_err(|error| fault::of_store(&error))?;
+        disk.suspend().await.map_err(fault::of_store)?;
         let is_packed = self.resource.resource.wire == Wire::Zstd;
         Ok(if is_packed { 0 } else { self.blob_bytes.cast_signed() })
     }
@@ -225,7 +225,7 @@ pub(crate) async fn is_there(view: &View, resource: &UploadResource) -> Result<b
     let candidates: std::collections::BTreeSet<_> = resource.resource.blob.candidates().collect();
     let count = candidates.len();
     let missing = view.cellar.find_missing(candidates).await;
-    Ok(missing.map_err(|error| fault::of_store(&error))?.len() < count)
+    Ok(missing.map_err(fault::of_store)?.len() < count)
 }
 
 fn already_there(wire: Wire, size: u64) -> i64 {

@@ -23,7 +23,7 @@ async fn every_client_finds_what_it_asks_for() {
     assert_eq!(cache.digest_functions, [1, 9], "SHA256 and BLAKE3");
     assert_eq!(cache.supported_compressors, [1], "ZSTD");
     assert_eq!(cache.supported_batch_update_compressors, [1], "ZSTD");
-    assert_eq!(cache.max_batch_total_size_bytes, 4_000_000);
+    assert_eq!(cache.max_batch_total_size_bytes, 3_000_000);
     assert!(cache.split_blob_support && cache.splice_blob_support);
     assert_eq!(cache.fast_cdc_2020_params.unwrap().avg_chunk_size_bytes, 512 << 10);
     assert_eq!(cache.symlink_absolute_path_strategy, 2, "ALLOWED");

@@ -68,6 +68,13 @@ impl TestServer {
         Self { store, channel: connect(address).await, address }
     }
 
+    /// Returns a client of the same store behind a server that takes no more than that.
+    pub(crate) async fn and_within(&self, limits: Limits) -> Self {
+        let store = Arc::new(self.store.clone());
+        let address = listen(store, trusted(), Vec::new(), limits).await;
+        Self { store: self.store.clone(), channel: connect(address).await, address }
+    }
+
     pub(crate) fn blobs(&self) -> ContentAddressableStorageClient<Channel> {
         ContentAddressableStorageClient::new(self.channel.clone())
     }

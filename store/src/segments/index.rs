@@ -1,6 +1,6 @@
 //! The index: where the record of each name is, in a redb database that can be made again from the segments.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -45,7 +45,7 @@ pub(super) struct Covered {
 /// What is to be changed at once.
 #[derive(Debug, Default)]
 pub(super) struct Changes {
-    pub(super) names: Arc<BTreeMap<Name, Option<Entry>>>,
+    pub(super) names: Arc<HashMap<Name, Option<Entry>>>,
     pub(super) covered: BTreeMap<u32, Covered>,
     pub(super) offsets: BTreeMap<(u32, u32), Vec<u32>>,
     /// Journals that are sealed now.
@@ -189,7 +189,9 @@ impl Index {
     /// Makes the changes, which survive a loss of power then. If it fails some of them may have been made; making all of
     /// them again is right. Returns the sums over all entries.
     pub(super) fn apply(&self, changes: &Changes) -> Result<Counters, StoreError> {
-        let names: Vec<_> = changes.names.iter().collect();
+        let mut names: Vec<_> = changes.names.iter().collect();
+        // Neighbours share pages.
+        names.sort_unstable_by_key(|(name, _)| *name);
         let mut parts = names.chunks(TRANSACTION_NAMES).peekable();
         while let Some(part) = parts.next() {
             // What says up to where the index goes comes with the last of the names.

@@ -2,6 +2,7 @@
 //!
 //! The format and what is promised are described in docs/FORMAT.md, "The server's store".
 
+mod answers;
 mod bell;
 mod blobs;
 mod blocks;
@@ -42,12 +43,13 @@ use async_trait::async_trait;
 use model::{Digest, DigestFunction, HASH_BYTES};
 
 use self::core::Core;
-use self::disk::{RealDisk, blocking};
+use self::disk::RealDisk;
 use self::files::Files;
 use self::house::House;
 use self::large::RECORD_BLOB_BYTES_MAX;
 use self::leases::Holder;
 use self::record::Name;
+use crate::blocking::blocking;
 use crate::{
     Blob, BlobStore, Cellar, CellarStat, ChunkStore, LeaseId, Scrubbed, Session, Spool, StoreError,
     Upload, UploadStore, Value, ValueKey, ValueStore,

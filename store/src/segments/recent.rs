@@ -1,9 +1,10 @@
 //! What the index does not know yet: the newest entries, in memory, until a transaction of the index has them.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::answers::Answers;
 use super::core::Core;
 use super::counters::Counters;
 use super::index::{Changes, Covered};
@@ -12,8 +13,8 @@ use super::record::{Entry, Name};
 use crate::StoreError;
 
 /// How many entries are put into the index at once. Names are hashes: each entry changes a page of its own in a large index,
-/// and the more come at once the more of them share one. This many take some 30 MB of memory.
-const BATCH_NAMES: usize = 256 << 10;
+/// and the more come at once the more of them share one. This many fill a hash table of 17 MB.
+const BATCH_NAMES: usize = 224 << 10;
 
 /// How many entries are in memory at most beside those that are being put into the index, should that be slow or fail: then
 /// nothing more is written.
@@ -29,11 +30,13 @@ pub(super) type Word = Option<Entry>;
 #[derive(Debug, Default)]
 pub(super) struct Recent {
     /// Those that nobody has begun to put into the index.
-    fresh: BTreeMap<Name, Word>,
+    fresh: HashMap<Name, Word>,
     /// Those that are being put into it.
-    leaving: Arc<BTreeMap<Name, Word>>,
+    leaving: Arc<HashMap<Name, Word>>,
     /// How many times entries have left: what was read from the index before that may be old.
     pub(super) departures: u64,
+    /// What the index says since then of names that do not stand here.
+    answers: Answers,
     /// What is true of the index, and what the others will add to that.
     indexed: Counters,
     fresh_counters: Counters,
@@ -92,10 +95,10 @@ impl Recent {
         self.indexed = counters;
     }
 
-    /// Returns the names from `first` on that stand here, with the newest word on each.
-    pub(super) fn range(&self, first: &Name) -> BTreeMap<Name, Word> {
-        let all = self.leaving.range(first..).chain(self.fresh.range(first..));
-        all.map(|(name, entry)| (*name, *entry)).collect()
+    /// Returns the names from `first` on that stand here; some of them twice.
+    pub(super) fn names_from(&self, first: &Name) -> Vec<Name> {
+        let all = self.leaving.keys().chain(self.fresh.keys());
+        all.filter(|it| *it >= first).copied().collect()
     }
 
     /// Returns whether it is worthwhile to put entries into the index.
@@ -125,7 +128,7 @@ impl Core {
         let (departures, moves) = {
             let recent = self.recent();
             for (index, name) in names.iter().enumerate() {
-                if let Some(word) = recent.get(name) {
+                if let Some(word) = recent.get(name).or_else(|| recent.answers.get(name)) {
                     entries[index] = word;
                 } else {
                     unknown.push(*name);
@@ -134,9 +137,17 @@ impl Core {
             }
             (recent.departures, recent.moves)
         };
-        // What was not recent a moment ago is in the index by now, if it is anywhere.
-        for (index, entry) in places.into_iter().zip(self.index.find(&unknown)?) {
-            entries[index] = entry;
+        if !unknown.is_empty() {
+            // What was not recent a moment ago is in the index by now, if it is anywhere.
+            let answers = self.index.find(&unknown)?;
+            let mut recent = self.recent();
+            if recent.departures == departures {
+                recent.answers.keep(unknown.into_iter().zip(answers.iter().copied()));
+            }
+            drop(recent);
+            for (index, entry) in places.into_iter().zip(answers) {
+                entries[index] = entry;
+            }
         }
         Ok(Looked { departures, moves, entries })
     }
@@ -150,11 +161,7 @@ impl Core {
     pub(super) fn find_now(&self, names: &[Name]) -> Result<Looked, StoreError> {
         loop {
             let mut looked = self.look(names)?;
-            let mut is_any_gone = false;
-            for entry in &mut looked.entries {
-                let is_gone = |it: &Entry| self.segments.get(it.place.segment).is_none();
-                is_any_gone |= entry.take_if(|it| is_gone(it)).is_some();
-            }
+            let is_any_gone = self.segments.take_gone(&mut looked.entries);
             // Before its segment was dropped it may have been copied forward.
             if !is_any_gone || self.recent().moves() == looked.moves {
                 return Ok(looked);
@@ -171,7 +178,7 @@ impl Core {
         /// How many names are looked up at once.
         const BATCH: usize = 1024;
         // What leaves memory meanwhile has been seen here; what left before is in the index.
-        let recent: Vec<Name> = self.recent().range(&first).into_keys().collect();
+        let recent = self.recent().names_from(&first);
         recent.into_iter().try_for_each(&mut tell)?;
         let mut first = first;
         loop {
@@ -207,6 +214,7 @@ impl Core {
             recent.leaving_counters = Counters::default();
             recent.indexed = indexed;
             recent.departures += 1;
+            recent.answers = Answers::default();
         }
         self.index.measure()?;
         while let Some(doomed) = leaving.doomed.pop() {

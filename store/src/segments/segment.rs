@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use super::blocks::Blocks;
 use super::journal::Journal;
 use super::quarantine::or_nothing;
-use super::record::{Header, Raw};
+use super::record::{Entry, Header, Raw};
 use super::sealed::Sealed;
 use crate::StoreError;
 
@@ -69,6 +69,14 @@ impl Segments {
     pub(super) fn get(&self, id: u32) -> Option<Arc<Segment>> {
         let kept = self.kept.read().expect("no holder panics");
         kept.get(&id).map(|(segment, _)| Arc::clone(segment))
+    }
+
+    /// Takes the entries away whose segment is gone. Returns whether there were any.
+    pub(super) fn take_gone(&self, entries: &mut [Option<Entry>]) -> bool {
+        let kept = self.kept.read().expect("no holder panics");
+        let is_gone = |it: &mut Entry| !kept.contains_key(&it.place.segment);
+        let gone = |any, entry: &mut Option<Entry>| any | entry.take_if(is_gone).is_some();
+        entries.iter_mut().fold(false, gone)
     }
 
     /// Puts a segment, which takes that many bytes on the disk, in the place of the one of that number.
