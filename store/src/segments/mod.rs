@@ -31,6 +31,7 @@ mod settle;
 mod similarity;
 mod spool;
 mod touched;
+mod upload;
 mod uploads;
 mod values;
 mod weighed;
