@@ -121,6 +121,8 @@ impl Config {
         let mut listen = file.listen;
         listen.unix = listen.unix.map(from_here);
         let anonymous = anonymous(file.identity.anonymous, &listen);
+        let mut telemetry = file.telemetry;
+        telemetry.otlp_authority = telemetry.otlp_authority.map(from_here);
         let config = Self {
             store: StoreConfig {
                 path: file.store.path.map_or_else(|| root.join("store"), from_here),
@@ -141,7 +143,7 @@ impl Config {
             limits: file.limits,
             origins: file.assets.fetch,
             drain: file.drain,
-            telemetry: file.telemetry,
+            telemetry,
             root,
             listen,
         };

@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use super::bell::Bells;
 use super::blocks::Blocks;
+use super::commits::Commits;
 use super::core::Core;
 use super::files::Files;
+use super::head::Head;
 use super::index::{self, Covered, Index, Known, is_damaged};
 use super::journal::{self, Extent, Journal};
-use super::log::{Commits, Head};
 use super::manifest;
 use super::quarantine::{self, Quarantine, or_nothing};
 use super::record::{Entry, Form, HEADER_BYTES, Header, Place};
