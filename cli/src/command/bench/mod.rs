@@ -111,7 +111,8 @@ fn seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 =
         text.parse().map_err(|error: std::num::ParseFloatError| error.to_string())?;
     let is_fit = seconds > 0.0 && seconds <= SECONDS_MAX;
-    is_fit.then(|| Duration::from_secs_f64(seconds)).ok_or(format!("it is at most {SECONDS_MAX}"))
+    let bounds = || format!("it is more than 0 and at most {SECONDS_MAX}");
+    is_fit.then(|| Duration::from_secs_f64(seconds)).ok_or_else(bounds)
 }
 
 pub(crate) fn run(settings: &Settings, command: &BenchCommand) -> Result<ExitCode, CliError> {
