@@ -2,11 +2,7 @@
 
 use model::{Digest, DigestFunction};
 use tonic::Status;
-
-/// REAPI's numbers of the functions that this server speaks.
-pub(crate) const SHA256: i32 = 1;
-/// See [`SHA256`].
-pub(crate) const BLAKE3: i32 = 9;
+use wire::encode::function_number;
 
 /// The functions in the order in which they are tried where a client names none: the API says SHA-256 then, and Buck2
 /// names none even when it uses BLAKE3.
@@ -14,22 +10,16 @@ const UNNAMED: [DigestFunction; 2] = [DigestFunction::Sha256, DigestFunction::Bl
 
 /// Returns the functions that a request's `digest_function` may stand for.
 pub(crate) fn functions(number: i32) -> Result<&'static [DigestFunction], Status> {
-    match number {
-        0 => Ok(&UNNAMED),
-        SHA256 => Ok(&UNNAMED[..1]),
-        BLAKE3 => Ok(&UNNAMED[1..]),
-        other => Err(Status::invalid_argument(format!(
-            "digest function {other} is not served here; SHA256 ({SHA256}) and BLAKE3 ({BLAKE3}) are"
-        ))),
+    if number == 0 {
+        return Ok(&UNNAMED);
     }
-}
-
-/// Returns REAPI's number of a function.
-pub(crate) fn number(function: DigestFunction) -> i32 {
-    match function {
-        DigestFunction::Sha256 => SHA256,
-        DigestFunction::Blake3 => BLAKE3,
-    }
+    let named = UNNAMED.chunks(1).find(|it| function_number(it[0]) == number);
+    named.ok_or_else(|| {
+        let [sha256, blake3] = UNNAMED.map(function_number);
+        Status::invalid_argument(format!(
+            "digest function {number} is not served here; SHA256 ({sha256}) and BLAKE3 ({blake3}) are"
+        ))
+    })
 }
 
 /// A digest that was asked for: of one function, or of the first that has it.

@@ -11,8 +11,9 @@ use crate::limits::RETRY_DELAY;
 ///
 /// Clients retry on some codes and give up on others: what is the client's mistake is never one of the former, and what is
 /// the machine's never one of the latter.
-pub(crate) fn of_store(error: &StoreError) -> Status {
-    match error {
+#[expect(clippy::needless_pass_by_value, reason = "what is told of it is the end of it")]
+pub(crate) fn of_store(error: StoreError) -> Status {
+    match &error {
         StoreError::Mismatch { .. } | StoreError::ValueTooLarge => {
             Status::invalid_argument(error.to_string())
         }
@@ -28,7 +29,7 @@ pub(crate) fn of_store(error: &StoreError) -> Status {
         | StoreError::InUse { .. }
         | StoreError::Occupied { .. }
         | StoreError::Format { .. } => {
-            tracing::error!(error = %with_sources(error), "the store failed");
+            tracing::error!(error = %with_sources(&error), "the store failed");
             Status::unavailable("the store failed; the server's log says why")
         }
     }
@@ -44,6 +45,12 @@ pub(crate) fn full(message: &str) -> Status {
 /// Returns that a blob is not here.
 pub(crate) fn absent(digest: Digest) -> Status {
     Status::not_found(format!("{digest} is not here"))
+}
+
+/// Returns that an upload goes on in another stream of its session, or did in the moment between: whoever still wants to
+/// send it asks how much is here.
+pub(crate) fn moved_on() -> Status {
+    Status::aborted("another stream has gone on with the upload")
 }
 
 impl From<Denied> for Status {

@@ -9,7 +9,7 @@ use model::DigestFunction;
 use store::{Cellar, LeaseId, Namespace, StoreError, Value, ValueKey};
 use tonic::Status;
 
-use crate::load::{self, Room};
+use crate::load::Memory;
 use crate::metrics::Limit;
 use crate::observe::Observed;
 use crate::{Caller, Denied, Limits, Right};
@@ -48,7 +48,7 @@ impl Front {
             caller,
             limits: Arc::clone(&self.limits),
             observed,
-            room: load::room(extensions),
+            memory: Memory::of(extensions).clone(),
         }
     }
 }
@@ -64,8 +64,8 @@ pub(crate) struct View {
     pub(crate) limits: Arc<Limits>,
     /// Who hears how it goes.
     pub(crate) observed: Observed,
-    /// How much of what the caller sends may be held in memory.
-    pub(crate) room: Room,
+    /// What the request holds in memory.
+    pub(crate) memory: Memory,
 }
 
 impl View {

@@ -2,15 +2,19 @@
 
 use std::time::Duration;
 
-/// How many bytes of blobs one batch may have, as announced: with what surrounds them they fit into the 4 MiB that
-/// clients take by default.
-pub(crate) const BATCH_BYTES_MAX: u64 = 4_000_000;
+/// The largest answer, in bytes: what clients take by default.
+pub(crate) const ANSWER_BYTES_MAX: usize = 4 << 20;
 
-/// How many bytes one answer of a stream has: most clients take no more than 4 MiB, and smaller ones cost more per byte.
-pub(crate) const PIECE_BYTES: usize = 1 << 20;
+/// How many bytes of blobs one batch may have, as announced. What is said of each blob takes 80 bytes besides, and some clients
+/// (Buck2, `BuildStream`) do not count these: what they ask for fits into an answer if their blobs have 200 bytes on average.
+pub(crate) const BATCH_BYTES_MAX: u64 = 3_000_000;
+
+/// How many bytes one answer of a stream has: most clients take no more than 4 MiB, smaller ones cost more per message, and
+/// larger ones leave the processor's cache between one copy and the next.
+pub(crate) const PIECE_BYTES: usize = 256 << 10;
 
 /// How many pieces wait in memory between whoever reads and whoever sends.
-pub(crate) const PIECES_MAX: usize = 2;
+pub(crate) const PIECES_MAX: usize = 4;
 
 /// The largest message of an upload's stream, in bytes, and how much of an upload counts as held in memory: what gRPC's
 /// implementations take by default, so no client sends more.
@@ -30,6 +34,10 @@ pub(crate) const CLOSURE_BYTES_MAX: u64 = 256 << 20;
 
 /// How many chunks a blob may be put together from: 1 TiB of chunks of 1 MiB.
 pub(crate) const CHUNKS_MAX: usize = 1 << 20;
+
+/// For how long nothing of a request may come, nor anything of an answer be taken: whoever is slower than that will not come to
+/// an end, and what he holds is held from others.
+pub(crate) const WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// After how long a client should try again when there was no room.
 pub(crate) const RETRY_DELAY: Duration = Duration::from_secs(5);

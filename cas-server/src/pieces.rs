@@ -4,7 +4,6 @@ use std::io::{self, Write as _};
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _, stream};
@@ -13,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 use tokio_stream::wrappers::ReceiverStream;
 
-use crate::limits::{PIECE_BYTES, PIECES_MAX};
+use crate::limits::{PIECE_BYTES, PIECES_MAX, WAIT_MAX};
 
 /// The level that streams are compressed at: the network is waiting.
 const LEVEL: i32 = 1;
@@ -26,9 +25,6 @@ pub(crate) enum Wire {
     /// As one zstd frame, or several.
     Zstd,
 }
-
-/// For how long a piece may wait to be sent: what is read is pinned, and nobody else gets rid of it.
-const WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// Returns those bytes of a blob piece by piece, none of them empty. No thread waits for a slow listener; who does not listen at all
 /// for a while finds that the rest is missing.
@@ -43,7 +39,7 @@ pub(crate) fn send(
     let ended = Arc::clone(&is_whole);
     tokio::spawn(async move {
         let sent = match wire {
-            Wire::Identity => pump(source, Source::next, &sender).await,
+            Wire::Identity => pass(source, &sender).await,
             Wire::Zstd => match zstd::stream::write::Encoder::new(Vec::new(), LEVEL) {
                 Ok(encoder) => {
                     let compressed = Compressed { source, encoder: Some(encoder) };
@@ -107,6 +103,16 @@ impl Compressed {
         }
         Ok(Some(std::mem::take(encoder.get_mut()).into()))
     }
+}
+
+/// Sends what is read where it is: whoever waits for a disk gives the others' tasks another thread meanwhile.
+async fn pass(mut source: Source, sender: &mpsc::Sender<io::Result<Bytes>>) -> io::Result<()> {
+    while let Some(piece) = source.next()? {
+        if sender.send_timeout(Ok(piece), WAIT_MAX).await.is_err() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+    }
+    Ok(())
 }
 
 async fn pump<S: Send + 'static>(

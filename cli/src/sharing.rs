@@ -136,18 +136,22 @@ pub(crate) struct AskedArgs {
 impl AskedArgs {
     /// Returns a connection to that server, with what proves who asks; whether it is there is not known yet.
     pub(crate) fn connection(&self, settings: &Settings) -> Result<RemoteConnection, CliError> {
-        let workspace = match OpenWorkspace::find(settings) {
-            Ok(workspace) => Some(workspace),
-            Err(CliError::NoWorkspace(_)) => None,
-            Err(error) => return Err(error),
-        };
         let typed = self.remote.as_deref().filter(|it| !it.is_empty());
-        let said = Said::of(settings, workspace.as_ref(), typed)?.ok_or(CliError::NoRemote)?;
-        // Nothing is kept there, so what would name it does not matter.
-        let proof = said.proof()?.ok_or_else(|| CliError::NotChosen(said.url.clone()))?;
-        let options = said.options(proof, None, DigestFunction::Blake3)?;
-        RemoteConnection::open(options).map_err(CliError::Remote)
+        RemoteConnection::open(asked(settings, typed)?).map_err(CliError::Remote)
     }
+}
+
+/// Returns how to get to the server that was typed, or else where results are shared, and what proves who asks.
+pub(crate) fn asked(settings: &Settings, typed: Option<&str>) -> Result<RemoteOptions, CliError> {
+    let workspace = match OpenWorkspace::find(settings) {
+        Ok(workspace) => Some(workspace),
+        Err(CliError::NoWorkspace(_)) => None,
+        Err(error) => return Err(error),
+    };
+    let said = Said::of(settings, workspace.as_ref(), typed)?.ok_or(CliError::NoRemote)?;
+    let proof = said.proof()?.ok_or_else(|| CliError::NotChosen(said.url.clone()))?;
+    // Nothing that is built is kept there, so what would name it does not matter.
+    said.options(proof, None, DigestFunction::Blake3)
 }
 
 /// What proves who asks.

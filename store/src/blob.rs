@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::blocking::blocking;
+
 /// The bytes of a blob; a large one stays in its file.
 #[derive(Debug)]
 pub enum Blob {
@@ -24,6 +26,7 @@ pub trait Ranged: std::fmt::Debug + Send + Sync {
     fn size(&self) -> u64;
     /// Returns bytes from `offset` on: at most `count`, at least one unless the end is reached.
     /// What turns out to be corrupt is an error of kind `InvalidData`.
+    /// Where it has to wait, the tasks of the runtime move to another thread meanwhile.
     fn read_at(&self, offset: u64, count: usize) -> std::io::Result<Bytes>;
 }
 
@@ -123,7 +126,7 @@ impl Ranged for WholeFile {
     fn read_at(&self, offset: u64, count: usize) -> std::io::Result<Bytes> {
         let left = usize::try_from(self.size.saturating_sub(offset)).unwrap_or(usize::MAX);
         let mut bytes = vec![0; count.min(left)];
-        self.file.read_exact_at(&mut bytes, offset)?;
+        blocking(|| self.file.read_exact_at(&mut bytes, offset))?;
         Ok(bytes.into())
     }
 }

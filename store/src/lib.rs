@@ -5,6 +5,7 @@
 //! Trees are made here and nowhere else: by a [`Draft`], from archives, from sources or from other trees.
 
 mod blob;
+mod blocking;
 mod breaker;
 mod cellar;
 mod degrading;

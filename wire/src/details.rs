@@ -48,10 +48,10 @@ pub fn bad_field(code: i32, message: &str, field: &str, description: &str) -> By
 }
 
 /// Returns an error as a part of an answer, with the details that it would have as a whole.
-pub fn part(code: i32, message: &str, details: &[u8]) -> rpc::Status {
+pub fn part(status: &tonic::Status) -> rpc::Status {
     // They are ours, or none.
-    let details = rpc::Status::decode(details).unwrap_or_default().details;
-    rpc::Status { code, message: message.to_owned(), details }
+    let details = rpc::Status::decode(status.details()).unwrap_or_default().details;
+    rpc::Status { code: status.code().into(), message: status.message().to_owned(), details }
 }
 
 fn status(code: i32, message: &str, name: &str, detail: &impl Message) -> Bytes {
@@ -64,14 +64,17 @@ fn status(code: i32, message: &str, name: &str, detail: &impl Message) -> Bytes 
 
 #[cfg(test)]
 mod tests {
+    use tonic::Code;
+
     use super::*;
 
     #[test]
     fn a_part_of_an_answer_says_when_to_try_again_as_the_whole_does() {
         let delay = Duration::from_secs(5);
-        let part = part(8, "full", &retry(8, "full", delay));
+        let full = retry(8, "full", delay);
+        let part = part(&tonic::Status::with_details(Code::ResourceExhausted, "full", full));
         assert_eq!((part.code, part.message.as_str(), part.details.len()), (8, "full", 1));
         assert_eq!(retry_delay(&part.encode_to_vec()), Some(delay));
-        assert!(super::part(5, "absent", b"").details.is_empty());
+        assert!(super::part(&tonic::Status::not_found("absent")).details.is_empty());
     }
 }

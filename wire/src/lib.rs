@@ -5,6 +5,7 @@
 pub mod asset;
 pub mod decode;
 pub mod details;
+pub mod elements;
 pub mod encode;
 mod fields;
 mod generated;

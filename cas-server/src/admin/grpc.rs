@@ -79,8 +79,7 @@ impl Cache for AdminService {
                 return Err(Status::invalid_argument("a writer has a name"));
             }
             What::Writer(writer) => {
-                let forgotten = self.operation.cellar().forget_writer(&writer).await;
-                forgotten.map_err(|error| fault::of_store(&error))?
+                self.operation.cellar().forget_writer(&writer).await.map_err(fault::of_store)?
             }
         };
         Ok(Response::new(bld::PurgeResponse { purged }))
@@ -107,7 +106,7 @@ impl AdminService {
         let mut purged = 0;
         for digest in digest(blob.digest_function, blob.digest.as_ref())?.candidates() {
             let forgotten = self.operation.cellar().forget_blob(digest).await;
-            purged += u64::from(forgotten.map_err(|error| fault::of_store(&error))?);
+            purged += u64::from(forgotten.map_err(fault::of_store)?);
         }
         Ok(purged)
     }
@@ -131,7 +130,7 @@ impl AdminService {
 
     async fn forget(&self, key: &ValueKey) -> Result<u64, Status> {
         let forgotten = self.operation.cellar().forget(key).await;
-        forgotten.map(u64::from).map_err(|error| fault::of_store(&error))
+        forgotten.map(u64::from).map_err(fault::of_store)
     }
 }
 

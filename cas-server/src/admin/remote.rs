@@ -4,13 +4,12 @@ use std::time::{Duration, SystemTime};
 
 use store::{CellarStat, RemoteConnection, RemoteError, Scrubbed};
 use tonic::Code;
-use wire::encode::digest_message;
+use wire::encode::{digest_message, function_number};
 use wire::proto::bld;
 use wire::proto::bld::cache_client::CacheClient;
 use wire::proto::bld::purge_request::{self, What};
 
 use super::{ClientStat, Purge, ScrubState, Stat};
-use crate::asked;
 use crate::metrics::{Kind, Lookups, Tallied};
 
 /// What is tried, as it is said where it fails.
@@ -139,13 +138,13 @@ fn what(purge: Purge) -> What {
     match purge {
         Purge::Blob(digest) => What::Blob(purge_request::Blob {
             digest: Some(digest_message(digest)),
-            digest_function: asked::number(digest.function()),
+            digest_function: function_number(digest.function()),
         }),
         Purge::Action { namespace, project, digest } => What::Action(purge_request::Action {
             namespace: namespace.to_string(),
             instance_name: project,
             digest: Some(digest_message(digest)),
-            digest_function: asked::number(digest.function()),
+            digest_function: function_number(digest.function()),
         }),
         Purge::Value(key) => What::Value(purge_request::Value {
             namespace: key.namespace.to_string(),

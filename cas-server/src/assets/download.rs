@@ -108,8 +108,7 @@ impl Origins {
         };
         let Ok(Ok(digest)) = fetched else { return fetched };
         // It was fetched for one build, and lives on for all that wait.
-        let missing = cellar.find_missing([digest].into()).await;
-        let missing = missing.map_err(|error| fault::of_store(&error))?;
+        let missing = cellar.find_missing([digest].into()).await.map_err(fault::of_store)?;
         Ok(if missing.is_empty() { Ok(digest) } else { Err(fault::absent(digest)) })
     }
 
@@ -120,8 +119,10 @@ impl Origins {
     /// Begins a download as soon as there is room.
     async fn begin(&self, cellar: &Arc<dyn Cellar>, download: Download) -> Result<Running, Status> {
         let free = Arc::clone(&self.free).acquire_owned().await.expect("nobody closes it");
-        let spool = cellar.spool(&[download.function, DigestFunction::Sha256]).await;
-        let spool = spool.map_err(|error| fault::of_store(&error))?;
+        let spool = cellar
+            .spool(&[download.function, DigestFunction::Sha256])
+            .await
+            .map_err(fault::of_store)?;
         let mut under_way = self.under_way();
         // Somebody else may have been quicker.
         if let Some(running) = under_way.find(&download) {
@@ -131,7 +132,7 @@ impl Origins {
         let held = Arc::downgrade(&download);
         let ended = tokio::task::spawn_blocking(move || {
             let _free = free;
-            fetch(&origins, &download, spool).map_err(|error| fault::of_store(&error))
+            fetch(&origins, &download, spool).map_err(fault::of_store)
         });
         let ended = ended.map(|fetched| fetched.expect("fetching does not panic"));
         let begun = ended.boxed().shared();

@@ -7,9 +7,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use model::Digest;
+use prost::Message as _;
 use store::{Blob, StoreError};
 use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status};
+use wire::details;
+use wire::elements::ELEMENT_BYTES;
 use wire::encode::digest_message;
 use wire::proto::reapi::content_addressable_storage_server::{
     ContentAddressableStorage, ContentAddressableStorageServer,
@@ -23,6 +26,7 @@ use wire::proto::reapi::{
 };
 use wire::proto::rpc;
 
+use super::answer::{Answer, refuse_large};
 use super::compression::{compress_if_smaller, decompress};
 use super::tree::{self, PageToken};
 use crate::asked::{self, Asked};
@@ -77,8 +81,7 @@ impl ContentAddressableStorage for BlobsService {
         let asked = request.blob_digests.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
 
         let candidates: BTreeSet<_> = asked.iter().flat_map(|it| it.candidates()).collect();
-        let missing = view.cellar.find_missing(candidates).await;
-        let missing = missing.map_err(|error| fault::of_store(&error))?;
+        let missing = view.cellar.find_missing(candidates).await.map_err(fault::of_store)?;
         let is_missing = |it: &Asked| it.candidates().all(|digest| missing.contains(&digest));
         let pairs = asked.iter().zip(request.blob_digests);
         let absent = pairs.filter(|(it, _)| is_missing(it)).map(|(_, digest)| digest);
@@ -97,16 +100,19 @@ impl ContentAddressableStorage for BlobsService {
         let sizes = request.requests.iter().map(|it| claimed_bytes(it.digest.as_ref()));
         refuse_large_batch(sizes)?;
 
-        let mut responses = Vec::with_capacity(request.requests.len());
-        for blob in request.requests {
+        let mut answer = Answer::with_capacity(request.requests.len());
+        for blob in &request.requests {
             let digest = blob.digest.clone();
-            let status = match update(&view, functions, blob).await {
-                Ok(()) => ok(),
-                Err(status) => status_message(&status),
-            };
-            responses.push(batch_update_blobs_response::Response { digest, status: Some(status) });
+            answer.add(batch_update_blobs_response::Response { digest, status: Some(ok()) })?;
         }
-        Ok(Response::new(BatchUpdateBlobsResponse { responses }))
+        for (nth, blob) in request.requests.into_iter().enumerate() {
+            if let Err(status) = update(&view, functions, blob).await {
+                let told = answer.change(nth, |it| it.status = Some(details::part(&status)));
+                // If so much went wrong that it cannot all be told, this will do.
+                told.map_err(|_too_large| status)?;
+            }
+        }
+        Ok(Response::new(BatchUpdateBlobsResponse { responses: answer.into_parts() }))
     }
 
     async fn batch_read_blobs(
@@ -116,20 +122,21 @@ impl ContentAddressableStorage for BlobsService {
         let view = self.reading(&request)?;
         let request = request.into_inner();
         let functions = asked::functions(request.digest_function)?;
-        refuse_large_batch(request.digests.iter().map(|it| claimed_bytes(Some(it))))?;
+        let sum = refuse_large_batch(request.digests.iter().map(|it| claimed_bytes(Some(it))))?;
+        view.memory.hold(sum)?;
         let zstd = request.acceptable_compressors.contains(&compressor::Value::Zstd.into());
         let mut lookups = Lookups::default();
 
-        let mut responses = Vec::with_capacity(request.digests.len());
+        let mut answer = Answer::with_capacity(request.digests.len());
         for digest in request.digests {
             let asked = Asked::new(functions, &digest.hash, digest.size_bytes);
             let read = async { read_bytes(&view, asked?).await }.await;
             let count = if read.is_ok() { &mut lookups.hits } else { &mut lookups.misses };
             *count += 1;
-            responses.push(batch_response(digest, read, zstd));
+            answer.add(batch_response(digest, read, zstd))?;
         }
         view.observed.looked_up(Kind::Blob, lookups);
-        Ok(Response::new(BatchReadBlobsResponse { responses }))
+        Ok(Response::new(BatchReadBlobsResponse { responses: answer.into_parts() }))
     }
 
     type GetTreeStream = BoxStream<'static, Result<GetTreeResponse, Status>>;
@@ -156,13 +163,15 @@ impl ContentAddressableStorage for BlobsService {
         let request = request.into_inner();
         let asked = parse(request.digest_function, request.blob_digest.as_ref())?;
         for digest in asked.candidates() {
-            let chunks =
-                view.cellar.split(digest).await.map_err(|error| fault::of_store(&error))?;
+            let chunks = view.cellar.split(digest).await.map_err(fault::of_store)?;
             if let Some(chunks) = chunks {
-                return Ok(Response::new(SplitBlobResponse {
+                view.memory.hold(chunks.len() * ELEMENT_BYTES)?;
+                let response = SplitBlobResponse {
                     chunk_digests: chunks.into_iter().map(digest_message).collect(),
                     chunking_function: chunking_function::Value::FastCdc2020.into(),
-                }));
+                };
+                refuse_large(response.encoded_len())?;
+                return Ok(Response::new(response));
             }
         }
         Err(absent(asked))
@@ -205,8 +214,8 @@ async fn splice(view: &View, blob: Asked, chunks: &[Asked]) -> Result<(), Status
         let chunks: Vec<_> = chunks.iter().map(nth_of).collect();
         match view.cellar.splice(digest, &chunks).await {
             Ok(()) => return Ok(()),
-            Err(error @ StoreError::Missing { .. }) => refusal = fault::of_store(&error),
-            Err(error) => return Err(fault::of_store(&error)),
+            Err(error @ StoreError::Missing { .. }) => refusal = fault::of_store(error),
+            Err(error) => return Err(fault::of_store(error)),
         }
     }
     Err(refusal)
@@ -219,8 +228,8 @@ fn parse(function: i32, digest: Option<&reapi::Digest>) -> Result<Asked, Status>
 
 /// Returns the one of the digests that is here.
 async fn find(view: &View, asked: Asked) -> Result<Digest, Status> {
-    let missing = view.cellar.find_missing(asked.candidates().collect()).await;
-    let missing = missing.map_err(|error| fault::of_store(&error))?;
+    let missing =
+        view.cellar.find_missing(asked.candidates().collect()).await.map_err(fault::of_store)?;
     asked.candidates().find(|it| !missing.contains(it)).ok_or_else(|| absent(asked))
 }
 
@@ -231,14 +240,14 @@ fn absent(asked: Asked) -> Status {
 /// Returns the whole blob: what a batch may ask for fits into memory.
 async fn read_bytes(view: &View, asked: Asked) -> Result<Bytes, Status> {
     for digest in asked.candidates() {
-        let blob = view.cellar.read(digest).await.map_err(|error| fault::of_store(&error))?;
+        let blob = view.cellar.read(digest).await.map_err(fault::of_store)?;
         match blob {
             None => {}
             Some(Blob::Bytes(bytes)) => return Ok(bytes),
             Some(blob) => {
                 let read = tokio::task::spawn_blocking(move || blob.into_bytes());
                 let read = read.await.expect("reading does not panic");
-                return read.map_err(|source| fault::of_store(&StoreError::Input { source }));
+                return read.map_err(|source| fault::of_store(StoreError::Input { source }));
             }
         }
     }
@@ -256,13 +265,13 @@ async fn update(
         Ok(compressor::Value::Identity) => blob.data,
         Ok(compressor::Value::Zstd) => {
             let size = usize::try_from(asked.size()).expect("a batch fits into memory");
+            let _held = view.memory.take(size)?;
             let bytes = decompress(&blob.data, size);
             bytes.ok_or_else(|| Status::invalid_argument("this is no zstd of that many bytes"))?
         }
         _ => return Err(Status::invalid_argument("only IDENTITY and ZSTD are served")),
     };
-    let written = view.cellar.write(asked.of(&bytes), Blob::Bytes(bytes)).await;
-    written.map_err(|error| fault::of_store(&error))
+    view.cellar.write(asked.of(&bytes), Blob::Bytes(bytes)).await.map_err(fault::of_store)
 }
 
 fn batch_response(
@@ -275,7 +284,7 @@ fn batch_response(
     let bytes = match read {
         Ok(bytes) => bytes,
         Err(status) => {
-            response.status = Some(status_message(&status));
+            response.status = Some(details::part(&status));
             return response;
         }
     };
@@ -294,10 +303,11 @@ fn claimed_bytes(digest: Option<&reapi::Digest>) -> u64 {
     digest.and_then(|it| u64::try_from(it.size_bytes).ok()).unwrap_or(0)
 }
 
-fn refuse_large_batch(sizes: impl Iterator<Item = u64>) -> Result<(), Status> {
+/// Returns how many bytes the blobs of a batch have, if it may have so many.
+fn refuse_large_batch(sizes: impl Iterator<Item = u64>) -> Result<usize, Status> {
     let sum = sizes.fold(0, u64::saturating_add);
     if sum <= BATCH_BYTES_MAX {
-        return Ok(());
+        return Ok(usize::try_from(sum).expect("a batch fits into memory"));
     }
     let why = format!("the blobs have {sum} bytes; a batch may have {BATCH_BYTES_MAX}");
     Err(Status::invalid_argument(why))
@@ -305,9 +315,4 @@ fn refuse_large_batch(sizes: impl Iterator<Item = u64>) -> Result<(), Status> {
 
 fn ok() -> rpc::Status {
     rpc::Status::default()
-}
-
-/// Returns a status as one of a batch: what is in its trailer otherwise stands in it.
-fn status_message(status: &Status) -> rpc::Status {
-    wire::details::part(status.code().into(), status.message(), status.details())
 }

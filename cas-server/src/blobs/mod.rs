@@ -1,5 +1,6 @@
 //! Blobs by the batch, trees, and blobs as sequences of chunks.
 
+mod answer;
 mod compression;
 mod grpc;
 mod tree;

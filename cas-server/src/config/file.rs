@@ -124,6 +124,8 @@ impl Config {
         let mut listen = file.listen;
         listen.unix = listen.unix.map(from_here);
         let anonymous = anonymous(file.identity.anonymous, &listen);
+        let mut telemetry = file.telemetry;
+        telemetry.otlp_authority = telemetry.otlp_authority.map(from_here);
         let config = Self {
             file: path.map(Path::to_owned),
             store: StoreConfig {
@@ -145,7 +147,7 @@ impl Config {
             limits: file.limits,
             origins: file.assets.fetch,
             drain: file.drain,
-            telemetry: file.telemetry,
+            telemetry,
             root,
             listen,
         };

@@ -13,10 +13,11 @@ use axum::extract::Request;
 use axum::middleware::Next;
 use axum::response::Response;
 use bytes::Bytes;
-use http::HeaderMap;
-use http::header::{CONTENT_TYPE, EXPECT};
+use http::header::EXPECT;
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt as _;
+
+use crate::metrics::Protocol;
 
 /// How many bytes are received for nothing, for the sake of a clear answer.
 const DRAINED_BYTES_MAX: usize = 4 << 20;
@@ -52,8 +53,9 @@ impl http_body::Body for SharedBody {
 /// Answers, and if that is a refusal receives the rest of a small body before.
 pub(crate) async fn drain_refused(request: Request, next: Next) -> Response {
     // Whoever expects to be asked for the body has not sent it.
-    let is_sent = !request.headers().contains_key(EXPECT) && !is_grpc(request.headers());
-    if !is_sent || request.body().is_end_stream() {
+    let is_sent = !request.headers().contains_key(EXPECT);
+    let is_grpc = Protocol::of(request.headers()) == Protocol::Grpc;
+    if !is_sent || is_grpc || request.body().is_end_stream() {
         return next.run(request).await;
     }
     let (parts, body) = request.into_parts();
@@ -66,10 +68,6 @@ pub(crate) async fn drain_refused(request: Request, next: Next) -> Response {
         let _is_drained = drained.await;
     }
     response
-}
-
-fn is_grpc(headers: &HeaderMap) -> bool {
-    headers.get(CONTENT_TYPE).is_some_and(|it| it.as_bytes().starts_with(b"application/grpc"))
 }
 
 async fn drain(body: &mut SharedBody) {

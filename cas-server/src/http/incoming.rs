@@ -1,8 +1,5 @@
 //! Bodies that are received: small ones in memory, large ones piece by piece into the store.
 
-use std::sync::Arc;
-use std::time::Duration;
-
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
@@ -18,12 +15,9 @@ use super::blocking;
 use super::refusal::Refusal;
 use crate::Limits;
 use crate::front::View;
-use crate::limits::{MEMORY_BYTES_MAX, PIECE_BYTES};
-use crate::load::Room;
+use crate::limits::{MEMORY_BYTES_MAX, PIECE_BYTES, WAIT_MAX};
+use crate::load::Memory;
 use crate::unpacking::Unpacker;
-
-/// For how long nothing of a body may come. A sender that is slower than that will not come to an end.
-const WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// How many times larger than what was sent a body may become when it is unpacked, if the operator allows that much.
 /// Unlike a blob that gRPC clients send, a body does not say how large it will be.
@@ -58,15 +52,15 @@ pub(super) struct Intake<'a> {
     /// How large a body may be that is handed out in memory, in bytes.
     pub(super) memory_bytes_max: usize,
     /// What may be held of the sender. What finds no room there goes to the disk.
-    pub(super) room: &'a Room,
+    pub(super) memory: &'a Memory,
 }
 
 impl Intake<'_> {
     /// Returns the intake of bodies that nobody needs to look into.
     pub(super) fn new<'a>(view: &'a View, functions: &'a [DigestFunction]) -> Intake<'a> {
         let memory_bytes_max = usize::try_from(MEMORY_BYTES_MAX).expect("it is small");
-        let (cellar, limits, room) = (&*view.cellar, &*view.limits, &view.room);
-        Intake { cellar, limits, functions, memory_bytes_max, room }
+        let (cellar, limits, memory) = (&*view.cellar, &*view.limits, &view.memory);
+        Intake { cellar, limits, functions, memory_bytes_max, memory }
     }
 
     /// Receives a body, unpacked.
@@ -227,10 +221,7 @@ impl Sink<'_> {
         if self.held.len() + piece.len() > limit {
             return false;
         }
-        let count = u32::try_from(piece.len()).expect("it is below a small limit");
-        let Ok(more) = Arc::clone(self.intake.room).try_acquire_many_owned(count) else {
-            return false;
-        };
+        let Some(more) = self.intake.memory.take_spare(piece.len()) else { return false };
         match &mut self.room {
             Some(room) => room.merge(more),
             None => self.room = Some(more),
@@ -269,18 +260,21 @@ impl Sink<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use testkit::MemoryStore;
     use tokio::sync::Semaphore;
 
     use super::*;
+    use crate::observe::Observed;
 
-    async fn receive(room: &Room, body: &[u8]) -> Received {
+    async fn receive(room: &Arc<Semaphore>, body: &[u8]) -> Received {
         let intake = Intake {
             cellar: &MemoryStore::new(),
             limits: &Limits::default(),
             functions: &[DigestFunction::Blake3],
             memory_bytes_max: usize::try_from(MEMORY_BYTES_MAX).unwrap(),
-            room,
+            memory: &Memory::new(Arc::clone(room), Observed::default()),
         };
         let body = Body::from(body.to_vec());
         intake.receive(&HeaderMap::new(), body).await.expect("it is a good body")

@@ -32,7 +32,6 @@ use axum::extract::{Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
-use http::header::CONTENT_TYPE;
 use http::{Extensions, Method, StatusCode};
 use store::Turns;
 use tonic::Status;
@@ -41,7 +40,7 @@ use wire::json::JsonResults;
 use self::refusal::Refusal;
 use crate::Right;
 use crate::front::{Front, View};
-use crate::metrics::Kind;
+use crate::metrics::{Kind, Protocol};
 use crate::observe::Observed;
 
 /// What the handlers of all plain caches work with.
@@ -101,8 +100,7 @@ async fn gradle(State(caches): State<Caches>, request: Request) -> Result<Respon
 
 /// Answers everything that nobody else does: Bazel's paths may begin with anything.
 async fn elsewhere(State(caches): State<Caches>, request: Request) -> Response {
-    let said = answer::text(request.headers(), &CONTENT_TYPE).unwrap_or_default();
-    if said.starts_with("application/grpc") {
+    if Protocol::of(request.headers()) == Protocol::Grpc {
         return Status::unimplemented("there is no such service here").into_http();
     }
     match bazel::Name::parse(request.uri().path()) {

@@ -10,6 +10,7 @@ use store::{StoreError, VALUE_BYTES_MAX};
 use super::key::InvalidKey;
 use crate::Denied;
 use crate::limits::RETRY_DELAY;
+use crate::load::TooMuch;
 use crate::results::Unusable;
 
 /// Asks for a name and password, or for a token; clients that have one send it only when they are asked.
@@ -54,7 +55,7 @@ pub(super) enum Refusal {
     Depth,
     #[error("the body broke off")]
     Interrupted { source: axum::Error },
-    #[error("too many bodies are being received")]
+    #[error("too much of what you send and ask for is held in memory")]
     Busy,
     #[error("{}", if .0.is_full() { "there is no room now" } else { "the store failed" })]
     Store(StoreError),
@@ -120,6 +121,12 @@ impl From<StoreError> for Refusal {
             return Self::TooLarge { bytes_max: VALUE_BYTES_MAX as u64 };
         }
         Self::Store(error)
+    }
+}
+
+impl From<TooMuch> for Refusal {
+    fn from(TooMuch: TooMuch) -> Self {
+        Self::Busy
     }
 }
 

@@ -7,6 +7,7 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use super::certificate::CertificateError;
 use super::credential::CredentialError;
 use super::jwt::JwtError;
+use crate::metrics::Protocol;
 
 /// What a client is told to send. Each in a line of its own: not all understand two in one.
 const CHALLENGES: [&str; 2] = ["Bearer realm=\"bld\"", "Basic realm=\"bld\""];
@@ -59,7 +60,7 @@ pub enum Elsewhere {
 impl Unauthenticated {
     /// Returns the answer to whoever made a request with these headers: 401, or what is that for gRPC.
     pub(crate) fn response(&self, request: &HeaderMap) -> Response<Body> {
-        if is_grpc(request) {
+        if Protocol::of(request) == Protocol::Grpc {
             return tonic::Status::unauthenticated(self.to_string()).into_http();
         }
         let mut response = Response::new(Body::from(format!("{self}\n")));
@@ -80,9 +81,4 @@ impl Unauthenticated {
         headers.append(WWW_AUTHENTICATE, HeaderValue::from_static(basic));
         response
     }
-}
-
-fn is_grpc(request: &HeaderMap) -> bool {
-    let kind = request.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
-    kind.starts_with(b"application/grpc")
 }

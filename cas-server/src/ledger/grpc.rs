@@ -49,8 +49,7 @@ impl Ledger for LedgerService {
         let recorded = stream::iter(entries).map(|LedgerEntry { owner, action }| async move {
             view.record(space, &owner, action.into()).await
         });
-        let recorded = recorded.buffer_unordered(AT_ONCE).try_collect::<()>().await;
-        recorded.map_err(|error| fault::of_store(&error))?;
+        recorded.buffer_unordered(AT_ONCE).try_collect::<()>().await.map_err(fault::of_store)?;
         Ok(Response::new(RecordResponse {}))
     }
 
@@ -69,7 +68,7 @@ impl Ledger for LedgerService {
 }
 
 async fn latest(view: &View, space: &str, owner: String) -> Result<Option<LedgerEntry>, Status> {
-    let found = view.lookup(space, &owner).await.map_err(|error| fault::of_store(&error))?;
+    let found = view.lookup(space, &owner).await.map_err(fault::of_store)?;
     let action = found.and_then(|value| String::from_utf8(value.bytes.to_vec()).ok());
     Ok(action.map(|action| LedgerEntry { owner, action }))
 }

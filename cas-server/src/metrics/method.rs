@@ -1,5 +1,8 @@
 //! What was asked for: a name out of a fixed list, so that nobody outside can make more of them.
 
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderValue};
+
 /// The methods of gRPC that have names of their own in metrics: path, name.
 const CALLS: [(&str, &str); 20] = [
     ("/google.bytestream.ByteStream/Read", "ByteStream/Read"),
@@ -69,6 +72,14 @@ pub enum Protocol {
     Http,
 }
 
+impl Protocol {
+    /// Returns by which protocol a request with these headers came.
+    pub fn of(headers: &HeaderMap) -> Self {
+        let content = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+        if content.starts_with(b"application/grpc") { Self::Grpc } else { Self::Http }
+    }
+}
+
 /// What was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Method(u8);
@@ -82,16 +93,21 @@ impl Method {
 
     /// Returns what a request asks for, and by which protocol.
     pub fn of<B>(request: &http::Request<B>) -> (Self, Protocol) {
-        let content_type = request.headers().get(http::header::CONTENT_TYPE);
-        if content_type.is_some_and(|it| it.as_bytes().starts_with(b"application/grpc")) {
-            let path = request.uri().path();
-            let index = CALLS.iter().position(|(call, _)| *call == path);
-            return (Self::at(index.unwrap_or(Self::OTHER_CALL)), Protocol::Grpc);
-        }
-        let verb = request.method().as_str();
-        let is_it = |name: &&str| name.strip_prefix("http/") == Some(verb);
-        let index = VERBS.iter().position(is_it).map(|it| it + CALLS.len());
-        (Self::at(index.unwrap_or(Self::OTHER_VERB)), Protocol::Http)
+        let protocol = Protocol::of(request.headers());
+        let index = match protocol {
+            Protocol::Grpc => {
+                let path = request.uri().path();
+                let index = CALLS.iter().position(|(call, _)| *call == path);
+                index.unwrap_or(Self::OTHER_CALL)
+            }
+            Protocol::Http => {
+                let verb = request.method().as_str();
+                let is_it = |name: &&str| name.strip_prefix("http/") == Some(verb);
+                let index = VERBS.iter().position(is_it).map(|it| it + CALLS.len());
+                index.unwrap_or(Self::OTHER_VERB)
+            }
+        };
+        (Self::at(index), protocol)
     }
 
     /// Returns its name: `ByteStream/Write`, `http/GET`, …

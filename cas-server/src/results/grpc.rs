@@ -1,13 +1,13 @@
 //! The service `ActionCache`.
 
-use std::time::SystemTime;
-
 use std::collections::BTreeSet;
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use model::{Digest, DigestFunction};
 use prost::Message;
 use tonic::{Request, Response, Status};
+use wire::elements::Shape;
 use wire::proto::reapi::action_cache_server::{ActionCache, ActionCacheServer};
 use wire::proto::reapi::{self, ActionResult, GetActionResultRequest, UpdateActionResultRequest};
 use wire::references;
@@ -18,7 +18,8 @@ use crate::asked::{self, Asked};
 use crate::completeness;
 use crate::fault;
 use crate::front::{Front, View, results_space};
-use crate::limits::BATCH_BYTES_MAX;
+use crate::limits::ANSWER_BYTES_MAX;
+use crate::load::decoded_bytes;
 use crate::metrics::Kind;
 
 /// Answers about results of actions.
@@ -82,7 +83,7 @@ impl ActionCache for ResultsService {
         let result = result.ok_or_else(|| Status::invalid_argument("there is no result"))?;
         let accepted = Accepted::new(&view, action.function(), result)?;
         let recorded = accepted.record(&view, &request.instance_name, &action.hex()).await;
-        let result = recorded.map_err(|error| fault::of_store(&error))?;
+        let result = recorded.map_err(fault::of_store)?;
         Ok(Response::new(result))
     }
 }
@@ -107,14 +108,17 @@ async fn lookup(view: &View, project: &str, action: Digest) -> Result<Found, Sta
     let space = results_space(action.function(), project);
     let mut found = Found::Nothing;
     for namespace in view.caller.reads.iter() {
-        let value = view.lookup_in(namespace, &space, &action.hex()).await;
-        let value = value.map_err(|error| fault::of_store(&error))?;
+        let value =
+            view.lookup_in(namespace, &space, &action.hex()).await.map_err(fault::of_store)?;
+        let Some(value) = value else { continue };
         // Others keep something else under such keys, through the plain caches.
-        let Some(Ok(result)) = value.map(|it| ActionResult::decode(it.bytes)) else { continue };
+        let Ok(bytes) = decoded_bytes(Shape::of_result(), &value.bytes) else { continue };
+        view.memory.hold(bytes)?;
+        let Ok(result) = ActionResult::decode(value.bytes) else { continue };
         let references = references::of_result_message(action.function(), &result);
         let Ok(references) = references else { continue };
         let missing = completeness::missing(&*view.cellar, action.function(), &references).await;
-        if missing.map_err(|error| fault::of_store(&error))?.is_empty() {
+        if missing.map_err(fault::of_store)?.is_empty() {
             return Ok(Found::Whole(Box::new(result)));
         }
         found = Found::Incomplete;
@@ -135,6 +139,9 @@ fn tell_saved(view: &View, result: &ActionResult) {
     view.observed.saved(cpu, wall.or(measured).unwrap_or_default());
 }
 
+/// What bytes take in an answer beside themselves, at most: their number, and that the messages around them become longer.
+const INLINED_BYTES: u64 = 16;
+
 /// Puts what the client asked for into the answer, as far as it fits.
 async fn inline(
     view: &View,
@@ -142,7 +149,7 @@ async fn inline(
     request: &GetActionResultRequest,
     result: &mut ActionResult,
 ) -> Result<(), Status> {
-    let mut room = BATCH_BYTES_MAX.saturating_sub(result.encoded_len() as u64);
+    let mut room = ANSWER_BYTES_MAX.saturating_sub(result.encoded_len()) as u64;
     let mut wanted: Vec<(Option<&reapi::Digest>, &mut Bytes)> = Vec::new();
     if request.inline_stdout {
         wanted.push((result.stdout_digest.as_ref(), &mut result.stdout_raw));
@@ -158,12 +165,14 @@ async fn inline(
     }
     for (digest, place) in wanted {
         let Some(digest) = digest.and_then(|it| digest_of(function, it)) else { continue };
-        if digest.size() > room {
+        let needed = digest.size().saturating_add(INLINED_BYTES);
+        if needed > room {
             continue;
         }
-        let blob = view.cellar.read(digest).await.map_err(|error| fault::of_store(&error))?;
+        view.memory.hold(usize::try_from(needed).expect("an answer fits into memory"))?;
+        let blob = view.cellar.read(digest).await.map_err(fault::of_store)?;
         if let Some(bytes) = blob.and_then(|it| it.into_bytes().ok()) {
-            room -= digest.size();
+            room -= needed;
             *place = bytes;
         }
     }
@@ -173,8 +182,8 @@ async fn inline(
 /// Returns the action's digest with the function it was made with: where the client names none, that of the `Action`
 /// that is here.
 async fn function_of(view: &View, action: Asked) -> Result<Digest, Status> {
-    let missing = view.cellar.find_missing(action.candidates().collect()).await;
-    let missing = missing.map_err(|error| fault::of_store(&error))?;
+    let missing =
+        view.cellar.find_missing(action.candidates().collect()).await.map_err(fault::of_store)?;
     let mut candidates = action.candidates();
     let first = candidates.next().expect("there is at least one function");
     Ok(action.candidates().find(|it| !missing.contains(it)).unwrap_or(first))

@@ -2,6 +2,7 @@
 
 use futures::StreamExt;
 use futures::stream::BoxStream;
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 use wire::proto::bytestream::byte_stream_server::{ByteStream, ByteStreamServer};
 use wire::proto::bytestream::{
@@ -9,8 +10,10 @@ use wire::proto::bytestream::{
     WriteResponse,
 };
 
+use super::disk::Here;
 use super::read::read;
 use super::resource::{Resource, UploadResource};
+use super::sessions::Sessions;
 use super::write::{Offsets, Writing, is_there, session};
 use crate::Right;
 use crate::fault;
@@ -22,12 +25,13 @@ use crate::pieces::Wire;
 #[derive(Clone)]
 pub(crate) struct StreamService {
     front: Front,
+    sessions: Sessions,
 }
 
 impl StreamService {
     /// Returns the service over that front.
     pub(crate) fn new(front: Front) -> Self {
-        Self { front }
+        Self { front, sessions: Sessions::default() }
     }
 
     /// Returns the service as it is served.
@@ -57,7 +61,7 @@ impl ByteStream for StreamService {
         request: Request<Streaming<WriteRequest>>,
     ) -> Result<Response<WriteResponse>, Status> {
         let view = self.front.view(request.extensions()).with(Right::WriteBlobs)?;
-        let committed_size = receive(view, request.into_inner()).await?;
+        let committed_size = receive(view, &self.sessions, request.into_inner()).await?;
         Ok(Response::new(WriteResponse { committed_size }))
     }
 
@@ -75,21 +79,29 @@ impl ByteStream for StreamService {
         // Nothing is known of how much of the blob a compressed upload has sent; and Bazel takes NOT_FOUND for a failure.
         let names: Vec<_> = blob.candidates().collect();
         let bytes = match resource.resource.wire {
-            Wire::Identity => view.cellar.uploaded(&names, &session(&view, &resource)).await,
-            Wire::Zstd => Ok(None),
+            Wire::Identity => {
+                let session = session(&view, &resource);
+                Here::find(&view, &names, &session, &self.sessions).await?.bytes
+            }
+            Wire::Zstd => 0,
         };
-        let bytes = bytes.map_err(|error| fault::of_store(&error))?.unwrap_or_default();
         let committed_size = bytes.cast_signed();
         Ok(Response::new(QueryWriteStatusResponse { committed_size, complete: false }))
     }
 }
 
 /// Receives a blob. Returns how many bytes were committed, in the way that clients expect.
-async fn receive(view: View, mut messages: Streaming<WriteRequest>) -> Result<i64, Status> {
+async fn receive(
+    view: View,
+    sessions: &Sessions,
+    mut messages: Streaming<WriteRequest>,
+) -> Result<i64, Status> {
     let (mut offsets, mut name) = (Offsets::default(), String::new());
     let mut uploading = view.observed.uploading();
     let mut writing = None;
-    while let Some(message) = messages.message().await? {
+    while let Some(message) =
+        next(&mut messages, writing.as_ref().and_then(Writing::replaced)).await?
+    {
         let bytes = message.data.len();
         if let Some(uploading) = &mut uploading {
             uploading.received(bytes as u64);
@@ -98,7 +110,7 @@ async fn receive(view: View, mut messages: Streaming<WriteRequest>) -> Result<i6
         if let Some(offset) = first {
             name = message.resource_name;
             let resource = UploadResource::parse(&name)?;
-            match Writing::begin(view.clone(), resource, offset).await? {
+            match Writing::begin(view.clone(), sessions, resource, offset).await? {
                 Ok(begun) => writing = Some(begun),
                 Err(committed) => return Ok(committed),
             }
@@ -118,4 +130,17 @@ async fn receive(view: View, mut messages: Streaming<WriteRequest>) -> Result<i6
     }
     writing.finish().await?;
     Ok(offsets.committed())
+}
+
+/// Returns the next message of an upload, unless another stream goes on with it.
+async fn next(
+    messages: &mut Streaming<WriteRequest>,
+    replaced: Option<&CancellationToken>,
+) -> Result<Option<WriteRequest>, Status> {
+    let Some(replaced) = replaced else { return messages.message().await };
+    tokio::select! {
+        biased;
+        () = replaced.cancelled() => Err(fault::moved_on()),
+        message = messages.message() => message,
+    }
 }

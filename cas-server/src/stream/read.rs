@@ -57,7 +57,7 @@ pub(crate) async fn read(
 
 async fn find(view: &View, resource: Resource) -> Result<Blob, Status> {
     for digest in resource.blob.candidates() {
-        let blob = view.cellar.read(digest).await.map_err(|error| fault::of_store(&error))?;
+        let blob = view.cellar.read(digest).await.map_err(fault::of_store)?;
         if let Some(blob) = blob {
             view.observed.hit(Kind::Blob);
             return Ok(blob);
@@ -89,5 +89,5 @@ fn unreadable(error: &std::io::Error) -> Status {
         return Status::cancelled("the answer was not read for too long");
     }
     tracing::error!(%error, "a blob could not be read");
-    fault::of_store(&StoreError::Input { source: std::io::Error::from(error.kind()) })
+    fault::of_store(StoreError::Input { source: std::io::Error::from(error.kind()) })
 }

@@ -7,6 +7,7 @@
 
 use model::DigestFunction;
 use tonic::Status;
+use wire::encode::function_number;
 
 use crate::asked::{self, Asked};
 use crate::pieces::Wire;
@@ -68,7 +69,7 @@ fn blob<'a, 'b>(segments: &'a [&'b str]) -> Option<Result<(Resource, &'a [&'b st
         _ => return None,
     };
     let named = rest.first().and_then(|it| it.parse::<DigestFunction>().ok());
-    let functions = named.map_or(0, asked::number);
+    let functions = named.map_or(0, function_number);
     let rest = if named.is_some() { &rest[1..] } else { rest };
     let [hash, size, rest @ ..] = rest else { return None };
     let size = size.parse().ok().filter(|it: &i64| *it >= 0)?;

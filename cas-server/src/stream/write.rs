@@ -3,14 +3,16 @@
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use store::{Blob, Session, Upload};
-use tokio::task::{JoinHandle, spawn_blocking};
+use store::{Blob, Session};
+use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
+use super::disk::Disk;
 use super::resource::UploadResource;
+use super::sessions::Sessions;
 use crate::fault;
 use crate::front::View;
-use crate::limits::{MEMORY_BYTES_MAX, PIECE_BYTES};
+use crate::limits::MEMORY_BYTES_MAX;
 use crate::metrics::Limit;
 use crate::pieces::Wire;
 use crate::unpacking::Unpacker;
@@ -83,6 +85,7 @@ impl Writing {
     /// Begins an upload at `offset`, or returns what to answer at once if the blob is already here.
     pub(crate) async fn begin(
         view: View,
+        sessions: &Sessions,
         resource: UploadResource,
         offset: u64,
     ) -> Result<Result<Self, i64>, Status> {
@@ -93,15 +96,22 @@ impl Writing {
             return Ok(Err(already_there(wire, blob.size())));
         }
         let sink = if blob.size() <= MEMORY_BYTES_MAX {
-            refuse_offset(offset, 0)?;
+            // Of what is small nothing is kept before it is whole.
+            refuse_beginning(offset)?;
             Sink::Memory(BytesMut::new(), None)
         } else {
-            // What a compressed upload has sent says nothing of how much of the blob is here: it is never taken up.
-            let session = (wire == Wire::Identity).then(|| session(&view, &resource));
             let names: Vec<_> = blob.candidates().collect();
-            let upload = view.cellar.upload(&names, session.as_ref()).await;
-            let upload = upload.map_err(|error| fault::of_store(&error))?;
-            Sink::Disk(Disk::resume(upload, wire, offset)?)
+            Sink::Disk(match wire {
+                Wire::Identity => {
+                    let session = session(&view, &resource);
+                    Disk::resume(&view, &names, session, sessions, offset).await?
+                }
+                // What it has sent says nothing of how much of the blob is here: it is never taken up.
+                Wire::Zstd => {
+                    refuse_beginning(offset)?;
+                    Disk::begin(&view, &names).await?
+                }
+            })
         };
         let unpacker = match wire {
             Wire::Identity => None,
@@ -166,31 +176,27 @@ impl Writing {
             }
             Sink::Disk(disk) => disk.finish().await,
         };
-        written.map_err(|error| fault::of_store(&error))
+        written.map_err(fault::of_store)
     }
 
     /// Forgets what has come: whoever says that it is all will not send more.
     async fn forget(self) -> Result<(), Status> {
-        let Sink::Disk(mut disk) = self.sink else { return Ok(()) };
-        let forgotten = async {
-            disk.settle().await?;
-            disk.upload.as_mut().expect("nothing is being written").restart()
-        };
-        forgotten.await.map_err(|error| fault::of_store(&error))
+        let Sink::Disk(disk) = self.sink else { return Ok(()) };
+        disk.forget().await.map_err(fault::of_store)
     }
 
     /// Leaves what has come so that it can be taken up again. Returns how many bytes that are: of what came compressed, or
     /// is small, nothing is kept.
     pub(crate) async fn suspend(self) -> Result<i64, Status> {
-        let Sink::Disk(mut disk) = self.sink else { return Ok(0) };
-        let written = async {
-            disk.settle().await?;
-            disk.start();
-            disk.settle().await
-        };
-        written.await.map_err(|error| fault::of_store(&error))?;
+        let Sink::Disk(disk) = self.sink else { return Ok(0) };
+        disk.suspend().await.map_err(fault::of_store)?;
         let is_packed = self.resource.resource.wire == Wire::Zstd;
         Ok(if is_packed { 0 } else { self.blob_bytes.cast_signed() })
+    }
+
+    /// Returns what says that another stream goes on with the upload, if one can.
+    pub(crate) fn replaced(&self) -> Option<&CancellationToken> {
+        if let Sink::Disk(disk) = &self.sink { disk.replaced() } else { None }
     }
 
     fn refuse_too_much(&self) -> Result<(), Status> {
@@ -209,66 +215,6 @@ impl Writing {
     }
 }
 
-/// An upload to the disk. One piece is written while the next one is received.
-struct Disk {
-    upload: Option<Box<dyn Upload>>,
-    writing: Option<JoinHandle<Written>>,
-    received: Vec<Bytes>,
-    received_bytes: usize,
-}
-
-type Written = (Box<dyn Upload>, Result<(), store::StoreError>);
-
-impl Disk {
-    fn resume(mut upload: Box<dyn Upload>, wire: Wire, offset: u64) -> Result<Self, Status> {
-        if offset == 0 && upload.bytes() > 0 {
-            upload.restart().map_err(|error| fault::of_store(&error))?;
-        }
-        // What a compressed upload has sent says nothing of how much of the blob is here.
-        let expected = if wire == Wire::Zstd { 0 } else { upload.bytes() };
-        refuse_offset(offset, expected)?;
-        Ok(Self { upload: Some(upload), writing: None, received: Vec::new(), received_bytes: 0 })
-    }
-
-    async fn write(&mut self, piece: Bytes) -> Result<(), Status> {
-        self.received_bytes += piece.len();
-        self.received.push(piece);
-        if self.received_bytes < PIECE_BYTES {
-            return Ok(());
-        }
-        self.settle().await.map_err(|error| fault::of_store(&error))?;
-        self.start();
-        Ok(())
-    }
-
-    /// Hands over what was received to a thread that may wait for the disk.
-    fn start(&mut self) {
-        let mut upload = self.upload.take().expect("nothing is being written");
-        let pieces = std::mem::take(&mut self.received);
-        self.received_bytes = 0;
-        self.writing = Some(spawn_blocking(move || {
-            let written = pieces.into_iter().try_for_each(|piece| upload.write(piece));
-            (upload, written)
-        }));
-    }
-
-    /// Waits for what was handed over.
-    async fn settle(&mut self) -> Result<(), store::StoreError> {
-        let Some(writing) = self.writing.take() else { return Ok(()) };
-        let (upload, written) = writing.await.expect("writing does not panic");
-        self.upload = Some(upload);
-        written
-    }
-
-    async fn finish(mut self) -> Result<(), store::StoreError> {
-        self.settle().await?;
-        self.start();
-        self.settle().await?;
-        let upload = self.upload.take().expect("nothing is being written");
-        spawn_blocking(move || upload.finish()).await.expect("finishing does not panic")
-    }
-}
-
 /// Returns what the store calls an upload: two callers with the same name for theirs do not meet.
 pub(crate) fn session(view: &View, resource: &UploadResource) -> Session {
     Session { owner: Arc::clone(&view.caller.name), name: resource.session.clone() }
@@ -279,7 +225,7 @@ pub(crate) async fn is_there(view: &View, resource: &UploadResource) -> Result<b
     let candidates: std::collections::BTreeSet<_> = resource.resource.blob.candidates().collect();
     let count = candidates.len();
     let missing = view.cellar.find_missing(candidates).await;
-    Ok(missing.map_err(|error| fault::of_store(&error))?.len() < count)
+    Ok(missing.map_err(fault::of_store)?.len() < count)
 }
 
 fn already_there(wire: Wire, size: u64) -> i64 {
@@ -289,13 +235,12 @@ fn already_there(wire: Wire, size: u64) -> i64 {
     }
 }
 
-fn refuse_offset(offset: u64, expected: u64) -> Result<(), Status> {
-    if offset == expected {
+/// Refuses an upload that goes on where none can.
+fn refuse_beginning(offset: u64) -> Result<(), Status> {
+    if offset == 0 {
         return Ok(());
     }
-    let why =
-        format!("the upload begins at {offset}, but {expected} bytes are here; 0 begins anew");
-    Err(Status::invalid_argument(why))
+    Err(Status::invalid_argument(format!("the upload begins at {offset}, but nothing is here")))
 }
 
 fn not_zstd(error: &std::io::Error) -> Status {

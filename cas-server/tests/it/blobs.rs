@@ -104,9 +104,9 @@ async fn what_is_not_what_it_says_is_refused_by_itself() {
 #[tokio::test]
 async fn a_batch_that_is_too_large_is_refused_as_a_whole() {
     let server = TestServer::start().await;
-    let half = noise(2_100_000, 1);
-    let (first, second) = (digest(&half), digest(&noise(2_100_000, 2)));
-    let blobs = vec![(first.clone(), half.clone(), 0), (second.clone(), noise(2_100_000, 2), 0)];
+    let half = noise(1_500_001, 1);
+    let (first, second) = (digest(&half), digest(&noise(1_500_000, 2)));
+    let blobs = vec![(first.clone(), half.clone(), 0), (second.clone(), noise(1_500_000, 2), 0)];
     let refused = update(&server, SHA256, blobs).await.unwrap_err();
     assert_eq!(refused.code(), Code::InvalidArgument);
     assert_eq!(
@@ -116,6 +116,45 @@ async fn a_batch_that_is_too_large_is_refused_as_a_whole() {
     );
     let refused = batch_read(&server, &[first, second], &[]).await.unwrap_err();
     assert_eq!(refused.code(), Code::InvalidArgument);
+}
+
+#[tokio::test]
+async fn no_batch_is_answered_with_more_than_clients_take() {
+    let server = TestServer::start().await;
+    let many: Vec<_> = (0..60_000_u64).map(|it| it.to_le_bytes().to_vec()).collect();
+    let digests: Vec<_> = many.iter().map(|it| digest(it)).collect();
+    let blobs = |count| {
+        let pairs = digests.iter().cloned().zip(many.iter().cloned()).take(count);
+        pairs.map(|(digest, bytes)| (digest, bytes, 0)).collect()
+    };
+    for refused in [
+        batch_read(&server, &digests, &[]).await.map(drop),
+        update(&server, SHA256, blobs(digests.len())).await.map(drop),
+    ] {
+        let refused = refused.unwrap_err();
+        assert_eq!(refused.code(), Code::InvalidArgument);
+        assert!(refused.message().contains("4194304 bytes"), "{refused}");
+    }
+    assert_eq!(missing(&server, SHA256, &digests[..1]).await.len(), 1, "nothing was kept");
+
+    // As many as the largest known client puts into a batch are answered, here or missing.
+    let codes = update(&server, SHA256, blobs(4_000)).await.unwrap();
+    assert!(codes.iter().all(|it| *it == Code::Ok));
+    let answers = batch_read(&server, &digests[2_000..6_000], &[]).await.unwrap();
+    let found = answers.iter().filter(|it| it.status.as_ref().unwrap().code == 0);
+    assert_eq!((answers.len(), found.count()), (4_000, 2_000));
+}
+
+#[tokio::test]
+async fn a_full_batch_of_small_blobs_fits_into_its_answer() {
+    let server = TestServer::start().await;
+    let many: Vec<_> = (0..15_000).map(|seed| noise(200, seed)).collect();
+    let digests: Vec<_> = many.iter().map(|it| digest(it)).collect();
+    let blobs = digests.iter().cloned().zip(many).map(|(digest, bytes)| (digest, bytes, 0));
+    let codes = update(&server, SHA256, blobs.collect()).await.unwrap();
+    assert!(codes.iter().all(|it| *it == Code::Ok));
+    // The client takes the 4 MiB that clients take by default.
+    assert_eq!(batch_read(&server, &digests, &[]).await.unwrap().len(), 15_000);
 }
 
 #[tokio::test]

@@ -2,10 +2,9 @@
 
 use bazel_remote_apis::build::bazel::remote::execution::v2 as reapi;
 use store::{Namespace, SegmentStore, Settings};
-use testkit::MemoryStore;
 use tonic::Code;
 
-use crate::support::{CapabilitiesClient, TestServer, caller, digest, serve, trusted};
+use crate::support::{CapabilitiesClient, TestServer, caller, digest, trusted};
 
 async fn capabilities(server: &TestServer) -> reapi::ServerCapabilities {
     let request = reapi::GetCapabilitiesRequest { instance_name: "any/project".to_owned() };
@@ -24,7 +23,7 @@ async fn every_client_finds_what_it_asks_for() {
     assert_eq!(cache.digest_functions, [1, 9], "SHA256 and BLAKE3");
     assert_eq!(cache.supported_compressors, [1], "ZSTD");
     assert_eq!(cache.supported_batch_update_compressors, [1], "ZSTD");
-    assert_eq!(cache.max_batch_total_size_bytes, 4_000_000);
+    assert_eq!(cache.max_batch_total_size_bytes, 3_000_000);
     assert!(cache.split_blob_support && cache.splice_blob_support);
     assert_eq!(cache.fast_cdc_2020_params.unwrap().avg_chunk_size_bytes, 512 << 10);
     assert_eq!(cache.symlink_absolute_path_strategy, 2, "ALLOWED");
@@ -38,8 +37,7 @@ async fn a_blob_that_the_store_can_never_hold_is_its_clients_mistake() {
     let folder = tempfile::tempdir().unwrap();
     let budget = 64 << 20;
     let store = SegmentStore::open(folder.path(), Settings::new(budget)).unwrap();
-    let channel = serve(store, trusted()).await;
-    let server = TestServer { store: MemoryStore::new(), channel };
+    let server = TestServer::start_over(store).await;
     let cache = capabilities(&server).await.cache_capabilities.unwrap();
     assert_eq!(u64::try_from(cache.max_cas_blob_size_bytes).unwrap(), budget);
 

@@ -85,7 +85,8 @@ fn everything_can_be_said_and_paths_begin_where_the_file_lies() {
         streams_per_identity = 16
 
         [telemetry]
-        otlp = "http://127.0.0.1:4317"
+        otlp = "https://127.0.0.1:4317"
+        otlp_authority = "collectors.pem"
         log = "debug"
         format = "json"
         "#,
@@ -102,6 +103,8 @@ fn everything_can_be_said_and_paths_begin_where_the_file_lies() {
     assert_eq!(tls.key, Path::new("/etc/bld/server.key"));
     assert_eq!(tls.client_authority.as_deref(), Some(Path::new("/etc/bld/ca.pem")));
     assert_eq!(tls.client_revocations.as_deref(), Some(Path::new("/keys/ca.crl")));
+    let collectors = config.telemetry.otlp_authority.as_deref();
+    assert_eq!(collectors, Some(Path::new("/etc/bld/collectors.pem")));
     assert_eq!(config.identity.tokens, Path::new("/etc/bld/who.toml"));
     assert_eq!(config.identity.issuers[0].keys, Path::new("/etc/bld/github.json"));
     assert_eq!(config.identity.issuers[0].subject, "sub");

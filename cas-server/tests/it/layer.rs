@@ -1,16 +1,18 @@
 //! What a client is answered before any service sees its request, and who gets through.
 
 use std::io::Write;
+use std::net::SocketAddr;
 use std::sync::{Arc, LazyLock, Mutex};
 
 use axum::body::Body;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use cas_server::{Config, Drain, Elsewhere, Peer, PeerAddress, Server, Unauthenticated};
+use cas_server::{Config, Drain, Drained, Elsewhere, Peer, PeerAddress, Server, Unauthenticated};
 use http::{Response, StatusCode};
 use http_body_util::BodyExt as _;
 use proptest::prelude::*;
 use testkit::MemoryStore;
+use tokio::task::JoinHandle;
 
 use crate::asking::{CLOSED, House, bearing, grant, request, request_from};
 use crate::http::client::Client;
@@ -25,6 +27,28 @@ async fn text(response: Response<Body>) -> String {
 
 fn elsewhere(refusal: Elsewhere) -> Unauthenticated {
     Unauthenticated::NotFromHere(refusal)
+}
+
+/// A closed house that serves over the network.
+struct Serving {
+    address: SocketAddr,
+    drain: Drain,
+    task: JoinHandle<Drained>,
+}
+
+impl Serving {
+    async fn begin(house: &House) -> Self {
+        let text = format!("[listen]\ntcp = [\"127.0.0.1:0\"]\n{CLOSED}");
+        let config = Config::parse(&text, &house.path("bld-server.toml"), Some(&house.path("")));
+        let (drain, cellar) = (Drain::new(), Arc::new(MemoryStore::new()));
+        let server = Server::open(&config.unwrap(), cellar, drain.clone()).await.unwrap();
+        Self { address: server.addresses()[0], drain, task: tokio::spawn(server.serve()) }
+    }
+
+    async fn end(self) {
+        self.drain.begin();
+        self.task.await.unwrap();
+    }
 }
 
 #[tokio::test]
@@ -58,15 +82,9 @@ async fn over_http_a_refusal_is_401_and_says_what_to_send() {
 async fn whoever_is_still_sending_hears_that_he_is_refused_and_may_say_who_he_is() {
     let house = House::new(CLOSED);
     let secret = house.token("ci", grant("read,write-blobs,write-values", "trusted", &[]));
-    let text = format!("[listen]\ntcp = [\"127.0.0.1:0\"]\n{CLOSED}");
-    let config = Config::parse(&text, &house.path("bld-server.toml"), Some(&house.path("")));
-    let drain = Drain::new();
-    let cellar = Arc::new(MemoryStore::new());
-    let server = Server::open(&config.unwrap(), cellar, drain.clone()).await.unwrap();
-    let address = server.addresses()[0];
-    let serving = tokio::spawn(server.serve());
+    let serving = Serving::begin(&house).await;
 
-    let mut client = Client::connect(address).await;
+    let mut client = Client::connect(serving.address).await;
     // More than is under way in all buffers together.
     let body = vec![7; 3 << 20];
     let nameless = client.put("/gradle/key", &body).await;
@@ -76,8 +94,7 @@ async fn whoever_is_still_sending_hears_that_he_is_refused_and_may_say_who_he_is
     assert_eq!(client.ask("PUT", "/gradle/key", &named, Some(&body)).await.status, 201);
 
     drop(client);
-    drain.begin();
-    serving.await.unwrap();
+    serving.end().await;
 }
 
 #[tokio::test]
@@ -97,15 +114,9 @@ async fn over_grpc_a_refusal_is_unauthenticated_in_trailers_only() {
 #[tokio::test]
 async fn whoever_looks_whether_the_server_lives_need_not_say_who_he_is() {
     let house = House::new(CLOSED);
-    let text = format!("[listen]\ntcp = [\"127.0.0.1:0\"]\n{CLOSED}");
-    let config = Config::parse(&text, &house.path("bld-server.toml"), Some(&house.path("")));
-    let drain = Drain::new();
-    let cellar = Arc::new(MemoryStore::new());
-    let server = Server::open(&config.unwrap(), cellar, drain.clone()).await.unwrap();
-    let address = server.addresses()[0];
-    let serving = tokio::spawn(server.serve());
+    let serving = Serving::begin(&house).await;
 
-    let mut client = Client::connect(address).await;
+    let mut client = Client::connect(serving.address).await;
     assert_eq!(client.get("/healthz").await.status, 200);
     let wrong = [("authorization", "Bearer hunter2")];
     assert_eq!(client.ask("GET", "/readyz", &wrong, None).await.status, 200);
@@ -117,8 +128,7 @@ async fn whoever_looks_whether_the_server_lives_need_not_say_who_he_is() {
     }
 
     drop(client);
-    drain.begin();
-    serving.await.unwrap();
+    serving.end().await;
 }
 
 #[test]

@@ -4,20 +4,22 @@ use std::sync::Arc;
 
 use bazel_remote_apis::build::bazel::remote::execution::v2 as reapi;
 use bazel_remote_apis::google::bytestream;
+use bazel_remote_apis::google::protobuf::Any;
 use cas_server::Limits;
 use cas_server::metrics::Limit;
+use prost::Message as _;
 use testkit::MemoryStore;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Code;
-use tonic::transport::Endpoint;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
 use crate::http::client::{Client, HttpServer};
 use crate::support::{
-    CapabilitiesClient, ContentAddressableStorageClient, digest, noise, serve_with, trusted,
+    ActionCacheClient, CapabilitiesClient, ContentAddressableStorageClient, TestServer, digest,
+    noise, serve_with, trusted,
 };
 
 fn upload_begun(bytes: &[u8]) -> bytestream::WriteRequest {
@@ -97,8 +99,7 @@ async fn whether_the_server_lives_is_told_however_much_is_under_way() {
     for path in ["/healthz", "/readyz"] {
         assert_eq!(client.get(path).await.status, 200, "{path}");
     }
-    let endpoint = Endpoint::from_shared(format!("http://{}", server.address)).unwrap();
-    let mut health = HealthClient::new(endpoint.connect().await.unwrap());
+    let mut health = HealthClient::new(server.channel().await);
     let question = HealthCheckRequest::default();
     let answer = health.check(question.clone()).await.unwrap().into_inner();
     assert_eq!(answer.status(), ServingStatus::Serving);
@@ -112,8 +113,7 @@ async fn whether_the_server_lives_is_told_however_much_is_under_way() {
 async fn what_a_stream_has_sent_counts_until_it_ends_and_who_is_refused_is_counted() {
     let limits = Limits { bytes_in_flight_per_identity: 1 << 20, ..Limits::default() };
     let server = HttpServer::start_within(limits).await;
-    let endpoint = Endpoint::from_shared(format!("http://{}", server.address)).unwrap();
-    let channel = endpoint.connect().await.unwrap();
+    let channel = server.channel().await;
     let begin = |bytes: Vec<u8>| {
         let (sender, receiver) = mpsc::channel(1);
         let mut client = bytestream::byte_stream_client::ByteStreamClient::new(channel.clone());
@@ -160,4 +160,100 @@ async fn what_one_identity_has_stalled_takes_no_room_from_another() {
     let result = noise(900_000, 2);
     let path = format!("/ac/{}", digest(&result).hash);
     assert_eq!(client.put(&path, &result).await.status, 201);
+}
+
+#[tokio::test]
+async fn what_a_message_would_be_decoded_into_counts_before_it_is() {
+    let limits = Limits { bytes_in_flight_per_identity: 8 << 20, ..Limits::default() };
+    let server = HttpServer::start_within(limits).await;
+    let channel = server.channel().await;
+    let mut blobs = ContentAddressableStorageClient::new(channel.clone());
+    let mut results = ActionCacheClient::new(channel);
+
+    // Two bytes each, but structures each.
+    let nothing = vec![reapi::Digest::default(); 100_000];
+    let request = reapi::FindMissingBlobsRequest { blob_digests: nothing, ..Default::default() };
+    let refused = blobs.find_missing_blobs(request).await.unwrap_err();
+    assert_eq!(refused.code(), Code::ResourceExhausted, "{refused}");
+    assert!(!refused.details().is_empty(), "it says when to try again");
+
+    let metadata = reapi::ExecutedActionMetadata {
+        auxiliary_metadata: vec![Any::default(); 100_000],
+        ..Default::default()
+    };
+    let result = reapi::ActionResult { execution_metadata: Some(metadata), ..Default::default() };
+    let request = reapi::UpdateActionResultRequest {
+        action_digest: Some(digest(b"action")),
+        action_result: Some(result),
+        ..Default::default()
+    };
+    let refused = results.update_action_result(request).await.unwrap_err();
+    assert_eq!(refused.code(), Code::ResourceExhausted, "{refused}");
+    assert_eq!(server.metrics.limits_hit(Limit::BytesInFlight), 2);
+
+    // As many as a client asks for at once are no problem, and what was refused is let go of.
+    let real: Vec<_> = (0..10_000_u64).map(|nth| digest(&nth.to_le_bytes())).collect();
+    let request = reapi::FindMissingBlobsRequest { blob_digests: real, ..Default::default() };
+    for _ in 0..3 {
+        let answer = blobs.find_missing_blobs(request.clone()).await.unwrap().into_inner();
+        assert_eq!(answer.missing_blob_digests.len(), 10_000);
+    }
+}
+
+#[tokio::test]
+async fn what_is_read_to_answer_counts_as_what_it_is_decoded_into() {
+    let server = TestServer::start().await;
+    let metadata = reapi::ExecutedActionMetadata {
+        auxiliary_metadata: vec![Any::default(); 5_000],
+        ..Default::default()
+    };
+    let result = reapi::ActionResult { execution_metadata: Some(metadata), ..Default::default() };
+    let action = digest(b"action");
+    let request = reapi::UpdateActionResultRequest {
+        action_digest: Some(action.clone()),
+        action_result: Some(result),
+        ..Default::default()
+    };
+    server.results().update_action_result(request).await.unwrap();
+    let property = reapi::NodeProperty::default();
+    let properties =
+        reapi::NodeProperties { properties: vec![property; 5_000], ..Default::default() };
+    let directory = reapi::Directory { node_properties: Some(properties), ..Default::default() };
+    let root = server.upload(&directory.encode_to_vec()).await;
+
+    let lookup =
+        reapi::GetActionResultRequest { action_digest: Some(action.clone()), ..Default::default() };
+    let walk = reapi::GetTreeRequest { root_digest: Some(root), ..Default::default() };
+    for (bytes_in_flight_per_identity, expected) in
+        [(2 << 20, Code::ResourceExhausted), (6 << 20, Code::Ok)]
+    {
+        let limits = Limits { bytes_in_flight_per_identity, ..Limits::default() };
+        let server = server.and_within(limits).await;
+        // What is answered is let go of, so asking again changes nothing.
+        for _ in 0..4 {
+            let found = server.results().get_action_result(lookup.clone()).await;
+            assert_eq!(found.map_or_else(|it| it.code(), |_| Code::Ok), expected);
+            let pages = server.blobs().get_tree(walk.clone()).await.unwrap();
+            let page = pages.into_inner().message().await;
+            assert_eq!(page.map_or_else(|it| it.code(), |_| Code::Ok), expected);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_result_that_finds_no_room_to_be_looked_at_is_asked_for_again() {
+    let limits = Limits { bytes_in_flight_per_identity: 1 << 20, ..Limits::default() };
+    let server = HttpServer::start_within(limits).await;
+    let mut client = Client::connect(server.address).await;
+    // A list of directories, of two bytes each; as JSON, of three.
+    let result = [0x1a, 0].repeat(5_000);
+    let json = format!(r#"{{"outputDirectories":[{}{{}}]}}"#, "{},".repeat(5_000));
+    let path = format!("/ac/{}", digest(b"action").hash);
+    let as_json = [("content-type", "application/json")];
+    for (body, headers) in [(&result[..], &[][..]), (json.as_bytes(), &as_json)] {
+        let refused = client.ask("PUT", &path, headers, Some(body)).await;
+        assert_eq!(refused.status, 503);
+        assert_eq!(refused.header("retry-after"), Some("5"));
+        assert_eq!(client.put("/gradle/key", b"another").await.status, 201);
+    }
 }

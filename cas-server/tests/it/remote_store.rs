@@ -27,8 +27,8 @@ use model::{
 };
 use store::{
     ActionCache as _, Blob, BlobStore as _, LocalStore, Namespace, Provenance, Purpose,
-    Remote as _, RemoteError, RemoteOptions, RemoteStore, Retry, Secret, StoreError, TieredStore,
-    Tls, Value, ValueKey, ValueStore,
+    Remote as _, RemoteConnection, RemoteError, RemoteOptions, RemoteStore, Retry, Secret,
+    StoreError, TieredStore, Tls, Value, ValueKey, ValueStore,
 };
 use testkit::{MemoryStore, blob_store_promises, complete_action_cache_promises};
 use tokio::net::{TcpListener, UnixListener};
@@ -352,6 +352,48 @@ async fn a_download_that_breaks_off_goes_on_from_there() {
         assert_eq!(read(&store, blake3(&bytes)).await.unwrap(), bytes);
     }
     assert!(served.calls("Read") > 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn as_many_downloads_as_may_be_under_way_begin_anew_without_waiting_for_one_another() {
+    const DOWNLOADS: usize = RemoteConnection::CALLS_MAX;
+    let count = AtomicU64::new(0);
+    let way: Way = Arc::new(move |path, request| match path {
+        "Read" if count.fetch_add(1, Ordering::SeqCst) < DOWNLOADS as u64 => {
+            Passage::Cut(request, 10)
+        }
+        _ => Passage::On(request),
+    });
+    let served = serve(trusted(), way).await;
+    // So little on the wire that nobody has to wait until others have read theirs.
+    let bytes: Bytes = (0..251).cycle().take((4 << 20) + 1).collect();
+    let digest = blake3(&bytes);
+    served.store.write(digest, bytes.clone().into()).await.unwrap();
+    let store = served.connect().await;
+    let blobs = (0..DOWNLOADS).map(|_| store.read(digest));
+    let blobs: Vec<_> = join_all(blobs).await.into_iter().map(|it| it.unwrap().unwrap()).collect();
+    assert_eq!(served.calls("Read"), DOWNLOADS, "all are under way");
+
+    // Those that wait for ever are nobody's to wait for.
+    let (done, all_done) = std::sync::mpsc::channel();
+    let has_begun = Arc::new(std::sync::Barrier::new(DOWNLOADS));
+    for blob in blobs {
+        let Blob::Ranged(blob) = blob else { panic!("it is too large for memory") };
+        let (bytes, done) = (bytes.clone(), done.clone());
+        let has_begun = Arc::clone(&has_begun);
+        std::thread::spawn(move || {
+            // It breaks off at once. Nobody goes on before all have begun anew, and nobody ends before all have gone on.
+            let pieces = [0, 3_000_000].map(|offset: usize| {
+                let piece = blob.read_at(offset as u64, 1000).unwrap();
+                has_begun.wait();
+                piece == bytes[offset..offset + piece.len()] && !piece.is_empty()
+            });
+            done.send(pieces == [true; 2]).unwrap();
+        });
+    }
+    for _ in 0..DOWNLOADS {
+        assert!(all_done.recv_timeout(Duration::from_secs(60)).expect("they wait for each other"));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

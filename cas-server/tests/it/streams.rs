@@ -1,6 +1,7 @@
 //! Blobs as streams, as Bazel, Buck2, Go's clients and Pants send and read them.
 
 use model::{Digest, DigestFunction};
+use store::{SegmentStore, Settings};
 use tonic::Code;
 
 use crate::support::{TestServer, digest, message, noise, unzstd, zstd};
@@ -91,12 +92,116 @@ async fn an_interrupted_upload_is_taken_up_where_it_ended() {
     let (committed, complete) = server.status(&name).await.unwrap();
     assert_eq!((usize::try_from(committed).unwrap(), complete), (sent, false));
 
-    let refused = server.write(&name, sent - 1, &[&bytes[sent - 1..]], true).await.unwrap_err();
-    assert_eq!(refused.code(), Code::InvalidArgument, "not where it ended");
+    for (at, code) in [(sent - 1, Code::Aborted), (sent + 1, Code::InvalidArgument)] {
+        let refused = server.write(&name, at, &[&bytes[at..]], true).await.unwrap_err();
+        assert_eq!(refused.code(), code, "not where it ended");
+    }
     let committed = server.write(&name, sent, &[&bytes[sent..]], true).await.unwrap();
     assert_eq!(committed, 5_000_000);
     assert_eq!(server.status(&name).await.unwrap(), (5_000_000, true));
     assert_eq!(server.read(&read_name(&bytes), 0, 0).await.unwrap(), bytes);
+}
+
+/// Waits until so much of an upload is here.
+async fn until(server: &TestServer, name: &str, bytes: usize) {
+    let expected = (bytes.try_into().unwrap(), false);
+    while server.status(name).await.unwrap() != expected {}
+}
+
+#[tokio::test]
+async fn what_a_client_sent_whose_connection_died_without_a_sign_is_told_and_gone_on_with() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SegmentStore::open(folder.path(), Settings::new(1 << 30)).unwrap();
+    for server in [TestServer::start().await, TestServer::start_over(store).await] {
+        is_gone_on_with(&server).await;
+    }
+    let uploads = folder.path().join("uploads").read_dir().unwrap();
+    assert_eq!(uploads.count(), 0, "nothing of it is there twice");
+}
+
+async fn is_gone_on_with(server: &TestServer) {
+    let again = server.reconnect().await;
+    let bytes = noise(5_000_000, 7);
+    let name = write_name(&bytes);
+    let sent = 3 << 20;
+    let silent = server.fall_silent(&name, 0, &pieces(&bytes[..sent], 1 << 20)).await;
+    until(&again, &name, sent).await;
+
+    let rest = pieces(&bytes[sent..], 100_000);
+    assert_eq!(again.write(&name, sent, &rest, true).await.unwrap(), 5_000_000);
+    assert_eq!(silent.answered().await.unwrap_err().code(), Code::Aborted, "it is over for that");
+    assert_eq!(again.status(&name).await.unwrap(), (5_000_000, true));
+    assert_eq!(again.read(&read_name(&bytes), 0, 0).await.unwrap(), bytes);
+}
+
+#[tokio::test]
+async fn an_upload_that_was_gone_on_with_can_be_gone_on_with_again() {
+    let server = TestServer::start().await;
+    let bytes = noise(5_000_000, 7);
+    let name = write_name(&bytes);
+    let mib = 1 << 20;
+    let mut silent = server.fall_silent(&name, 0, &[&bytes[..mib]]).await;
+    for at in [mib, 2 * mib, 3 * mib] {
+        until(&server, &name, at).await;
+        let next = server.fall_silent(&name, at, &[&bytes[at..at + mib]]).await;
+        assert_eq!(silent.answered().await.unwrap_err().code(), Code::Aborted);
+        silent = next;
+    }
+    until(&server, &name, 4 * mib).await;
+    assert_eq!(silent.finish(4 * mib, &[&bytes[4 * mib..]]).await.unwrap(), 5_000_000);
+    assert_eq!(server.read(&read_name(&bytes), 0, 0).await.unwrap(), bytes);
+}
+
+#[tokio::test]
+async fn whoever_comes_at_another_offset_does_not_disturb_an_upload() {
+    let server = TestServer::start().await;
+    let bytes = noise(5_000_000, 7);
+    let name = write_name(&bytes);
+    let sent = 2 << 20;
+    let silent = server.fall_silent(&name, 0, &pieces(&bytes[..sent], 1 << 20)).await;
+    until(&server, &name, sent).await;
+    for (at, code) in [(sent - 1, Code::Aborted), (sent + 1, Code::InvalidArgument)] {
+        let refused = server.write(&name, at, &[&bytes[at..]], true).await.unwrap_err();
+        assert_eq!(refused.code(), code);
+    }
+    let other = name.replace("a-uuid", "another");
+    assert_eq!(server.status(&other).await.unwrap(), (0, false), "it is another upload");
+    let refused = server.write(&other, sent, &[&bytes[sent..]], true).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
+    let begun = server.write(&name, 0, &[&bytes[..10]], false).await.unwrap();
+    assert_eq!(begun, 10, "one that begins anew goes its own way");
+    assert_eq!(server.status(&name).await.unwrap(), (2 << 20, false), "and is not as far");
+
+    assert_eq!(silent.finish(sent, &[&bytes[sent..]]).await.unwrap(), 5_000_000);
+    assert_eq!(server.read(&read_name(&bytes), 0, 0).await.unwrap(), bytes);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_that_go_on_with_one_upload_at_once_most_are_told_to_ask_again_and_nothing_is_lost()
+{
+    let server = TestServer::start().await;
+    let sent = 2 << 20;
+    for seed in 0..8 {
+        let bytes = noise(5_000_000, seed);
+        let name = write_name(&bytes);
+        let silent = server.fall_silent(&name, 0, &pieces(&bytes[..sent], 1 << 20)).await;
+        until(&server, &name, sent).await;
+        let rest = pieces(&bytes[sent..], 100_000);
+        let uploads = (0..8).map(|_| server.write(&name, sent, &rest, true));
+        for committed in futures::future::join_all(uploads).await {
+            match committed {
+                Ok(committed) => assert_eq!(committed, 5_000_000),
+                Err(status) => assert_eq!(status.code(), Code::Aborted, "{status}"),
+            }
+        }
+        assert_eq!(silent.answered().await.unwrap_err().code(), Code::Aborted);
+
+        let here = usize::try_from(server.status(&name).await.unwrap().0).unwrap();
+        assert!(here >= sent, "{here}");
+        let committed = server.write(&name, here, &[&bytes[here..]], true).await.unwrap();
+        assert_eq!(committed, 5_000_000, "nobody is there any more");
+        assert_eq!(server.read(&read_name(&bytes), 0, 0).await.unwrap(), bytes);
+    }
 }
 
 #[tokio::test]

@@ -14,6 +14,9 @@ use model::{Digest, DigestFunction};
 use store::{Cellar, Namespace};
 use testkit::MemoryStore;
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
 
@@ -29,6 +32,7 @@ pub(crate) const BLAKE3: i32 = 9;
 pub(crate) struct TestServer {
     pub(crate) store: MemoryStore,
     pub(crate) channel: Channel,
+    address: SocketAddr,
 }
 
 impl TestServer {
@@ -40,14 +44,35 @@ impl TestServer {
     /// Starts a server where everybody is that caller.
     pub(crate) async fn start_for(caller: Caller) -> Self {
         let store = MemoryStore::new();
-        let channel = serve(Arc::new(store.clone()), caller).await;
-        Self { store, channel }
+        Self::serve(store.clone(), Arc::new(store), caller).await
+    }
+
+    /// Starts a server over another store than one in memory.
+    pub(crate) async fn start_over(cellar: Arc<dyn Cellar>) -> Self {
+        Self::serve(MemoryStore::new(), cellar, trusted()).await
     }
 
     /// Returns a client of the same store that is somebody else.
     pub(crate) async fn and_for(&self, caller: Caller) -> Self {
-        let channel = serve(Arc::new(self.store.clone()), caller).await;
-        Self { store: self.store.clone(), channel }
+        Self::serve(self.store.clone(), Arc::new(self.store.clone()), caller).await
+    }
+
+    /// Returns a client of the same server over another connection.
+    pub(crate) async fn reconnect(&self) -> Self {
+        let (store, address) = (self.store.clone(), self.address);
+        Self { store, channel: connect(address).await, address }
+    }
+
+    async fn serve(store: MemoryStore, cellar: Arc<dyn Cellar>, caller: Caller) -> Self {
+        let address = listen(cellar, caller, Vec::new(), Limits::default()).await;
+        Self { store, channel: connect(address).await, address }
+    }
+
+    /// Returns a client of the same store behind a server that takes no more than that.
+    pub(crate) async fn and_within(&self, limits: Limits) -> Self {
+        let store = Arc::new(self.store.clone());
+        let address = listen(store, trusted(), Vec::new(), limits).await;
+        Self { store: self.store.clone(), channel: connect(address).await, address }
     }
 
     pub(crate) fn blobs(&self) -> ContentAddressableStorageClient<Channel> {
@@ -113,11 +138,53 @@ impl TestServer {
         Ok(self.streams().write(request).await?.into_inner().committed_size)
     }
 
+    /// Sends pieces of a blob from `offset` on, and falls silent.
+    pub(crate) async fn fall_silent(&self, name: &str, offset: usize, pieces: &[&[u8]]) -> Silent {
+        let (sender, receiver) = mpsc::channel(1);
+        let mut client = self.streams();
+        let answer = tokio::spawn(async move {
+            let answer = client.write(ReceiverStream::new(receiver)).await?;
+            Ok(answer.into_inner().committed_size)
+        });
+        let silent = Silent { sender, answer };
+        silent.send(pieces_from(name, offset, pieces, false)).await;
+        silent
+    }
+
     /// Returns how much of an upload is here, and whether all is.
     pub(crate) async fn status(&self, name: &str) -> Result<(i64, bool), Status> {
         let request = bytestream::QueryWriteStatusRequest { resource_name: name.to_owned() };
         let answer = self.streams().query_write_status(request).await?.into_inner();
         Ok((answer.committed_size, answer.complete))
+    }
+}
+
+/// An upload whose client has sent something, says no more, and does not say that either.
+pub(crate) struct Silent {
+    sender: mpsc::Sender<bytestream::WriteRequest>,
+    answer: JoinHandle<Result<i64, Status>>,
+}
+
+impl Silent {
+    async fn send(&self, messages: Vec<bytestream::WriteRequest>) {
+        for message in messages {
+            // Who was answered already need not listen.
+            drop(self.sender.send(message).await);
+        }
+    }
+
+    /// Returns what is answered though nothing more is said.
+    pub(crate) async fn answered(self) -> Result<i64, Status> {
+        let answer = self.answer.await.unwrap();
+        drop(self.sender);
+        answer
+    }
+
+    /// Sends the rest after all, and returns what is answered.
+    pub(crate) async fn finish(self, offset: usize, pieces: &[&[u8]]) -> Result<i64, Status> {
+        self.send(pieces_from("", offset, pieces, true)).await;
+        drop(self.sender);
+        self.answer.await.unwrap()
     }
 }
 
@@ -141,11 +208,6 @@ fn pieces_from(
     messages
 }
 
-/// Serves a store to one caller on a port of its own, and returns a connection.
-pub(crate) async fn serve(cellar: Arc<dyn Cellar>, caller: Caller) -> Channel {
-    serve_with(cellar, caller, Vec::new(), Limits::default()).await
-}
-
 /// Serves a store that may fetch from below those addresses.
 pub(crate) async fn serve_fetching(
     cellar: Arc<dyn Cellar>,
@@ -163,8 +225,12 @@ pub(crate) async fn serve_with(
     limits: Limits,
 ) -> Channel {
     let listening = listen(cellar, caller, origins, limits).await;
-    let address = format!("http://{listening}");
-    Endpoint::from_shared(address).unwrap().connect().await.unwrap()
+    connect(listening).await
+}
+
+async fn connect(address: SocketAddr) -> Channel {
+    let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap();
+    endpoint.connect().await.unwrap()
 }
 
 /// Serves a store to one caller, and returns where.

@@ -4,10 +4,13 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use tonic::Code;
 
-use crate::support::{TestServer, digest, noise, zstd};
+use crate::support::{Silent, TestServer, digest, noise, zstd};
 
 /// More than is held in memory, and no multiple of anything.
-const SIZE: usize = (1 << 20) + 4_321;
+const SIZE: usize = 3 * PIECE + 4_321;
+
+/// How much of a stream goes to the disk at once.
+const PIECE: usize = 1 << 20;
 
 /// Where an upload begins.
 #[derive(Clone, Copy, Debug)]
@@ -17,11 +20,23 @@ enum Begin {
     Elsewhere(usize),
 }
 
+impl Begin {
+    fn at(self, model: &Model) -> usize {
+        match self {
+            Self::AtZero => 0,
+            Self::WhereItEnded => model.here(),
+            Self::Elsewhere(at) => at,
+        }
+    }
+}
+
 /// What a client does.
 #[derive(Clone, Debug)]
 enum Step {
     /// Sends so many thousandths of what is left, in pieces of that size, and perhaps says that it is all.
     Write { begin: Begin, thousandths: usize, piece: usize, finish: bool },
+    /// Sends so many pieces, and falls silent; the server does not hear that the client is gone.
+    FallSilent { begin: Begin, pieces: usize },
     /// Sends something else of the right size, and says that it is all.
     Lie,
     /// Sends all of it compressed.
@@ -33,8 +48,30 @@ enum Step {
 /// What the server should know.
 #[derive(Default)]
 struct Model {
-    bytes: usize,
+    /// What came with a stream that ended.
+    left: usize,
+    /// Who fell silent, in the order in which they came, and how far he was.
+    silent: Vec<(usize, Silent)>,
     is_complete: bool,
+}
+
+impl Model {
+    fn here(&self) -> usize {
+        self.silent.iter().map(|(bytes, _)| *bytes).chain([self.left]).max().unwrap()
+    }
+
+    /// Follows a stream that begins at an offset: returns whom it ends, or why it is refused.
+    fn begin(&mut self, at: usize) -> Result<Option<Silent>, Code> {
+        let here = self.here();
+        if at != 0 && at != here {
+            return Err(if at < here { Code::Aborted } else { Code::InvalidArgument });
+        }
+        let left = std::mem::take(&mut self.left);
+        let furthest = self.silent.iter().enumerate().max_by_key(|(_, (bytes, _))| *bytes);
+        let furthest = furthest.filter(|(_, (bytes, _))| at > 0 && *bytes >= left);
+        let furthest = furthest.map(|(nth, _)| nth);
+        Ok(furthest.map(|nth| self.silent.remove(nth).1))
+    }
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -44,7 +81,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => (1..SIZE).prop_map(Begin::Elsewhere),
     ];
     let piece = prop_oneof![Just(16 << 10), Just(1 << 20), 10_000_usize..400_000];
-    let write = (begin, 0_usize..=1_000, piece, any::<bool>()).prop_map(
+    let write = (begin.clone(), 0_usize..=1_000, piece, any::<bool>()).prop_map(
         |(begin, thousandths, piece, finish)| Step::Write { begin, thousandths, piece, finish },
     );
     let all = (10_000_usize..400_000).prop_map(|piece| Step::Write {
@@ -56,6 +93,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         8 => write,
         1 => all,
+        3 => (begin, 1_usize..=3).prop_map(|(begin, pieces)| Step::FallSilent { begin, pieces }),
         1 => Just(Step::Lie),
         1 => (10_000_usize..400_000).prop_map(|piece| Step::Compressed { piece }),
         3 => Just(Step::Ask),
@@ -95,19 +133,25 @@ async fn play(server: &TestServer, seed: u64, steps: &[Step]) {
                 model.is_complete = true;
             }
             Step::Write { begin, thousandths, piece, finish } => {
-                let at = match begin {
-                    Begin::AtZero => 0,
-                    Begin::WhereItEnded => model.bytes,
-                    Begin::Elsewhere(at) => at,
-                };
+                let at = begin.at(&model);
                 let count = (SIZE - at) * thousandths / 1_000;
                 let mut parts: Vec<_> = bytes[at..at + count].chunks(piece).collect();
                 parts.push(b"");
                 let written = server.write(&name, at, &parts, finish).await;
-                wrote(&mut model, at, count, finish, written.map_err(|it| it.code()));
+                wrote(&mut model, at, count, finish, written.map_err(|it| it.code())).await;
+            }
+            Step::FallSilent { begin, pieces } => {
+                let at = begin.at(&model);
+                let end = at + pieces * PIECE;
+                // Of who is not further than others, nobody can see whether the server has heard of him.
+                if end <= SIZE && end > model.here() {
+                    let parts: Vec<_> = bytes[at..end].chunks(PIECE).collect();
+                    let silent = server.fall_silent(&name, at, &parts).await;
+                    fell_silent(server, &name, &mut model, (at, end), silent).await;
+                }
             }
         }
-        let expected = if model.is_complete { SIZE } else { model.bytes };
+        let expected = if model.is_complete { SIZE } else { model.here() };
         let (committed, complete) = server.status(&name).await.unwrap();
         assert_eq!(usize::try_from(committed).unwrap(), expected, "after {step:?}");
         assert_eq!(complete, model.is_complete);
@@ -117,18 +161,57 @@ async fn play(server: &TestServer, seed: u64, steps: &[Step]) {
 }
 
 /// Follows a write, and checks what was answered.
-fn wrote(model: &mut Model, at: usize, count: usize, finish: bool, answer: Result<i64, Code>) {
+async fn wrote(
+    model: &mut Model,
+    at: usize,
+    count: usize,
+    finish: bool,
+    answer: Result<i64, Code>,
+) {
     if model.is_complete {
         assert_eq!(answer, Ok(SIZE.try_into().unwrap()), "it is here, whatever is sent");
-    } else if at != 0 && at != model.bytes {
-        assert_eq!(answer, Err(Code::InvalidArgument), "it is not where it ended");
-    } else if finish && at + count < SIZE {
+        return;
+    }
+    match model.begin(at) {
+        Err(code) => return assert_eq!(answer, Err(code), "it is not where it ended"),
+        Ok(ended) => is_ended(ended).await,
+    }
+    if finish && at + count < SIZE {
         assert_eq!(answer, Err(Code::InvalidArgument), "it is not all");
-        model.bytes = 0;
     } else {
         assert_eq!(answer, Ok((at + count).try_into().unwrap()));
-        model.bytes = at + count;
+        model.left = at + count;
         model.is_complete = finish;
+    }
+}
+
+/// Follows a client that sent something and is heard of no more.
+async fn fell_silent(
+    server: &TestServer,
+    name: &str,
+    model: &mut Model,
+    (at, end): (usize, usize),
+    silent: Silent,
+) {
+    if model.is_complete {
+        assert_eq!(silent.answered().await.unwrap(), i64::try_from(SIZE).unwrap());
+        return;
+    }
+    match model.begin(at) {
+        Err(code) => assert_eq!(silent.answered().await.unwrap_err().code(), code),
+        Ok(ended) => {
+            is_ended(ended).await;
+            model.silent.push((end, silent));
+            // What was sent arrives when it arrives.
+            let expected = (end.try_into().unwrap(), false);
+            while server.status(name).await.unwrap() != expected {}
+        }
+    }
+}
+
+async fn is_ended(silent: Option<Silent>) {
+    if let Some(silent) = silent {
+        assert_eq!(silent.answered().await.unwrap_err().code(), Code::Aborted);
     }
 }
 
@@ -139,6 +222,6 @@ async fn lie(server: &TestServer, name: &str, seed: u64, model: &mut Model) {
         assert_eq!(answer.unwrap(), i64::try_from(SIZE).unwrap());
     } else {
         assert_eq!(answer.unwrap_err().code(), Code::InvalidArgument);
-        model.bytes = 0;
+        model.left = 0;
     }
 }

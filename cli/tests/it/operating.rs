@@ -62,11 +62,11 @@ fn a_server_is_looked_at_purged_and_scrubbed_from_afar() {
 }
 
 /// What a server needs that encrypts and knows everybody.
-const GUARDED: &str = "[tls]\ncertificate = \"cache.pem\"\nkey = \"cache.key\"\n\
+pub(crate) const GUARDED: &str = "[tls]\ncertificate = \"cache.pem\"\nkey = \"cache.key\"\n\
                        [identity.anonymous]\nrights = []\n";
 
 /// Makes what such a server needs, and a token for each of these: in a file of that name.
-fn guard(machine: &Machine, tokens: &[(&str, &str)]) {
+pub(crate) fn guard(machine: &Machine, tokens: &[(&str, &str)]) {
     machine.run(&["server", "ca", "init"]).expect(0);
     let issue = ["server", "ca", "issue", "cache", "--role", "server", "--ip", "127.0.0.1"];
     machine.run(&issue).expect(0);

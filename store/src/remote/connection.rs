@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tonic::metadata::{BinaryMetadataKey, BinaryMetadataValue};
+use tonic::codegen::http::HeaderMap;
+use tonic::metadata::{BinaryMetadataKey, BinaryMetadataValue, MetadataMap};
 use tonic::{Code, Request, Status};
 use wire::request::{METADATA_HEADER, RequestMetadata};
 
@@ -15,9 +16,6 @@ use super::line::Line;
 use super::retry::{Pauses, Retry};
 use super::secret::Keyring;
 use super::{Purpose, RemoteError, RemoteOptions};
-
-/// How many calls are under way at once: enough to fill a long way, and few enough for any server.
-const CALLS_MAX: usize = 128;
 
 /// How long an answer may take for which the other side has to look through all that it has: a hundred million records.
 /// Whether it is still there is found out meanwhile.
@@ -67,6 +65,9 @@ impl Call {
 }
 
 impl Connection {
+    /// How many calls are under way at once: enough to fill a long way, and few enough for any server.
+    pub const CALLS_MAX: usize = 128;
+
     /// Sets a connection up. It belongs to the runtime that this is called in, which must have several threads: where a
     /// secret is looked for, others would be held up.
     pub fn open(options: RemoteOptions) -> Result<Self, RemoteError> {
@@ -88,7 +89,7 @@ impl Connection {
             channels,
             next: AtomicUsize::new(0),
             keyring,
-            calls: Arc::new(Semaphore::new(CALLS_MAX)),
+            calls: Arc::new(Semaphore::new(Self::CALLS_MAX)),
             asker,
         })
     }
@@ -101,6 +102,15 @@ impl Connection {
     /// Returns which instance is asked there.
     pub fn instance(&self) -> &str {
         &self.instance
+    }
+
+    /// Returns what proves who asks, for whoever makes calls of his own.
+    pub async fn credentials(&self) -> Result<HeaderMap, RemoteError> {
+        let mut sent = MetadataMap::new();
+        for (name, value) in self.keyring.headers().await?.iter() {
+            sent.append(name.clone(), value.clone());
+        }
+        Ok(sent.into_headers())
     }
 
     /// Waits until a call may begin.

@@ -64,13 +64,12 @@ impl RemoteStore {
     async fn stream(&self, digest: Digest) -> Result<Option<Blob>, StoreError> {
         let is_packed = self.capabilities.zstd_streams;
         let purpose = self.purpose.clone();
-        let begun = Download::begin(&self.connection, purpose.clone(), digest, 0, is_packed).await;
+        let begun = Download::begin(&self.connection, purpose, digest, is_packed).await;
         let Some(download) = begun.map_err(Arc::new)? else { return Ok(None) };
         if digest.size() <= MEMORY_BYTES_MAX {
             return whole(download, digest).await.map(|bytes| Some(bytes.into()));
         }
-        let blob = RemoteBlob::new(&self.connection, purpose, digest, is_packed, download);
-        Ok(Some(Blob::Ranged(Arc::new(blob))))
+        Ok(Some(Blob::Ranged(Arc::new(RemoteBlob::new(digest, download)))))
     }
 }
 

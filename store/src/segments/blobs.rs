@@ -7,13 +7,13 @@ use bytes::Bytes;
 use model::Digest;
 
 use super::core::{Core, Reader};
-use super::disk::blocking;
 use super::large::{PIECE_BYTES, RECORD_BLOB_BYTES_MAX};
 use super::leases::Holder;
 use super::log::{Put, Rank, Wish};
 use super::manifest;
 use super::recent::Looked;
 use super::record::{Entry, Form, Name, Record};
+use crate::blocking::blocking;
 use crate::{Blob, Ranged, StoreError, Upload as _};
 
 /// Hashing more than that many bytes is worth another thread for what waits on this one: a tenth of a millisecond.

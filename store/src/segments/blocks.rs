@@ -9,6 +9,7 @@ use bytes::Bytes;
 use super::record::PAYLOAD_BYTES_MAX;
 use super::sealed::{Sealed, Span};
 use crate::StoreError;
+use crate::blocking::blocking;
 
 /// How many bytes a block has before it is compressed, if its records are smaller. Twice as much makes the headers of 33
 /// kernels a fiftieth smaller, and reading a small record twice as expensive (some 60 microseconds).
@@ -91,13 +92,19 @@ fn read(segment: &Sealed, span: Span) -> Result<Option<Bytes>, StoreError> {
     }
     let mut compressed = vec![0; span.stored as usize];
     segment.file().read_at(u64::from(span.block), &mut compressed)?;
-    let block = DECOMPRESSOR.with_borrow_mut(|kept| {
+    let raw = span.raw as usize;
+    let decompress = || decompress(&compressed, raw);
+    let block = if raw > BLOCK_BYTES { blocking(decompress) } else { decompress() };
+    Ok(block.filter(|it| it.len() == raw).map(Bytes::from))
+}
+
+fn decompress(compressed: &[u8], raw: usize) -> Option<Vec<u8>> {
+    DECOMPRESSOR.with_borrow_mut(|kept| {
         if kept.is_none() {
             *kept = zstd::bulk::Decompressor::new().ok();
         }
-        kept.as_mut()?.decompress(&compressed, span.raw as usize).ok()
-    });
-    Ok(block.filter(|it| it.len() == span.raw as usize).map(Bytes::from))
+        kept.as_mut()?.decompress(compressed, raw).ok()
+    })
 }
 
 impl Kept {

@@ -11,7 +11,7 @@ use super::disk::Lock;
 use super::evict::{Evicted, Room};
 use super::files::Files;
 use super::index::Index;
-use super::leases::{Holder, Leases};
+use super::leases::{Holder, Leases, ReaderId};
 use super::log::{Commits, Dirty, Head};
 use super::quarantine::{Quarantine, or_nothing};
 use super::recent::{Leaving, Recent};
@@ -154,8 +154,8 @@ impl Core {
 
     /// Returns what a holder pins as long as it lives: to read a blob of several records.
     pub(super) fn reader(self: &Arc<Self>) -> Reader {
-        let holder = self.leases.reader();
-        Reader { core: Arc::clone(self), holder }
+        let id = self.leases.reader();
+        Reader { core: Arc::clone(self), id, holder: Holder::Reader(id) }
     }
 }
 
@@ -163,11 +163,12 @@ impl Core {
 #[derive(Debug)]
 pub(super) struct Reader {
     pub(super) core: Arc<Core>,
+    pub(super) id: ReaderId,
     pub(super) holder: Holder,
 }
 
 impl Drop for Reader {
     fn drop(&mut self) {
-        self.core.leases.end_reader(&self.holder);
+        self.core.leases.end_reader(self.id);
     }
 }

@@ -12,6 +12,7 @@ use super::record::{Entry, Form, HEADER_BYTES, Header, Name, Place, Record};
 use super::sealed;
 use super::segment::Segment;
 use crate::StoreError;
+use crate::blocking::blocking;
 
 /// Of what was used lately but is pinned by nobody, at most so many quarters of a segment are copied forward: else a store
 /// whose every blob is used would copy for ever, and take nothing new.
@@ -86,7 +87,7 @@ struct Estimate {
 impl Core {
     /// Returns once so many bytes can be written, or says that nothing can be dropped for them.
     pub(super) fn make_room(&self, bytes: u64) -> Result<(), StoreError> {
-        super::disk::blocking(|| self.evict_to(self.settings.hard_bytes().saturating_sub(bytes)))
+        blocking(|| self.evict_to(self.settings.hard_bytes().saturating_sub(bytes)))
     }
 
     /// Drops segments until the store takes no more than that many bytes.

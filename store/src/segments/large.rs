@@ -15,8 +15,9 @@ use crate::{Blob, Ranged, StoreError};
 /// The largest blob that is a record, in bytes: the largest chunk. What is larger is a file until it is cut into chunks.
 pub(super) const RECORD_BLOB_BYTES_MAX: u64 = 2 << 20;
 
-/// How many bytes of a file have a checksum together.
-pub(super) const PIECE_BYTES: usize = 1 << 20;
+/// How many bytes of a file have a checksum together: what is read is still in the processor's cache when it is checked and
+/// sent, and a record has room for the checksums of half a tebibyte.
+pub(super) const PIECE_BYTES: usize = 256 << 10;
 
 /// The folder of the files.
 pub(super) const FOLDER: &str = "large";

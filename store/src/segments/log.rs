@@ -8,15 +8,16 @@ use std::sync::{Arc, Condvar, Mutex};
 use tokio::sync::watch;
 
 use super::core::Core;
-use super::disk::blocking;
 use super::files::StoreFile;
 use super::index::Covered;
 use super::journal::{Before, Journal};
+use super::leases::ReaderId;
 use super::recent::Looked;
 use super::record::{Entry, Form, HEADER_BYTES, Name, Place, Record};
 use super::segment::Segment;
 use super::settings::{Acknowledge, Housekeeping};
 use crate::StoreError;
+use crate::blocking::blocking;
 
 /// Where the log goes on.
 #[derive(Debug)]
@@ -64,6 +65,8 @@ pub(super) enum Wish {
     Absent,
     /// What has the name is there.
     At(Place),
+    /// The same; and whoever pins that pins from then on the chunks that it was cut into, which that reader pins.
+    Cut(Place, ReaderId),
     /// Nothing.
     Any,
 }
@@ -72,7 +75,7 @@ impl Wish {
     fn holds(self, old: Option<Entry>) -> bool {
         match self {
             Self::Absent => old.is_none(),
-            Self::At(place) => old.is_some_and(|it| it.place == place),
+            Self::At(place) | Self::Cut(place, _) => old.is_some_and(|it| it.place == place),
             Self::Any => true,
         }
     }
@@ -267,8 +270,12 @@ impl Core {
                 self.bells.keeper.ring();
             }
             self.touched.written(bytes, self.settings.budget_bytes);
-            if let (Wish::At(from), Some(new)) = (wish, new) {
-                self.leases.moved(from, new.place, new.own_bytes());
+            match (wish, new) {
+                (Wish::At(from), Some(new)) => {
+                    self.leases.moved(from, new.place, new.own_bytes());
+                }
+                (Wish::Cut(from, reader), Some(new)) => self.leases.cut(from, new.place, reader),
+                (Wish::At(_) | Wish::Cut(..), None) | (Wish::Absent | Wish::Any, _) => {}
             }
             return Ok(Put::Done(old));
         }
@@ -346,12 +353,32 @@ impl Core {
         record: &Record,
         rank: Rank,
     ) -> Result<bool, StoreError> {
+        self.replace_if(Wish::At(old.place), old, record, rank)
+    }
+
+    /// Does the same with the manifest of the chunks that it was cut into, which that reader pins.
+    pub(super) fn replace_by_chunks(
+        &self,
+        old: Entry,
+        record: &Record,
+        reader: ReaderId,
+    ) -> Result<bool, StoreError> {
+        self.replace_if(Wish::Cut(old.place, reader), old, record, Rank::Writer)
+    }
+
+    fn replace_if(
+        &self,
+        wish: Wish,
+        old: Entry,
+        record: &Record,
+        rank: Rank,
+    ) -> Result<bool, StoreError> {
         // Afterwards nothing says any more which file it was.
         let file = match old.form {
             Form::File => self.file_of(record.header.name, old)?,
             Form::Bytes | Form::Manifest | Form::Tombstone | Form::Dead => None,
         };
-        let Put::Done(_) = self.put(record, Wish::At(old.place), rank)? else { return Ok(false) };
+        let Put::Done(_) = self.put(record, wish, rank)? else { return Ok(false) };
         if let Some(path) = file {
             self.doom(&mut self.head(), Doomed { path, bytes: old.size });
         }

@@ -43,12 +43,13 @@ use async_trait::async_trait;
 use model::{Digest, DigestFunction, HASH_BYTES};
 
 use self::core::Core;
-use self::disk::{RealDisk, blocking};
+use self::disk::RealDisk;
 use self::files::Files;
 use self::house::House;
 use self::large::RECORD_BLOB_BYTES_MAX;
 use self::leases::Holder;
 use self::record::Name;
+use crate::blocking::blocking;
 use crate::{
     Blob, BlobStore, Cellar, CellarStat, ChunkStore, LeaseId, Scrubbed, Session, Spool, StoreError,
     Upload, UploadStore, Value, ValueKey, ValueStore,

@@ -1,7 +1,5 @@
 //! Records: what everything in the store is, and the names under which they are found.
 
-use std::hash::{Hash, Hasher};
-
 use bytes::Bytes;
 use model::{Digest, DigestFunction, HASH_BYTES};
 
@@ -21,15 +19,8 @@ pub(super) const HEADER_BYTES: usize = 64;
 const MAGIC: [u8; 4] = *b"bldr";
 
 /// What a record is found under: its kind (1 a blob under SHA-256, 2 one under BLAKE3, 3 a value) and a hash.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Name([u8; NAME_BYTES]);
-
-impl Hash for Name {
-    /// Takes a part of what is a hash already.
-    fn hash<H: Hasher>(&self, hasher: &mut H) {
-        hasher.write_u64(read_u64(&self.0, 1));
-    }
-}
 
 /// A name before all others.
 pub(super) const FIRST: Name = Name([0; NAME_BYTES]);

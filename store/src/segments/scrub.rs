@@ -8,9 +8,9 @@ use model::Hasher;
 use roaring::RoaringTreemap;
 
 use super::core::Core;
-use super::disk::blocking;
 use super::leases::key;
 use super::record::{Entry, FIRST, Form, Name};
+use crate::blocking::blocking;
 use crate::{Blob, Scrubbed, StoreError};
 
 impl Core {

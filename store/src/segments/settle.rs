@@ -8,12 +8,11 @@ use fastcdc::v2020::{FastCDC, Normalization};
 use model::{Digest, Hasher};
 
 use super::core::{Core, Reader};
-use super::disk::blocking;
 use super::large::RECORD_BLOB_BYTES_MAX;
 use super::leases::Holder;
-use super::log::Rank;
 use super::manifest::{self, CHUNKS_MAX};
 use super::record::{Entry, Form, Name, Record};
+use crate::blocking::blocking;
 use crate::{Blob, Ranged, StoreError, Upload as _};
 
 /// How many bytes a chunk has on average, and at least: what REAPI recommends for its `FAST_CDC_2020`.
@@ -56,25 +55,13 @@ impl Core {
         let reader = self.reader();
         let Some(chunks) = self.cut(digest, &*blob, &reader)? else { return Ok(None) };
         let record = Record::new(name, Form::Manifest, entry.size, manifest::encode(&chunks));
-        if self.replace(entry, &record, Rank::Writer)? {
-            self.share_pins(name, &reader)?;
+        if self.replace_by_chunks(entry, &record, reader.id)? {
             self.mark_chunks(&chunks)?;
         } else {
             // Meanwhile it was copied forward, or there is another word on the name.
             self.settling.add(name);
         }
         Ok(Some(chunks))
-    }
-
-    /// Pins what a reader pins, the chunks of a blob, for those who pin the blob.
-    fn share_pins(&self, name: Name, reader: &Reader) -> Result<(), StoreError> {
-        let looked = self.look(&[name])?;
-        // While it is held, nothing gets another place.
-        let _head = self.head();
-        if let Some(entry) = self.current(name, 0, &looked)? {
-            self.leases.share(entry.place, &reader.holder);
-        }
-        Ok(())
     }
 
     fn cut(

@@ -10,12 +10,12 @@ use bytes::{Bytes, BytesMut};
 use model::{Digest, DigestFunction, Hasher};
 
 use super::core::Core;
-use super::disk::blocking;
 use super::files::{Files, StoreFile};
 use super::large::{self, LargeFile, PIECE_BYTES, RECORD_BLOB_BYTES_MAX};
 use super::leases::Holder;
 use super::quarantine::or_nothing;
 use super::record::{Form, Name, Record};
+use crate::blocking::blocking;
 use crate::{Session, StoreError, Upload};
 
 /// How long what an interrupted session sent is kept: over a night on which a machine was off.

@@ -61,6 +61,40 @@ impl Fetch for FetchService {
         &self,
         request: Request<FetchBlobRequest>,
     ) -> Result<Response<FetchBlobResponse>, Status> {
+        Ok(Response::new(self.fetch(AssetKind::Blob, request).await?))
+    }
+
+    async fn fetch_directory(
+        &self,
+        request: Request<FetchDirectoryRequest>,
+    ) -> Result<Response<FetchDirectoryResponse>, Status> {
+        // The same in other words.
+        let request = request.map(|it| FetchBlobRequest {
+            instance_name: it.instance_name,
+            timeout: it.timeout,
+            oldest_content_accepted: it.oldest_content_accepted,
+            uris: it.uris,
+            qualifiers: it.qualifiers,
+            digest_function: it.digest_function,
+        });
+        let response = self.fetch(AssetKind::Directory, request).await?;
+        Ok(Response::new(FetchDirectoryResponse {
+            status: response.status,
+            uri: response.uri,
+            qualifiers: response.qualifiers,
+            expires_at: response.expires_at,
+            root_directory_digest: response.blob_digest,
+            digest_function: response.digest_function,
+        }))
+    }
+}
+
+impl FetchService {
+    async fn fetch(
+        &self,
+        kind: AssetKind,
+        request: Request<FetchBlobRequest>,
+    ) -> Result<FetchBlobResponse, Status> {
         let view = self.front.view(request.extensions()).with(Right::Read)?;
         let request = request.into_inner();
         let echoed = shown(&request.qualifiers);
@@ -68,7 +102,7 @@ impl Fetch for FetchService {
         let qualifiers = Qualifiers::parse(pairs)?;
         let (project, function) = (request.instance_name, request.digest_function);
         let wanted = Wanted {
-            name: AssetName::new(AssetKind::Blob, project, function, request.uris)?,
+            name: AssetName::new(kind, project, function, request.uris)?,
             qualifiers,
             timeout: request.timeout.and_then(|it| it.try_into().ok()),
             is_fresh: is_in_future(request.oldest_content_accepted),
@@ -87,48 +121,11 @@ impl Fetch for FetchService {
                 response.blob_digest = Some(digest_message(found.digest));
                 response.expires_at = found.expires.map(Into::into);
             }
-            Err(status) => response.status = Some(status_message(&status)),
+            Err(status) => response.status = Some(wire::details::part(&status)),
         }
-        Ok(Response::new(response))
+        Ok(response)
     }
 
-    async fn fetch_directory(
-        &self,
-        request: Request<FetchDirectoryRequest>,
-    ) -> Result<Response<FetchDirectoryResponse>, Status> {
-        let view = self.front.view(request.extensions()).with(Right::Read)?;
-        let request = request.into_inner();
-        let echoed = shown(&request.qualifiers);
-        let pairs = request.qualifiers.into_iter().map(|it| (it.name, it.value));
-        let qualifiers = Qualifiers::parse(pairs)?;
-        let (project, function) = (request.instance_name, request.digest_function);
-        let wanted = Wanted {
-            name: AssetName::new(AssetKind::Directory, project, function, request.uris)?,
-            qualifiers,
-            timeout: None,
-            is_fresh: is_in_future(request.oldest_content_accepted),
-        };
-        let mut response = FetchDirectoryResponse {
-            qualifiers: echoed,
-            digest_function: function_number(wanted.name.function),
-            ..Default::default()
-        };
-        let found = self.find(&view, wanted).await?;
-        tell(&view, found.is_ok());
-        match found {
-            Ok(found) => {
-                response.status = Some(rpc::Status::default());
-                response.uri = found.address;
-                response.root_directory_digest = Some(digest_message(found.digest));
-                response.expires_at = found.expires.map(Into::into);
-            }
-            Err(status) => response.status = Some(status_message(&status)),
-        }
-        Ok(Response::new(response))
-    }
-}
-
-impl FetchService {
     /// Finds what one of the addresses stands for: by its hash, by somebody's word, or by asking there.
     async fn find(&self, view: &View, wanted: Wanted) -> Result<Result<Found, Status>, Status> {
         if let Some(found) = by_hash(view, &wanted).await? {
@@ -137,7 +134,7 @@ impl FetchService {
         if !wanted.is_fresh {
             for address in &wanted.name.addresses {
                 let asset = wanted.name.lookup(view, address, &wanted.qualifiers).await;
-                if let Some(asset) = asset.map_err(|error| fault::of_store(&error))? {
+                if let Some(asset) = asset.map_err(fault::of_store)? {
                     let (address, digest) = (address.clone(), asset.digest);
                     return Ok(Ok(Found { address, digest, expires: asset.expires }));
                 }
@@ -175,7 +172,7 @@ async fn by_hash(view: &View, wanted: &Wanted) -> Result<Option<Found>, Status> 
     }
     for hash in integrity.hashes() {
         let found = view.cellar.find_by_hash(name.function, hash).await;
-        if let Some(digest) = found.map_err(|error| fault::of_store(&error))? {
+        if let Some(digest) = found.map_err(fault::of_store)? {
             let address = name.addresses[0].clone();
             return Ok(Some(Found { address, digest, expires: None }));
         }
@@ -195,8 +192,4 @@ fn shown(qualifiers: &[Qualifier]) -> Vec<Qualifier> {
 fn is_in_future(time: Option<prost_types::Timestamp>) -> bool {
     let time = time.and_then(|it| SystemTime::try_from(it).ok());
     time.is_some_and(|it| it > SystemTime::now())
-}
-
-fn status_message(status: &Status) -> rpc::Status {
-    wire::details::part(status.code().into(), status.message(), status.details())
 }

@@ -8,7 +8,7 @@ use tonic::{Code, Request, Response, Status};
 use wire::asset::Asset;
 use wire::proto::asset::push_server::{Push, PushServer};
 use wire::proto::asset::{
-    PushBlobRequest, PushBlobResponse, PushDirectoryRequest, PushDirectoryResponse, Qualifier,
+    PushBlobRequest, PushBlobResponse, PushDirectoryRequest, PushDirectoryResponse,
 };
 use wire::proto::reapi;
 
@@ -16,7 +16,7 @@ use crate::Right;
 use crate::assets::name::{AssetKind, AssetName};
 use crate::assets::qualifiers::Qualifiers;
 use crate::fault;
-use crate::front::{Front, View};
+use crate::front::Front;
 use crate::limits::{ASSET_REFERENCES_MAX, MISSING_MAX};
 
 /// Remembers what addresses stand for.
@@ -44,18 +44,7 @@ impl Push for PushService {
         &self,
         request: Request<PushBlobRequest>,
     ) -> Result<Response<PushBlobResponse>, Status> {
-        let view = self.front.view(request.extensions()).with(Right::WriteValues)?;
-        let request = request.into_inner();
-        let (project, function) = (request.instance_name, request.digest_function);
-        let pushing = Pushing {
-            name: AssetName::new(AssetKind::Blob, project, function, request.uris)?,
-            qualifiers: request.qualifiers,
-            digest: request.blob_digest,
-            expires: request.expire_at,
-            blobs: request.references_blobs,
-            directories: request.references_directories,
-        };
-        pushing.push(&view).await?;
+        self.push(AssetKind::Blob, request).await?;
         Ok(Response::new(PushBlobResponse {}))
     }
 
@@ -63,61 +52,54 @@ impl Push for PushService {
         &self,
         request: Request<PushDirectoryRequest>,
     ) -> Result<Response<PushDirectoryResponse>, Status> {
-        let view = self.front.view(request.extensions()).with(Right::WriteValues)?;
-        let request = request.into_inner();
-        let (project, function) = (request.instance_name, request.digest_function);
-        let pushing = Pushing {
-            name: AssetName::new(AssetKind::Directory, project, function, request.uris)?,
-            qualifiers: request.qualifiers,
-            digest: request.root_directory_digest,
-            expires: request.expire_at,
-            blobs: request.references_blobs,
-            directories: request.references_directories,
-        };
-        pushing.push(&view).await?;
+        // The same in other words.
+        let request = request.map(|it| PushBlobRequest {
+            instance_name: it.instance_name,
+            uris: it.uris,
+            qualifiers: it.qualifiers,
+            expire_at: it.expire_at,
+            blob_digest: it.root_directory_digest,
+            references_blobs: it.references_blobs,
+            references_directories: it.references_directories,
+            digest_function: it.digest_function,
+        });
+        self.push(AssetKind::Directory, request).await?;
         Ok(Response::new(PushDirectoryResponse {}))
     }
 }
 
-/// What is pushed, of blobs and directories alike.
-struct Pushing {
-    name: AssetName,
-    qualifiers: Vec<Qualifier>,
-    digest: Option<reapi::Digest>,
-    expires: Option<prost_types::Timestamp>,
-    blobs: Vec<reapi::Digest>,
-    directories: Vec<reapi::Digest>,
-}
-
-impl Pushing {
-    async fn push(self, view: &View) -> Result<(), Status> {
-        if self.blobs.len() + self.directories.len() > ASSET_REFERENCES_MAX {
+impl PushService {
+    async fn push(&self, kind: AssetKind, request: Request<PushBlobRequest>) -> Result<(), Status> {
+        let view = self.front.view(request.extensions()).with(Right::WriteValues)?;
+        let request = request.into_inner();
+        let (project, function) = (request.instance_name, request.digest_function);
+        let name = AssetName::new(kind, project, function, request.uris)?;
+        let (blobs, directories) = (request.references_blobs, request.references_directories);
+        if blobs.len() + directories.len() > ASSET_REFERENCES_MAX {
             let why = format!("an asset may refer to {ASSET_REFERENCES_MAX} others");
             return Err(Status::invalid_argument(why));
         }
-        let pairs = self.qualifiers.into_iter().map(|it| (it.name, it.value));
+        let pairs = request.qualifiers.into_iter().map(|it| (it.name, it.value));
         let qualifiers = Qualifiers::parse(pairs)?;
         let digest = |it: Option<&reapi::Digest>, field| {
-            let digest = wire::decode::digest(self.name.function, it, field);
+            let digest = wire::decode::digest(name.function, it, field);
             digest.map_err(|error| Status::invalid_argument(fault::with_sources(&error)))
         };
         let all = |digests: &[reapi::Digest], field| {
             digests.iter().map(|it| digest(Some(it), field)).collect::<Result<_, _>>()
         };
-        let expires = self.expires.map(SystemTime::try_from).transpose();
+        let expires = request.expire_at.map(SystemTime::try_from).transpose();
         let asset = Asset {
-            digest: digest(self.digest.as_ref(), "digest")?,
+            digest: digest(request.blob_digest.as_ref(), "digest")?,
             expires: expires.map_err(|error| Status::invalid_argument(error.to_string()))?,
-            blobs: all(&self.blobs, "references_blobs")?,
-            directories: all(&self.directories, "references_directories")?,
+            blobs: all(&blobs, "references_blobs")?,
+            directories: all(&directories, "references_directories")?,
         };
-        let missing = self.name.missing(view, &asset).await;
-        let missing = missing.map_err(|error| fault::of_store(&error))?;
+        let missing = name.missing(&view, &asset).await.map_err(fault::of_store)?;
         if !missing.is_empty() {
             return Err(not_sent(missing));
         }
-        let recorded = self.name.record(view, &qualifiers, &asset).await;
-        recorded.map_err(|error| fault::of_store(&error))
+        name.record(&view, &qualifiers, &asset).await.map_err(fault::of_store)
     }
 }
 

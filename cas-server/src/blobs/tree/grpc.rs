@@ -6,10 +6,11 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use model::{Digest, PathSegment};
 use prost::Message;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::task::consume_budget;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
+use wire::elements::Shape;
 use wire::proto::reapi::{Directory, GetTreeResponse};
 use wire::references;
 
@@ -17,6 +18,7 @@ use super::PageToken;
 use crate::fault;
 use crate::front::View;
 use crate::limits::{DIRECTORIES_MAX, DIRECTORY_BYTES_MAX, PIECES_MAX};
+use crate::load::decoded_bytes;
 
 /// How many bytes of directories a page has before it is sent: with one more directory it still fits into 4 MiB.
 const PAGE_BYTES: usize = (3 << 20) / 4;
@@ -36,14 +38,40 @@ pub(crate) fn pages(
     let (sender, receiver) = mpsc::channel(PIECES_MAX);
     let count = if count == 0 { PAGE_DIRECTORIES_MAX } else { count.min(PAGE_DIRECTORIES_MAX) };
     let (pending, seen) = (VecDeque::from([(root, 0)]), BTreeSet::from([root]));
-    let walk = Walk { view, pending, seen };
+    let walk = Walk { view, pending, seen, page: Page::default() };
     tokio::spawn(async move {
         if let Err(status) = walk.send(&sender, count, token).await {
             // Whoever no longer listens does not miss it.
             drop(sender.send(Err(status)).await);
         }
     });
-    ReceiverStream::new(receiver).boxed()
+    ReceiverStream::new(receiver).map(|it| it.map(|page: Page| page.response)).boxed()
+}
+
+/// A page, which counts as held until it is sent.
+#[derive(Default)]
+struct Page {
+    response: GetTreeResponse,
+    /// How many bytes of directories it has.
+    bytes: usize,
+    memory: Option<OwnedSemaphorePermit>,
+}
+
+/// A directory, and what it takes in memory.
+struct Decoded {
+    directory: Directory,
+    memory: OwnedSemaphorePermit,
+}
+
+impl Page {
+    fn add(&mut self, bytes: u64, Decoded { directory, memory }: Decoded) {
+        self.bytes += usize::try_from(bytes).expect("directories are small");
+        self.response.directories.push(directory);
+        match &mut self.memory {
+            Some(held) => held.merge(memory),
+            None => self.memory = Some(memory),
+        }
+    }
 }
 
 struct Walk {
@@ -51,58 +79,61 @@ struct Walk {
     /// What is to be sent, and how deep it lies.
     pending: VecDeque<(Digest, u64)>,
     seen: BTreeSet<Digest>,
+    page: Page,
 }
 
 impl Walk {
     async fn send(
         mut self,
-        sender: &mpsc::Sender<Result<GetTreeResponse, Status>>,
+        sender: &mpsc::Sender<Result<Page, Status>>,
         count: usize,
         token: PageToken,
     ) -> Result<(), Status> {
-        let (mut page, mut bytes, mut passed) = (GetTreeResponse::default(), 0, 0);
+        let mut passed = 0;
         while let Some((digest, depth)) = self.pending.pop_front() {
             // A walk that sends nothing for long, on its way to a page, ends with its client, too.
             if sender.is_closed() {
                 return Ok(());
             }
             consume_budget().await;
-            let Some(directory) = self.read(digest).await? else { continue };
-            self.enter(digest, depth, &directory)?;
+            let Some(decoded) = self.read(digest).await? else { continue };
+            self.enter(digest, depth, &decoded.directory)?;
             passed += 1;
             if passed <= token.0 {
                 continue;
             }
             // A page is only sent when it is known that another follows.
-            if page.directories.len() >= count || bytes >= PAGE_BYTES {
-                page.next_page_token = PageToken(passed - 1).to_string();
-                if sender.send(Ok(std::mem::take(&mut page))).await.is_err() {
+            let page = &mut self.page;
+            if page.response.directories.len() >= count || page.bytes >= PAGE_BYTES {
+                page.response.next_page_token = PageToken(passed - 1).to_string();
+                if sender.send(Ok(std::mem::take(page))).await.is_err() {
                     return Ok(());
                 }
-                bytes = 0;
             }
-            bytes += usize::try_from(digest.size()).expect("directories are small");
-            page.directories.push(directory);
+            page.add(digest.size(), decoded);
         }
         // The last page has no token; an empty tree still has one directory.
-        drop(sender.send(Ok(page)).await);
+        drop(sender.send(Ok(self.page)).await);
         Ok(())
     }
 
-    async fn read(&self, digest: Digest) -> Result<Option<Directory>, Status> {
+    async fn read(&self, digest: Digest) -> Result<Option<Decoded>, Status> {
         if digest.size() > DIRECTORY_BYTES_MAX {
             let why = format!("the directory {digest} is larger than {DIRECTORY_BYTES_MAX} bytes");
             return Err(Status::failed_precondition(why));
         }
-        let blob = self.view.cellar.read(digest).await.map_err(|error| fault::of_store(&error))?;
+        let blob = self.view.cellar.read(digest).await.map_err(fault::of_store)?;
         let bytes = blob.and_then(|it| it.into_bytes().ok());
         let Some(bytes) = bytes else { return Ok(None) };
         let width_max = self.view.limits.directory_width;
         if references::names(&bytes) > width_max {
             return Err(not_a_directory(digest, &format!("it has more than {width_max} names")));
         }
-        let directory = Directory::decode(bytes);
-        directory.map(Some).map_err(|_error| not_a_directory(digest, "it is no such message"))
+        let no_message = || not_a_directory(digest, "it is no such message");
+        let decoded_bytes = decoded_bytes(Shape::of_directory(), &bytes);
+        let memory = self.view.memory.take(decoded_bytes.map_err(|_malformed| no_message())?)?;
+        let directory = Directory::decode(bytes).map_err(|_error| no_message())?;
+        Ok(Some(Decoded { directory, memory }))
     }
 
     /// Notes the children, if the directory is one that somebody could unpack.

@@ -8,6 +8,7 @@ use http::request::Parts;
 use http::{HeaderName, StatusCode};
 use model::DigestFunction;
 use store::{Namespace, StoreError, VALUE_BYTES_MAX};
+use wire::elements::{ELEMENT_BYTES, Shape};
 use wire::kept::KeptBody;
 use wire::references;
 
@@ -19,7 +20,11 @@ use crate::http::content::Content;
 use crate::http::incoming::{Intake, Received};
 use crate::http::refusal::Refusal;
 use crate::http::{Caches, kept};
+use crate::load::{TooMuch, decoded_bytes};
 use crate::results::{Accepted, Unusable};
+
+/// How many times as much memory a result takes while it becomes JSON: messages are trees of their fields then.
+const JSON_TIMES: usize = 4;
 
 /// Answers with the result by the best word of which everything is still there, or with what else is kept.
 pub(super) async fn get(
@@ -34,6 +39,7 @@ pub(super) async fn get(
             if !says_json(parts, &ACCEPT) {
                 return answer(parts, Content::Bytes(result), OCTETS).await;
             }
+            hold(&view, &result, JSON_TIMES)?;
             let json = caches.json.write(&result)?;
             return answer(parts, Content::Bytes(json), JSON).await;
         }
@@ -51,13 +57,23 @@ async fn find_result(
     namespace: &Namespace,
     function: DigestFunction,
     at: &ResultName,
-) -> Result<Option<Bytes>, StoreError> {
+) -> Result<Option<Bytes>, Refusal> {
     let space = results_space(function, &at.project);
     let value = view.lookup_in(namespace, &space, &at.hex).await?;
     let Some(value) = value else { return Ok(None) };
+    if !hold(view, &value.bytes, 1)? {
+        return Ok(None);
+    }
     let Ok(needed) = references::of_result(function, &value.bytes) else { return Ok(None) };
     let missing = completeness::missing(&*view.cellar, function, &needed).await?;
     Ok(missing.is_empty().then_some(value.bytes))
+}
+
+/// Counts what a result takes in memory when it is decoded, so many times. Returns whether it can be.
+fn hold(view: &View, result: &[u8], times: usize) -> Result<bool, TooMuch> {
+    let Ok(bytes) = decoded_bytes(Shape::of_result(), result) else { return Ok(false) };
+    view.memory.hold(bytes.saturating_mul(times))?;
+    Ok(true)
 }
 
 /// Keeps a result, or whatever else the bytes are.
@@ -73,9 +89,15 @@ pub(super) async fn put(
     let received = intake.receive(&parts.headers, body).await?;
     let is_json = says_json(parts, &CONTENT_TYPE);
     let result = match &received {
-        Received::Memory(held) if is_json => Some(caches.json.read(&held.bytes)?),
+        Received::Memory(held) if is_json => {
+            let elements = held.bytes.iter().filter(|it| matches!(it, b'{' | b',')).count();
+            view.memory.hold(elements * ELEMENT_BYTES)?;
+            let result = caches.json.read(&held.bytes)?;
+            hold(&view, &result, 1)?;
+            Some(result)
+        }
         Received::Memory(held) => {
-            let is_result = references::is_result(&held.bytes);
+            let is_result = hold(&view, &held.bytes, 1)? && references::is_result(&held.bytes);
             is_result.then(|| Bytes::copy_from_slice(&held.bytes))
         }
         // It could be a result, if there had been room to look at it.

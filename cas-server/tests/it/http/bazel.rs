@@ -4,7 +4,6 @@ use bazel_remote_apis::build::bazel::remote::execution::v2 as reapi;
 use model::{Digest, DigestFunction};
 use prost::Message as _;
 use store::{Namespace, VALUE_BYTES_MAX, ValueKey, ValueStore as _};
-use tonic::transport::Endpoint;
 
 use super::client::{Client, HttpServer};
 use crate::support::{ActionCacheClient, BLAKE3, SHA256, message, noise, zstd};
@@ -254,8 +253,7 @@ async fn each_project_has_results_of_its_own_however_its_path_is_written() {
 async fn results_are_those_that_grpc_clients_see() {
     let server = HttpServer::start().await;
     let mut client = server.client().await;
-    let channel = Endpoint::from_shared(format!("http://{}", server.address)).unwrap();
-    let mut results = ActionCacheClient::new(channel.connect().await.unwrap());
+    let mut results = ActionCacheClient::new(server.channel().await);
     for (function, number) in [(DigestFunction::Sha256, SHA256), (DigestFunction::Blake3, BLAKE3)] {
         let digest = put_blob(&mut client, function, b"output").await;
         client.put(&format!("/some/project/ac/{KEY}"), &of_file(&digest)).await;

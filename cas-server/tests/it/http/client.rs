@@ -18,6 +18,7 @@ use store::{Cellar, Namespace};
 use testkit::MemoryStore;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
+use tonic::transport::{Channel, Endpoint};
 
 /// A server that takes everybody's word for who he is: the name in the header `x-caller`, or else `trusted`.
 pub(crate) struct HttpServer {
@@ -57,6 +58,12 @@ impl HttpServer {
 
     pub(crate) async fn client(&self) -> Client {
         Client::connect(self.address).await
+    }
+
+    /// Returns a connection for clients of gRPC.
+    pub(crate) async fn channel(&self) -> Channel {
+        let address = format!("http://{}", self.address);
+        Endpoint::from_shared(address).unwrap().connect().await.unwrap()
     }
 }
 

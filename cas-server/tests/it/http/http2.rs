@@ -4,7 +4,7 @@ use bazel_remote_apis::build::bazel::remote::execution::v2 as reapi;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use tonic::body::Body;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 use tower::{Service as _, ServiceExt as _};
 
 use super::client::HttpServer;
@@ -22,8 +22,7 @@ async fn ask(channel: &Channel, method: &str, path: &str, body: &[u8]) -> (u16, 
 #[tokio::test]
 async fn one_connection_carries_every_protocol() {
     let server = HttpServer::start().await;
-    let endpoint = Endpoint::from_shared(format!("http://{}", server.address)).unwrap();
-    let channel = endpoint.connect().await.unwrap();
+    let channel = server.channel().await;
     let large = noise((3 << 20) + 17, 1);
     for body in [&b"small"[..], &large] {
         assert_eq!(ask(&channel, "PUT", "/gradle/key", body).await.0, 201);

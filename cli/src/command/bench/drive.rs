@@ -221,7 +221,8 @@ mod tests {
         let bare = Bare::start().unwrap();
         let clients = LocalSet::new();
         let measured = clients.run_until(async {
-            let (remote, address) = (Remote::own("bare", bare.address), Address::Tcp(bare.address));
+            let remote = Remote::own("bare", bare.address);
+            let address = Address::Tcp(bare.address, None);
             let channels = vec![Channel::connect(&remote, &address).await.unwrap(); 3];
             let hour = Duration::from_secs(60 * 60);
             let bounds = Bounds { warm_up: hour / 5, measured: hour };

@@ -22,7 +22,7 @@ pub(crate) struct Download {
     purpose: Option<Purpose>,
     digest: Digest,
     packing: Packing,
-    /// How many of its bytes have come.
+    /// How many of its bytes have come, those before where it was told to go on among them.
     received: u64,
     patience: Patience,
     open: Option<Open>,
@@ -36,12 +36,11 @@ struct Open {
 }
 
 impl Download {
-    /// Begins to read a blob from `offset` on; `None` if it is not there.
+    /// Begins to read a blob from its beginning; `None` if it is not there.
     pub(crate) async fn begin(
         connection: &Arc<Connection>,
         purpose: Option<Purpose>,
         digest: Digest,
-        offset: u64,
         is_packed: bool,
     ) -> Result<Option<Self>, RemoteError> {
         let mut download = Self {
@@ -49,7 +48,7 @@ impl Download {
             purpose,
             digest,
             packing: if is_packed { Packing::Zstd } else { Packing::Plain },
-            received: offset,
+            received: 0,
             patience: Patience::new(connection.retry),
             open: None,
         };
@@ -62,9 +61,12 @@ impl Download {
         }
     }
 
-    /// Returns how many bytes have come, those before its beginning among them.
-    pub(crate) fn received(&self) -> u64 {
-        self.received
+    /// Goes on at another offset. What is under way ends before anything else begins: where as many downloads as may be
+    /// under way do so at once, each would wait for the others.
+    pub(crate) fn seek(&mut self, offset: u64) {
+        self.open = None;
+        self.received = offset;
+        self.patience = Patience::new(self.connection.retry);
     }
 
     /// Returns the next piece, or `None` once all have come. There are never more bytes than its digest says.

@@ -2,23 +2,19 @@
 
 use std::fmt;
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 
 use bytes::Bytes;
 use model::{Digest, Hasher};
 use tokio::runtime::Handle;
 
 use super::Download;
-use crate::remote::connection::Connection;
-use crate::remote::{Purpose, RemoteError};
+use crate::remote::RemoteError;
 use crate::{Ranged, StoreError};
 
 /// Whoever reads it from its beginning to its end is told whether it is what its digest says.
 pub(crate) struct RemoteBlob {
-    connection: Arc<Connection>,
-    purpose: Option<Purpose>,
     digest: Digest,
-    is_packed: bool,
     runtime: Handle,
     reading: Mutex<Reading>,
 }
@@ -34,44 +30,23 @@ struct Reading {
 }
 
 impl Reading {
-    fn new(download: Download) -> Self {
-        let offset = download.received();
-        Self { download, rest: Bytes::new(), offset, hasher: None }
+    fn seek(&mut self, offset: u64) {
+        self.download.seek(offset);
+        (self.rest, self.offset, self.hasher) = (Bytes::new(), offset, None);
     }
 }
 
 impl RemoteBlob {
-    /// Returns the blob whose download has begun at its beginning.
-    pub(crate) fn new(
-        connection: &Arc<Connection>,
-        purpose: Option<Purpose>,
-        digest: Digest,
-        is_packed: bool,
-        download: Download,
-    ) -> Self {
+    /// Returns the blob whose download has begun.
+    pub(crate) fn new(digest: Digest, download: Download) -> Self {
         let hasher = Some(Hasher::new(digest.function()));
-        let reading = Reading { hasher, ..Reading::new(download) };
-        Self {
-            connection: Arc::clone(connection),
-            purpose,
-            digest,
-            is_packed,
-            runtime: Handle::current(),
-            reading: Mutex::new(reading),
-        }
-    }
-
-    async fn restart(&self, offset: u64) -> io::Result<Reading> {
-        let purpose = self.purpose.clone();
-        let begun =
-            Download::begin(&self.connection, purpose, self.digest, offset, self.is_packed).await;
-        let gone = || io::Error::from(io::ErrorKind::NotFound);
-        Ok(Reading::new(begun.map_err(failed)?.ok_or_else(gone)?))
+        let reading = Reading { download, rest: Bytes::new(), offset: 0, hasher };
+        Self { digest, runtime: Handle::current(), reading: Mutex::new(reading) }
     }
 
     async fn read(&self, offset: u64, count: usize, reading: &mut Reading) -> io::Result<Bytes> {
         if reading.offset != offset {
-            *reading = self.restart(offset).await?;
+            reading.seek(offset);
         }
         if reading.rest.is_empty() {
             match reading.download.next().await.map_err(failed)? {

@@ -300,6 +300,62 @@ fn what_one_owner_pins_leaves_room_for_the_others() {
 }
 
 #[test]
+fn builds_that_make_room_for_another_of_their_owner_end_together() {
+    let disk = MemoryDisk::new();
+    let (store, clock) = open_with(&disk, AMPLE_BYTES);
+    let mut builds = Vec::new();
+    for number in 0.. {
+        let (build, bytes) = (format!("build {number}"), noise(number, 256 << 10));
+        let before = store.stat();
+        let view = store.for_lease(&lease("somebody", &build));
+        now(view.write(digest(&bytes), bytes.clone().into())).unwrap();
+        builds.push(bytes);
+        clock.pass(Duration::from_secs(1));
+        let stat = store.stat();
+        assert!(stat.pinned_bytes <= AMPLE_BYTES / 2);
+        if stat.leases <= before.leases {
+            // A build more each time would ask all the others each time.
+            let ended = before.leases + 1 - stat.leases;
+            let share = before.leases / 8;
+            assert!((share..share + 3).contains(&ended), "{ended} of {} ended", before.leases);
+            break;
+        }
+    }
+    for number in 1000..1200 {
+        write(&*store, &noise(number, 256 << 10)).unwrap();
+    }
+    let there: Vec<_> = builds.iter().map(|it| has_rightly(&*store, it)).collect();
+    let first = there.iter().position(|is| *is).unwrap();
+    assert_eq!(first, there.len() - usize::try_from(store.stat().leases).unwrap());
+    assert!(!there[first..].contains(&false), "those that were silent longest ended");
+}
+
+#[test]
+fn what_one_owner_pins_of_large_blobs_counts_also_when_they_are_cut() {
+    /// How many bytes each blob has: it is a file, and then chunks.
+    const LARGE_BYTES: usize = 3 << 20;
+    let disk = MemoryDisk::new();
+    let (store, _clock) = open_with(&disk, AMPLE_BYTES);
+    let greedy = store.for_lease(&lease("a stranger", "a greedy build"));
+    let told: Vec<_> = (0..20).map(|number| noise(number, LARGE_BYTES)).collect();
+    for bytes in &told {
+        now(greedy.write(digest(bytes), bytes.clone().into())).unwrap();
+        store.keep_house().unwrap();
+        // A chunk counts as up to a quarter more than it has.
+        let pinned = store.stat().pinned_bytes;
+        assert!(pinned <= AMPLE_BYTES / 8 * 5, "{pinned} bytes are pinned");
+    }
+    let pinned = store.stat().pinned_bytes;
+    assert!(pinned > AMPLE_BYTES / 3, "{pinned} bytes are pinned");
+    for number in 100..112 {
+        write(&*store, &noise(number, LARGE_BYTES)).unwrap();
+        store.keep_house().unwrap();
+    }
+    let held = told.iter().filter(|it| has_rightly(&*store, it)).count() * LARGE_BYTES;
+    assert!(held as u64 > AMPLE_BYTES / 3 && held as u64 <= AMPLE_BYTES / 2, "it holds {held}");
+}
+
+#[test]
 fn however_many_builds_somebody_invents_nobody_else_loses_his_lease() {
     let disk = MemoryDisk::new();
     let (store, clock) = open(&disk);

@@ -1,5 +1,6 @@
 //! The server's store.
 
+mod answers;
 mod chunks;
 mod crashes;
 mod damage;

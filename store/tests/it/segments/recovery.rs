@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use model::DigestFunction;
-use store::{Cellar as _, SegmentStore, StoreError, ValueStore as _};
+use store::{Cellar, SegmentStore, StoreError, UploadStore as _, ValueStore as _};
 use testkit::MemoryDisk;
 
 use super::support::{
@@ -281,16 +282,20 @@ fn a_store_has_one_owner_and_one_format() {
     );
 }
 
+/// Uploads two million bytes of those, and no more.
+fn begin_upload(store: &dyn Cellar, bytes: &Bytes) {
+    let session = named("a session");
+    let mut upload = now(store.upload(&[digest(bytes)], Some(&session))).unwrap();
+    upload.write(bytes.slice(..2_000_000)).unwrap();
+}
+
 #[test]
 fn what_was_uploaded_survives_a_kill_and_is_taken_up() {
-    use store::UploadStore as _;
     let disk = MemoryDisk::new();
     let store = open(&disk);
     let bytes = noise(3, 3 << 20);
     let name = digest(&bytes);
-    let mut upload = now(store.upload(&[name], Some(&named("a session")))).unwrap();
-    upload.write(bytes.slice(..2_000_000)).unwrap();
-    drop(upload);
+    begin_upload(&*store, &bytes);
     let mut longer = now(store.upload(&[name], Some(&named("killed in the middle")))).unwrap();
     longer.write(bytes.slice(..1_500_000)).unwrap();
     // Two of one name, of which neither has ended.
@@ -325,14 +330,11 @@ fn what_was_uploaded_survives_a_kill_and_is_taken_up() {
 
 #[test]
 fn what_was_uploaded_is_not_believed_after_a_loss_of_power() {
-    use store::UploadStore as _;
     let disk = MemoryDisk::new();
     let store = open(&disk);
     let bytes = noise(3, 3 << 20);
     let name = digest(&bytes);
-    let mut upload = now(store.upload(&[name], Some(&named("a session")))).unwrap();
-    upload.write(bytes.slice(..2_000_000)).unwrap();
-    drop(upload);
+    begin_upload(&*store, &bytes);
     for seed in 0..4 {
         let found = disk.after_power_loss(seed);
         let again = open(&found);

@@ -19,7 +19,7 @@ use crate::trials::client::{Client, Form, digest};
 const CASES: u64 = 2_000;
 
 /// What whoever sends nonsense may be told.
-const PROPER: [Code; 8] = [
+const PROPER: [Code; 9] = [
     Code::InvalidArgument,
     Code::NotFound,
     Code::AlreadyExists,
@@ -28,6 +28,8 @@ const PROPER: [Code; 8] = [
     Code::OutOfRange,
     Code::Unimplemented,
     Code::Unauthenticated,
+    // More of an upload is here than whoever goes on with it knows.
+    Code::Aborted,
 ];
 
 const REAPI: &str = "build.bazel.remote.execution.v2";
