@@ -194,7 +194,7 @@ mod tests {
 
     use super::*;
     use crate::command::bench::bare::Bare;
-    use crate::command::bench::target::{Address, Remote};
+    use crate::command::bench::target::{Address, Target};
 
     /// Something that is done at once.
     struct Quick {
@@ -221,9 +221,9 @@ mod tests {
         let bare = Bare::start().unwrap();
         let clients = LocalSet::new();
         let measured = clients.run_until(async {
-            let remote = Remote::own("bare", bare.address);
+            let target = Target::own("bare", bare.address);
             let address = Address::Tcp(bare.address, None);
-            let channels = vec![Channel::connect(&remote, &address).await.unwrap(); 3];
+            let channels = vec![Channel::connect(&target, &address).await.unwrap(); 3];
             let hour = Duration::from_secs(60 * 60);
             let bounds = Bounds { warm_up: hour / 5, measured: hour };
             let mut all = Vec::new();
