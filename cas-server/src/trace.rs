@@ -1,11 +1,17 @@
 //! Logs and traces: what is written where, in which form, and how much of it.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use opentelemetry::trace::TracerProvider as _;
-use opentelemetry_otlp::{ExporterBuildError, SpanExporter, WithExportConfig as _};
+use opentelemetry_otlp::tonic_types::transport::{Certificate, ClientTlsConfig};
+use opentelemetry_otlp::{
+    ExporterBuildError, SpanExporter, WithExportConfig as _, WithTonicConfig as _,
+};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::{self, PemObject as _};
 use tracing::Subscriber;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::{Directive, EnvFilter, ParseError, Targets};
@@ -40,8 +46,10 @@ impl Default for LogSettings {
 /// Where traces go.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TraceSettings {
-    /// Who takes them, by OTLP over gRPC: `http://127.0.0.1:4317`.
+    /// Who takes them, by OTLP over gRPC: `http://127.0.0.1:4317`, `https://traces.example:4317`.
     pub endpoint: String,
+    /// Who issued his certificate, in PEM; without it the system's authorities are believed.
+    pub authority: Option<PathBuf>,
     /// Which share of the traces that begin here is kept. Those that a client has begun are as he says.
     pub share: f64,
 }
@@ -63,7 +71,8 @@ impl From<&TelemetryConfig> for LogSettings {
 impl TraceSettings {
     /// Returns where traces go, if they go anywhere: all of them.
     pub fn of(config: &TelemetryConfig) -> Option<Self> {
-        config.otlp.clone().map(|endpoint| Self { endpoint, share: 1.0 })
+        let endpoint = config.otlp.clone()?;
+        Some(Self { endpoint, authority: config.otlp_authority.clone(), share: 1.0 })
     }
 }
 
@@ -80,11 +89,27 @@ pub enum TraceError {
     },
     /// The address is none that traces can be sent to.
     #[error(
-        "traces cannot be sent to `{endpoint}`: it must be http://<host>:<port> of a collector beside this server"
+        "traces cannot be sent to `{endpoint}`: it must be https://<host>:<port> of a collector, or http:// of one beside this server"
     )]
     Endpoint {
         /// What was given.
         endpoint: String,
+    },
+    /// It is said who issued a certificate that is never shown.
+    #[error(
+        "`telemetry.otlp_authority` says whose certificate is believed, and `{endpoint}` shows none: is it https://?"
+    )]
+    Unencrypted {
+        /// Where to.
+        endpoint: String,
+    },
+    /// Who is to be believed cannot be read.
+    #[error("{} does not hold certificates in PEM", path.display())]
+    Authority {
+        /// The file.
+        path: PathBuf,
+        /// Why it does not.
+        source: pem::Error,
     },
     /// The exporter of traces could not be made.
     #[error("traces cannot be sent to `{endpoint}`")]
@@ -164,15 +189,34 @@ fn filter(text: &str) -> Result<EnvFilter, TraceError> {
 
 fn provider(trace: &TraceSettings) -> Result<SdkTracerProvider, TraceError> {
     let endpoint = trace.endpoint.clone();
-    let address = endpoint.parse::<http::Uri>().ok();
-    if !address.is_some_and(|it| it.scheme_str() == Some("http") && it.port().is_some()) {
-        return Err(TraceError::Endpoint { endpoint });
+    let address = endpoint.parse::<http::Uri>().ok().filter(|it| it.port().is_some());
+    let is_encrypted = match address.as_ref().and_then(|it| it.scheme_str()) {
+        Some("https") => true,
+        Some("http") if trace.authority.is_some() => {
+            return Err(TraceError::Unencrypted { endpoint });
+        }
+        Some("http") => false,
+        Some(_) | None => return Err(TraceError::Endpoint { endpoint }),
+    };
+    let mut builder = SpanExporter::builder().with_tonic().with_endpoint(&endpoint);
+    if is_encrypted {
+        builder = builder.with_tls_config(believed(trace.authority.as_deref())?);
     }
-    let exporter = SpanExporter::builder().with_tonic().with_endpoint(&endpoint).build();
+    let exporter = builder.build();
     let exporter = exporter.map_err(|source| TraceError::Exporter { endpoint, source })?;
     let version = opentelemetry::KeyValue::new("service.version", env!("CARGO_PKG_VERSION"));
     let resource = Resource::builder().with_service_name(SERVICE).with_attribute(version).build();
     let sampler = Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(trace.share)));
     let builder = SdkTracerProvider::builder().with_resource(resource).with_sampler(sampler);
     Ok(builder.with_batch_exporter(exporter).build())
+}
+
+/// Returns whose certificates are believed.
+fn believed(authority: Option<&Path>) -> Result<ClientTlsConfig, TraceError> {
+    let Some(path) = authority else { return Ok(ClientTlsConfig::new().with_native_roots()) };
+    let failed = |source| TraceError::Authority { path: path.to_owned(), source };
+    let text = std::fs::read(path).map_err(|error| failed(pem::Error::Io(error)))?;
+    // What holds none would be taken for nobody, without a word.
+    CertificateDer::from_pem_slice(&text).map_err(failed)?;
+    Ok(ClientTlsConfig::new().ca_certificate(Certificate::from_pem(text)))
 }

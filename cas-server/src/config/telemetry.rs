@@ -1,6 +1,10 @@
 //! How a server tells what it does.
 
+use std::path::PathBuf;
+
 use serde::Deserialize;
+
+use super::text;
 
 /// How a server tells what it does.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -8,6 +12,9 @@ use serde::Deserialize;
 pub struct TelemetryConfig {
     /// Where traces are sent, by OTLP over gRPC; nowhere if absent.
     pub otlp: Option<String>,
+    /// Who issued the certificate of whoever takes them, in PEM; without it the system's authorities are believed.
+    #[serde(deserialize_with = "text::optional_path")]
+    pub otlp_authority: Option<PathBuf>,
     /// What is logged.
     pub log: LogLevel,
     /// How.
@@ -16,7 +23,7 @@ pub struct TelemetryConfig {
 
 impl Default for TelemetryConfig {
     fn default() -> Self {
-        Self { otlp: None, log: LogLevel::Info, format: LogFormat::Text }
+        Self { otlp: None, otlp_authority: None, log: LogLevel::Info, format: LogFormat::Text }
     }
 }
 

@@ -1,15 +1,19 @@
 //! What is logged and traced, and what never is.
 
 use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
 
 use axum::Router;
 use axum::body::Body;
+use axum::middleware::{self, Next};
 use axum::routing::get;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use cas_server::LogFormat;
 use cas_server::trace::{LogSettings, TraceError, TraceSettings, subscriber};
+use cas_server::{Authority, LogFormat, Role};
 use http::{Request, StatusCode};
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
     TraceService, TraceServiceServer,
@@ -20,12 +24,16 @@ use opentelemetry_proto::tonic::collector::trace::v1::{
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use serde_json::Value as Json;
+use testkit::{Mutator, Seed, cases};
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
+use tonic::service::Routes;
+use tonic::transport::{Identity, ServerTlsConfig};
 use tonic::{Response, Status};
 use tracing_subscriber::fmt::MakeWriter;
 use wire::request::{METADATA_HEADER, RequestMetadata};
 
+use crate::mangled::mangle;
 use crate::serving::{ALL, ask, caller, operation};
 
 /// What was written.
@@ -153,12 +161,32 @@ async fn settings_that_mean_nothing_are_refused() {
     let log = LogSettings { filter: "info,=,loud".to_owned(), ..LogSettings::default() };
     let refused = subscriber(&log, None, io::sink).err();
     assert!(matches!(refused, Some(TraceError::Filter { .. })), "{refused:?}");
-    for endpoint in ["", "collector", "https://127.0.0.1:4317", "http://no-port"] {
-        let trace = TraceSettings { endpoint: endpoint.to_owned(), share: 1.0 };
-        let refused = subscriber(&LogSettings::default(), Some(&trace), io::sink).err();
-        assert!(matches!(refused, Some(TraceError::Endpoint { .. })), "{endpoint}: {refused:?}");
+    let refused = |trace: TraceSettings| {
+        subscriber(&LogSettings::default(), Some(&trace), io::sink).err().unwrap()
+    };
+    for endpoint in ["", "collector", "ftp://127.0.0.1:4317", "http://no-port", "https://no-port"] {
+        let refused = refused(traced(endpoint));
+        assert!(matches!(refused, TraceError::Endpoint { .. }), "{endpoint}: {refused:?}");
+    }
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "no certificate").unwrap();
+    for path in [file.path(), Path::new("/no/such/file")] {
+        let believing =
+            |endpoint| TraceSettings { authority: Some(path.to_owned()), ..traced(endpoint) };
+        let plain = refused(believing("http://127.0.0.1:4317"));
+        assert!(matches!(plain, TraceError::Unencrypted { .. }), "{plain:?}");
+        let nothing = refused(believing("https://127.0.0.1:4317"));
+        assert!(matches!(nothing, TraceError::Authority { .. }), "{nothing:?}");
     }
 }
+
+/// Returns how all traces are sent to that address.
+fn traced(endpoint: &str) -> TraceSettings {
+    TraceSettings { endpoint: endpoint.to_owned(), authority: None, share: 1.0 }
+}
+
+/// How many answers of a collector are tried, if `BLD_FUZZ_CASES` does not say.
+const EXPORTS: u64 = 50;
 
 /// Takes what is sent by OTLP.
 #[derive(Clone, Default)]
@@ -176,13 +204,33 @@ impl TraceService for Collector {
 }
 
 impl Collector {
-    async fn start(&self) -> String {
+    async fn start(&self) -> TraceSettings {
+        let server = tonic::transport::Server::builder();
+        traced(&format!("http://{}", self.listen(server).await))
+    }
+
+    /// Starts it with a certificate that an authority in that folder issued, and believes the authority.
+    async fn start_encrypted(&self, folder: &Path) -> TraceSettings {
+        let (authority, now) = (Authority::new(&folder.join("ca")), SystemTime::now());
+        let day = Duration::from_secs(24 * 60 * 60);
+        authority.init(now, day).unwrap();
+        let addresses = vec![Ipv4Addr::LOCALHOST.into()];
+        let server = Role::Server { names: Vec::new(), addresses };
+        authority.issue("collector", &server, now, day, folder).unwrap();
+        let read = |name: &str| std::fs::read(folder.join(name)).unwrap();
+        let identity = Identity::from_pem(read("collector.pem"), read("collector.key"));
+        let tls = ServerTlsConfig::new().identity(identity);
+        let server = tonic::transport::Server::builder().tls_config(tls).unwrap();
+        let endpoint = format!("https://{}", self.listen(server).await);
+        TraceSettings { authority: Some(authority.certificate()), ..traced(&endpoint) }
+    }
+
+    async fn listen(&self, mut server: tonic::transport::Server) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let endpoint = format!("http://{}", listener.local_addr().unwrap());
-        let service = TraceServiceServer::new(self.clone());
-        let server = tonic::transport::Server::builder().add_service(service);
+        let address = listener.local_addr().unwrap();
+        let server = server.add_service(TraceServiceServer::new(self.clone()));
         tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
-        endpoint
+        address
     }
 
     fn spans(&self) -> Vec<Span> {
@@ -201,7 +249,7 @@ fn attribute(span: &Span, name: &str) -> Option<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_is_a_span_of_the_trace_that_its_client_has_begun() {
     let collector = Collector::default();
-    let trace = TraceSettings { endpoint: collector.start().await, share: 1.0 };
+    let trace = collector.start().await;
     let paper = Paper::default();
     let (subscriber, traces) =
         subscriber(&LogSettings::default(), Some(&trace), paper.clone()).unwrap();
@@ -242,4 +290,51 @@ async fn a_request_is_a_span_of_the_trace_that_its_client_has_begun() {
     assert_eq!(bad.status.as_ref().unwrap().code, 2, "an error");
     let all = format!("{spans:?}");
     assert!(!all.contains("s3cret"), "{all}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_answer_of_a_collector_makes_the_server_stumble() {
+    let seed = Seed::new();
+    let fuzz = Arc::new(Mutex::new(seed.mutator()));
+    let collector = Collector::default();
+    let mangling = middleware::from_fn(move |request: Request<Body>, next: Next| {
+        let fuzz = Mutator::new(fuzz.lock().unwrap().number());
+        async move { mangle(next.run(request).await, fuzz).await }
+    });
+    let service = TraceServiceServer::new(collector.clone());
+    let router = Routes::new(service).into_axum_router().layer(mangling);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let trace = traced(&format!("http://{}", listener.local_addr().unwrap()));
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    let asked = cases(EXPORTS);
+    for _ in 0..asked {
+        // It is told of what could not be sent, and waits for nobody.
+        ask_traced(&trace).await;
+    }
+    assert!(collector.spans().len() as u64 >= asked, "all of them were sent");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn traces_are_encrypted_for_whom_is_believed_and_sent_to_nobody_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let collector = Collector::default();
+    let believed = collector.start_encrypted(folder.path()).await;
+    // The system knows no such authority.
+    let unknown = TraceSettings { authority: None, ..believed.clone() };
+    for (trace, spans) in [(unknown, 0), (believed, 1)] {
+        ask_traced(&trace).await;
+        assert_eq!(collector.spans().len(), spans);
+    }
+}
+
+/// Makes one request of a server that sends its traces so, and ends it.
+async fn ask_traced(trace: &TraceSettings) {
+    let (subscriber, traces) =
+        subscriber(&LogSettings::default(), Some(trace), Paper::default()).unwrap();
+    {
+        let _logging = tracing::subscriber::set_default(subscriber);
+        let request = request("/200", &metadata());
+        ask(&operation(), answering(), Some(caller("ci", ALL)), request).await;
+    }
+    traces.end().await;
 }

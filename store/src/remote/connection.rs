@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tonic::metadata::{BinaryMetadataKey, BinaryMetadataValue};
+use tonic::codegen::http::HeaderMap;
+use tonic::metadata::{BinaryMetadataKey, BinaryMetadataValue, MetadataMap};
 use tonic::{Code, Request, Status};
 use wire::request::{METADATA_HEADER, RequestMetadata};
 
@@ -101,6 +102,15 @@ impl Connection {
     /// Returns which instance is asked there.
     pub fn instance(&self) -> &str {
         &self.instance
+    }
+
+    /// Returns what proves who asks, for whoever makes calls of his own.
+    pub async fn credentials(&self) -> Result<HeaderMap, RemoteError> {
+        let mut sent = MetadataMap::new();
+        for (name, value) in self.keyring.headers().await?.iter() {
+            sent.append(name.clone(), value.clone());
+        }
+        Ok(sent.into_headers())
     }
 
     /// Waits until a call may begin.

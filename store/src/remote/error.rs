@@ -164,8 +164,13 @@ fn words(status: &Status) -> String {
 }
 
 /// What becomes of a connection whose other end waits for TLS: an alert that is no frame of HTTP/2, or an end.
-const REFUSALS_OF_TLS: [&str; 4] =
-    ["frame with invalid size", "connection closed", "Connection reset", "Broken pipe"];
+const REFUSALS_OF_TLS: [&str; 5] = [
+    "frame with invalid size",
+    "connection closed",
+    "Connection reset",
+    "Broken pipe",
+    "broken pipe",
+];
 
 /// Returns what may mend it, where what was said leaves whoever reads it at a loss.
 fn hint(address: &str, status: &Status) -> &'static str {
@@ -283,6 +288,7 @@ mod tests {
         for (address, message, mends) in [
             ("grpc://cache", "operation was canceled: connection closed", "grpcs://"),
             ("http://cache", "connection error detected: frame with invalid size", "grpcs://"),
+            ("http://cache", "stream closed because of a broken pipe", "grpcs://"),
             ("grpcs://cache", "received corrupt message of type InvalidContentType", "grpc://"),
             ("grpcs://cache", "invalid peer certificate: UnknownIssuer", "BLD_REMOTE_CA_FILE"),
         ] {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
+use tokio::task::spawn_blocking;
 use tonic::metadata::{AsciiMetadataKey, AsciiMetadataValue};
 
 use super::RemoteError;
@@ -89,7 +90,9 @@ impl Keyring {
             Secret::TokenFile(path) => {
                 let failed =
                     |source| RemoteError::File { what: "token", path: path.clone(), source };
-                let text = tokio::task::block_in_place(|| std::fs::read_to_string(path));
+                let path = path.clone();
+                let text = spawn_blocking(move || std::fs::read_to_string(path));
+                let text = text.await.expect("reading does not panic");
                 bearer("token", &text.map_err(failed)?)
             }
             Secret::Helper(program) => helper::ask(program, &self.uri).await,

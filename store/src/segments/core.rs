@@ -7,12 +7,13 @@ use bytes::Bytes;
 
 use super::bell::Bells;
 use super::blocks::Blocks;
+use super::commits::{Commits, Dirty};
 use super::disk::Lock;
 use super::evict::{Evicted, Room};
 use super::files::Files;
+use super::head::Head;
 use super::index::Index;
 use super::leases::{Holder, Leases, ReaderId};
-use super::log::{Commits, Dirty, Head};
 use super::quarantine::{Quarantine, or_nothing};
 use super::recent::{Leaving, Recent};
 use super::record::{Entry, Form, Header, Name, Raw};

@@ -5,9 +5,10 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
 use super::core::Core;
+use super::head::Doomed;
 use super::journal;
 use super::large;
-use super::log::{Doomed, Rank, Wish};
+use super::log::{Rank, Wish};
 use super::record::{Entry, Form, HEADER_BYTES, Header, Name, Place, Record};
 use super::sealed;
 use super::segment::Segment;

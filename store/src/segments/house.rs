@@ -6,10 +6,10 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::core::Core;
+use super::head::Doomed;
 use super::job::Job;
 use super::journal;
 use super::large;
-use super::log::Doomed;
 use super::record::{Form, Header, Place};
 use super::seal::{Census, seal};
 use super::sealed;

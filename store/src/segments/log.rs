@@ -1,62 +1,17 @@
-//! The log: where records are appended, published, and made to survive a loss of power together.
+//! The log: where records are appended and published.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Condvar, Mutex};
-
-use tokio::sync::watch;
 
 use super::core::Core;
-use super::files::StoreFile;
-use super::index::Covered;
-use super::journal::{Before, Journal};
+use super::head::{Doomed, Head};
+use super::journal::Journal;
 use super::leases::ReaderId;
 use super::recent::Looked;
 use super::record::{Entry, Form, HEADER_BYTES, Name, Place, Record};
 use super::segment::Segment;
-use super::settings::{Acknowledge, Housekeeping};
 use crate::StoreError;
-use crate::blocking::blocking;
-
-/// Where the log goes on.
-#[derive(Debug)]
-pub(super) struct Head {
-    /// The journal that is appended to, unless the next record begins one.
-    active: Option<Arc<Journal>>,
-    /// The one that was appended to last.
-    last: Before,
-    /// How many bytes it has room for.
-    room: u64,
-    /// How many bytes the files have that its records stand for.
-    weight: u64,
-    pub(super) next_segment: u32,
-    /// Journals that are not appended to any more, and may not be on the disk.
-    ended: Vec<Arc<Journal>>,
-    /// Files of blobs whose records are in the log, and that may not be on the disk.
-    files: Vec<StoreFile>,
-    folders: BTreeSet<PathBuf>,
-    /// How many records were appended.
-    sequence: u64,
-    /// How far those journals are in the index that are not in it to their ends.
-    pub(super) covered: BTreeMap<u32, Covered>,
-    /// The journals that `covered` speaks of, and those it knows nothing of yet.
-    uncovered: BTreeMap<u32, Arc<Journal>>,
-    /// Up to where sealed segments are known that the index does not know.
-    pub(super) noted: BTreeMap<u32, Covered>,
-    /// Journals that were sealed, segments that were dropped, and files that nothing refers to, of which the index does
-    /// not know yet.
-    pub(super) sealed: Vec<u32>,
-    pub(super) dropped: Vec<u32>,
-    pub(super) doomed: Vec<Doomed>,
-}
-
-/// A file that is removed once the index does not lead to it.
-#[derive(Debug)]
-pub(super) struct Doomed {
-    pub(super) path: PathBuf,
-    pub(super) bytes: u64,
-}
 
 /// What must be the case for a record to be appended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,112 +57,6 @@ enum Slot {
     Journal(Arc<Journal>),
     /// Nowhere, before there is room for that many bytes, and in memory for another name.
     Needs(u64),
-}
-
-/// What is to be synced: also what could not be, the last time.
-#[derive(Debug, Default)]
-pub(super) struct Dirty {
-    journals: Vec<Arc<Journal>>,
-    files: Vec<StoreFile>,
-    folders: BTreeSet<PathBuf>,
-}
-
-/// How many records survive a loss of power.
-#[derive(Debug)]
-pub(super) struct Commits {
-    told: watch::Sender<Committed>,
-    heard: Mutex<()>,
-    changed: Condvar,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Committed {
-    sequence: u64,
-    failures: u64,
-}
-
-impl Commits {
-    pub(super) fn new() -> Self {
-        let told = watch::Sender::new(Committed::default());
-        Self { told, heard: Mutex::new(()), changed: Condvar::new() }
-    }
-
-    fn tell(&self, change: impl FnOnce(&mut Committed)) {
-        let _heard = self.heard.lock().expect("no holder panics");
-        self.told.send_modify(change);
-        self.changed.notify_all();
-    }
-
-    fn now(&self) -> Committed {
-        *self.told.borrow()
-    }
-}
-
-impl Head {
-    pub(super) fn new(next_segment: u32) -> Self {
-        Self {
-            active: None,
-            last: Before::default(),
-            room: 0,
-            weight: 0,
-            next_segment,
-            ended: Vec::new(),
-            files: Vec::new(),
-            folders: BTreeSet::new(),
-            sequence: 0,
-            covered: BTreeMap::new(),
-            uncovered: BTreeMap::new(),
-            noted: BTreeMap::new(),
-            sealed: Vec::new(),
-            dropped: Vec::new(),
-            doomed: Vec::new(),
-        }
-    }
-
-    /// Goes on with a journal that has room for that many bytes.
-    pub(super) fn resume(&mut self, journal: Arc<Journal>, room: u64) {
-        self.active = Some(journal);
-        self.room = room;
-        self.weight = 0;
-    }
-
-    /// Says which journal the next one will be the continuation of.
-    pub(super) fn note_last(&mut self, journal: &Journal) {
-        self.last = Before { segment: journal.id(), records: journal.records() };
-    }
-
-    /// Says that a journal is in the index up to there.
-    pub(super) fn cover(&mut self, journal: &Arc<Journal>, covered: Covered) {
-        self.covered.insert(journal.id(), covered);
-        self.uncovered.insert(journal.id(), Arc::clone(journal));
-    }
-
-    /// Returns the journals that may not be in the index to their ends.
-    pub(super) fn uncovered(&self) -> Vec<Arc<Journal>> {
-        self.uncovered.values().cloned().collect()
-    }
-
-    /// Forgets how far journals are in the index that nothing is appended to any more.
-    pub(super) fn forget_covered(&mut self) {
-        let active = self.active_id();
-        self.uncovered.retain(|id, _| Some(*id) == active);
-        self.covered.retain(|id, _| Some(*id) == active);
-    }
-
-    /// Says that a journal has records that may not be on the disk, from before the store was opened.
-    pub(super) fn note_unsynced(&mut self, journal: &Arc<Journal>) {
-        self.sequence += 1;
-        self.ended.push(Arc::clone(journal));
-    }
-
-    /// Returns how many records were appended.
-    pub(super) fn sequence(&self) -> u64 {
-        self.sequence
-    }
-
-    pub(super) fn active_id(&self) -> Option<u32> {
-        self.active.as_ref().map(|it| it.id())
-    }
 }
 
 impl Core {
@@ -389,110 +238,5 @@ impl Core {
     pub(super) fn doom(&self, head: &mut Head, doomed: Doomed) {
         self.doomed_bytes.fetch_add(doomed.bytes, Ordering::Relaxed);
         head.doomed.push(doomed);
-    }
-
-    /// Says that the file that a record stands for, if there is one, must be on the disk before it.
-    pub(super) fn sync_file_of(&self, name: Name, entry: Entry) -> Result<(), StoreError> {
-        let Some(path) = self.file_of(name, entry)? else { return Ok(()) };
-        if let (Some(file), Some(folder)) = (self.files.open(&path)?, path.parent()) {
-            self.sync_later(file, folder);
-        }
-        Ok(())
-    }
-
-    /// Says that a blob's file must be on the disk before its record is.
-    pub(super) fn sync_later(&self, file: StoreFile, folder: &Path) {
-        let mut head = self.head();
-        head.files.push(file);
-        // The folder may be new itself.
-        head.folders.extend(folder.parent().map(Path::to_owned));
-        head.folders.insert(folder.to_owned());
-    }
-
-    /// Makes everything survive a loss of power that was appended before this was called.
-    pub(super) fn commit(&self) -> Result<(), StoreError> {
-        let mut dirty = self.syncing.lock().expect("no holder panics");
-        let sequence = {
-            let mut head = self.head();
-            if head.sequence == self.commits.now().sequence && head.files.is_empty() {
-                return Ok(());
-            }
-            dirty.journals.append(&mut head.ended);
-            dirty.journals.extend(head.active.clone());
-            dirty.files.append(&mut head.files);
-            dirty.folders.append(&mut head.folders);
-            head.sequence
-        };
-        dirty.journals.sort_by_key(|it| it.id());
-        dirty.journals.dedup_by_key(|it| it.id());
-        match self.sync(&mut dirty) {
-            Ok(()) => {
-                self.commits.tell(|it| it.sequence = it.sequence.max(sequence));
-                Ok(())
-            }
-            Err(error) => {
-                self.commits.tell(|it| it.failures += 1);
-                Err(error)
-            }
-        }
-    }
-
-    fn sync(&self, dirty: &mut Dirty) -> Result<(), StoreError> {
-        while let Some(file) = dirty.files.last() {
-            file.persist(file.len()?)?;
-            dirty.files.pop();
-        }
-        while let Some(folder) = dirty.folders.last() {
-            self.files.sync_folder(folder)?;
-            dirty.folders.pop_last();
-        }
-        // The oldest first: never is a later record on the disk, and an earlier one is not.
-        while let Some(journal) = dirty.journals.first() {
-            journal.sync()?;
-            dirty.journals.remove(0);
-        }
-        Ok(())
-    }
-
-    /// Returns once what was appended up to now survives a loss of power, if that is what an acknowledgement means.
-    pub(super) async fn acknowledge(&self) -> Result<(), StoreError> {
-        let Some(sequence) = self.awaited()? else { return Ok(()) };
-        let failures = self.commits.now().failures;
-        let mut told = self.commits.told.subscribe();
-        self.bells.committer.ring();
-        let heard = told.wait_for(|it| it.sequence >= sequence || it.failures > failures).await;
-        let reached = heard.expect("the sender lives as long as the store").sequence;
-        // Where the committer failed, trying once more gives either success or the reason.
-        if reached >= sequence { Ok(()) } else { blocking(|| self.commit()) }
-    }
-
-    /// Does the same on a thread that may wait.
-    pub(super) fn acknowledge_here(&self) -> Result<(), StoreError> {
-        let Some(sequence) = self.awaited()? else { return Ok(()) };
-        let failures = self.commits.now().failures;
-        self.bells.committer.ring();
-        let reached = blocking(|| {
-            let mut heard = self.commits.heard.lock().expect("no holder panics");
-            loop {
-                let now = self.commits.now();
-                if now.sequence >= sequence || now.failures > failures {
-                    return now.sequence;
-                }
-                heard = self.commits.changed.wait(heard).expect("no holder panics");
-            }
-        });
-        if reached >= sequence { Ok(()) } else { blocking(|| self.commit()) }
-    }
-
-    /// Returns up to which record the committer is waited for, if it is at all.
-    fn awaited(&self) -> Result<Option<u64>, StoreError> {
-        if self.settings.acknowledge == Acknowledge::Written {
-            return Ok(None);
-        }
-        if self.settings.housekeeping == Housekeeping::Called {
-            blocking(|| self.commit())?;
-        }
-        let sequence = self.head().sequence;
-        Ok((self.commits.now().sequence < sequence).then_some(sequence))
     }
 }

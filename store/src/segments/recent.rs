@@ -7,8 +7,8 @@ use std::sync::atomic::Ordering;
 use super::answers::Answers;
 use super::core::Core;
 use super::counters::Counters;
+use super::head::Doomed;
 use super::index::{Changes, Covered};
-use super::log::Doomed;
 use super::record::{Entry, Name};
 use crate::StoreError;
 

@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use super::bell::Bells;
 use super::blocks::Blocks;
+use super::commits::Commits;
 use super::core::Core;
 use super::files::Files;
+use super::head::Head;
 use super::index::{self, Covered, Index, Known, is_damaged};
 use super::journal::{self, Extent, Journal};
-use super::log::{Commits, Head};
 use super::manifest;
 use super::quarantine::{self, Quarantine, or_nothing};
 use super::record::{Entry, Form, HEADER_BYTES, Header, Place};
@@ -148,7 +149,6 @@ fn strangers(files: &Files) -> Result<Vec<String>, StoreError> {
 
 impl Folder {
     fn set_aside(&self, path: &Path) -> Result<(), StoreError> {
-        tracing::warn!(path = %path.display(), "this is no part of the store, and is set aside");
         let lost = Path::new(LOST);
         self.files.make_folder(lost)?;
         let taken: BTreeSet<String> = self.files.list(lost)?.into_iter().collect();
@@ -158,8 +158,10 @@ impl Folder {
             number => format!("{name}.{number}"),
         });
         let mut free = names.filter(|it| !taken.contains(it));
-        let free = free.next().expect("there are more names than files");
-        self.files.rename(path, &lost.join(free))
+        let aside = lost.join(free.next().expect("there are more names than files"));
+        let (from, to) = (path.display(), aside.display());
+        tracing::warn!(path = %from, %to, "this is no part of the store, and is set aside");
+        self.files.rename(path, &aside)
     }
 
     fn set_aside_strangers(&self) -> Result<(), StoreError> {

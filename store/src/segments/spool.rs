@@ -8,7 +8,7 @@ use model::{Digest, DigestFunction, HASH_BYTES, Hasher};
 use super::core::Core;
 use super::large::RECORD_BLOB_BYTES_MAX;
 use super::leases::Holder;
-use super::uploads::SegmentUpload;
+use super::upload::SegmentUpload;
 use crate::{Spool, StoreError, Upload as _};
 
 /// A blob that comes before its name: an upload of which nobody knows how large it will be.

@@ -6,13 +6,12 @@
 use bytes::{Bytes, BytesMut};
 use h2::client::{Builder, ResponseFuture, SendRequest};
 use h2::{RecvStream, SendStream};
-use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue, Request};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::error::{BenchError, CallError};
-use super::target::{Address, Remote};
+use super::target::{Address, Target};
 
 /// How much a server may send of one answer before it has to wait, in bytes: more than a round trip over the loopback takes.
 pub(super) const STREAM_WINDOW_BYTES: u32 = 4 << 20;
@@ -31,8 +30,9 @@ pub(super) const PREFIX_BYTES: usize = 5;
 #[derive(Clone)]
 pub(super) struct Channel {
     requests: SendRequest<Bytes>,
+    /// With the scheme.
     authority: String,
-    token: Option<HeaderValue>,
+    credentials: HeaderMap,
 }
 
 /// What a call begins with: the same bytes each time.
@@ -46,40 +46,42 @@ pub(super) struct Call {
 
 impl Channel {
     /// Connects to a server. The connection ends when nobody has the channel any more.
-    pub(super) async fn connect(remote: &Remote, address: &Address) -> Result<Self, BenchError> {
-        let name = remote.name.clone();
+    pub(super) async fn connect(target: &Target, address: &Address) -> Result<Self, BenchError> {
+        let name = target.name.clone();
         let refused = |source| BenchError::Connect {
-            name: remote.name.clone(),
-            address: remote.authority.clone(),
+            name: target.name.clone(),
+            address: target.authority.clone(),
             source,
         };
         let requests = match address {
-            Address::Tcp(address) => {
+            Address::Tcp(address, encryption) => {
                 let stream = TcpStream::connect(address).await.map_err(refused)?;
                 stream.set_nodelay(true).map_err(refused)?;
-                handshake(stream).await
+                match encryption {
+                    None => handshake(stream).await,
+                    Some(it) => handshake(it.connect(stream).await.map_err(refused)?).await,
+                }
             }
             Address::Unix(path) => {
                 handshake(UnixStream::connect(path).await.map_err(refused)?).await
             }
         };
         let requests = requests.map_err(|source| BenchError::Handshake { name, source })?;
-        let (authority, token) = (remote.authority.clone(), remote.token.clone());
-        Ok(Self { requests, authority, token })
+        let scheme = if target.is_encrypted { "https" } else { "http" };
+        let authority = format!("{scheme}://{}", target.authority);
+        Ok(Self { requests, authority, credentials: target.credentials.clone() })
     }
 
     /// Returns the method at that path.
     pub(super) fn method(&self, path: &str) -> Method {
-        let request = Request::post(format!("http://{}{path}", self.authority))
+        let request = Request::post(format!("{}{path}", self.authority))
             .header("content-type", "application/grpc")
             .header("te", "trailers")
             .header("user-agent", "bld-bench")
             .body(());
         let mut request =
             request.expect("an authority that was connected to and a known path are a URI");
-        if let Some(token) = &self.token {
-            request.headers_mut().insert(AUTHORIZATION, token.clone());
-        }
+        request.headers_mut().extend(self.credentials.clone());
         Method(request)
     }
 

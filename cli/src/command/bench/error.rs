@@ -19,6 +19,9 @@ pub(super) enum CallError {
     /// The answer is not what it must be.
     #[error("wrong answer: {0}")]
     Wrong(&'static str),
+    /// All that there was to do was done before.
+    #[error("nothing was left to be measured after warming up")]
+    Unmeasured,
     /// The answer is no message.
     #[error("not a message: {0}")]
     Decode(#[from] prost::DecodeError),
@@ -28,8 +31,8 @@ pub(super) enum CallError {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BenchError {
     #[error(
-        "`{0}` is not the address of a server: write grpc://HOST:PORT, with /INSTANCE if it has several, or \
-         unix:/PATH (TLS would be measured, too, and is not spoken here)"
+        "`{0}` is not the address of a server: write grpc://HOST:PORT or grpcs://HOST:PORT, with /INSTANCE if it has \
+         several, or unix:/PATH"
     )]
     Address(String),
     #[error(
@@ -41,10 +44,10 @@ pub(crate) enum BenchError {
     Connect { name: String, address: String, source: std::io::Error },
     #[error("{name} does not speak HTTP/2")]
     Handshake { name: String, source: h2::Error },
-    #[error("cannot read the token in {}", .0.display())]
-    TokenFile(PathBuf, #[source] std::io::Error),
-    #[error("{} is not a file with a token", .0.display())]
-    Token(PathBuf),
+    #[error("{} does not hold what it should in PEM", .0.display())]
+    Pem(PathBuf, #[source] rustls_pki_types::pem::Error),
+    #[error("TLS cannot be spoken with these certificates")]
+    Encryption(#[source] rustls::Error),
     #[error("there is no process {0} whose time and memory could be read")]
     Process(u32, #[source] std::io::Error),
     #[error(
@@ -62,8 +65,8 @@ impl BenchError {
             Self::Address(_)
             | Self::BeyondLoopback { .. }
             | Self::Pids { .. }
-            | Self::Token(_)
-            | Self::TokenFile(..) => true,
+            | Self::Pem(..)
+            | Self::Encryption(_) => true,
             Self::Connect { .. }
             | Self::Handshake { .. }
             | Self::Process(..)

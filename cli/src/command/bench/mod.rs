@@ -6,6 +6,7 @@
 mod bare;
 mod channel;
 mod drive;
+mod encryption;
 mod error;
 mod large;
 mod noise;
@@ -18,13 +19,13 @@ mod row;
 mod small;
 mod target;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
 use clap::ValueEnum as _;
-use http::HeaderValue;
 use model::DigestFunction;
+use store::{RemoteConnection, Secret};
 use tokio::task::LocalSet;
 
 use self::bare::Bare;
@@ -33,10 +34,11 @@ use self::drive::{Bounds, Measured};
 use self::remote::Dialect;
 use self::report::{Report, Sample};
 use self::row::{Case, Fixture, Place, Row};
-use self::target::{Address, Remote};
+use self::target::{Address, Target};
 use crate::error::CliError;
 use crate::exit;
 use crate::settings::Settings;
+use crate::sharing;
 use crate::terminal::tell;
 
 pub(crate) use self::error::BenchError;
@@ -61,12 +63,12 @@ pub(crate) enum BenchCommand {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct CacheArgs {
-    /// The server: `[NAME=]grpc://HOST:PORT[/INSTANCE]` or `[NAME=]unix:/PATH`; several are measured in turns, and compared
-    /// with the first
+    /// The server: `[NAME=]grpc://HOST:PORT[/INSTANCE]`, `grpcs://` or `[NAME=]unix:/PATH`; several are measured in turns,
+    /// and compared with the first
     #[arg(long = "remote", value_name = "URL", required_unless_present = "ceiling")]
-    pub(crate) remotes: Vec<Remote>,
+    pub(crate) remotes: Vec<Target>,
 
-    /// A file with the token that the first server wants
+    /// A file with the token that the first server wants [default: what other commands would show it]
     #[arg(long, value_name = "FILE")]
     pub(crate) token_file: Option<PathBuf>,
 
@@ -111,7 +113,8 @@ fn seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 =
         text.parse().map_err(|error: std::num::ParseFloatError| error.to_string())?;
     let is_fit = seconds > 0.0 && seconds <= SECONDS_MAX;
-    is_fit.then(|| Duration::from_secs_f64(seconds)).ok_or(format!("it is at most {SECONDS_MAX}"))
+    let bounds = || format!("it is more than 0 and at most {SECONDS_MAX}");
+    is_fit.then(|| Duration::from_secs_f64(seconds)).ok_or_else(bounds)
 }
 
 pub(crate) fn run(settings: &Settings, command: &BenchCommand) -> Result<ExitCode, CliError> {
@@ -125,16 +128,16 @@ pub(crate) fn run(settings: &Settings, command: &BenchCommand) -> Result<ExitCod
 
 /// Something that is measured.
 struct Server {
-    remote: Remote,
+    target: Target,
     address: Address,
     pid: Option<u32>,
     /// It is this process that answers, without keeping anything.
     is_ceiling: bool,
 }
 
-async fn measure(settings: &Settings, args: &CacheArgs) -> Result<Report, BenchError> {
+async fn measure(settings: &Settings, args: &CacheArgs) -> Result<Report, CliError> {
     let bare = args.ceiling.then(Bare::start).transpose().map_err(BenchError::Runtime)?;
-    let servers = servers(args, bare.as_ref()).await?;
+    let servers = servers(settings, args, bare.as_ref()).await?;
     let bounds = Bounds { warm_up: args.seconds.mul_f64(WARM_UP_SHARE), measured: args.seconds };
     let fixture = Fixture::new(args.digest, seed(), bounds);
     let rows = if args.rows.is_empty() { Row::value_variants() } else { &args.rows };
@@ -147,50 +150,56 @@ async fn measure(settings: &Settings, args: &CacheArgs) -> Result<Report, BenchE
                     let Some(measured) = server.measure(&case, args).await? else { continue };
                     let sample = Sample { row: *row, clients: *clients, server: number, measured };
                     if !settings.json {
-                        tell(&format!("{}: {}", round + 1, sample.line(&server.remote.name)));
+                        tell(&format!("{}: {}", round + 1, sample.line(&server.target.name)));
                     }
                     samples.push(sample);
                 }
             }
         }
     }
-    let names = servers.into_iter().map(|server| server.remote.name).collect();
+    let names = servers.into_iter().map(|server| server.target.name).collect();
     Ok(Report { servers: names, function: args.digest, samples })
 }
 
-async fn servers(args: &CacheArgs, bare: Option<&Bare>) -> Result<Vec<Server>, BenchError> {
+async fn servers(
+    settings: &Settings,
+    args: &CacheArgs,
+    bare: Option<&Bare>,
+) -> Result<Vec<Server>, CliError> {
     let (pids, remotes) = (args.pids.len(), args.remotes.len());
     if pids != 0 && pids != remotes {
-        return Err(BenchError::Pids { pids, remotes });
+        return Err(BenchError::Pids { pids, remotes }.into());
     }
     let mut servers = Vec::new();
-    // A secret is for one of them; the others are there to be compared with it.
-    let mut token = args.token_file.as_deref().map(token).transpose()?;
-    for (number, remote) in args.remotes.iter().enumerate() {
-        let address = remote.address(args.beyond_loopback).await?;
+    for (number, target) in args.remotes.iter().enumerate() {
+        let mut options = sharing::asked(settings, Some(&target.url))?;
+        if let Some(path) = &args.token_file {
+            options.secret = Secret::TokenFile(path.clone());
+        }
+        // Who asks is for one of them to know; the others are there to be compared with it.
+        if number > 0 {
+            (options.secret, options.tls.identity) = (Secret::None, None);
+            options.instance.clear();
+        }
+        let mut target = target.clone();
+        let address = target.address(args.beyond_loopback, &options.tls).await?;
+        if target.instance.is_empty() {
+            target.instance.clone_from(&options.instance);
+        }
+        let connection = RemoteConnection::open(options).map_err(CliError::Remote)?;
+        target.credentials = connection.credentials().await.map_err(CliError::Remote)?;
         let pid = args.pids.get(number).copied();
         if let Some(pid) = pid {
             process::usage(pid).map_err(|source| BenchError::Process(pid, source))?;
         }
-        let mut remote = remote.clone();
-        remote.token = token.take();
-        servers.push(Server { remote, address, pid, is_ceiling: false });
+        servers.push(Server { target, address, pid, is_ceiling: false });
     }
     if let Some(bare) = bare {
-        let (remote, address) = (Remote::own("ceiling", bare.address), Address::Tcp(bare.address));
-        servers.push(Server { remote, address, pid: None, is_ceiling: true });
+        let target = Target::own("ceiling", bare.address);
+        let address = Address::Tcp(bare.address, None);
+        servers.push(Server { target, address, pid: None, is_ceiling: true });
     }
     Ok(servers)
-}
-
-/// Returns what a call says of who makes it.
-fn token(path: &Path) -> Result<HeaderValue, BenchError> {
-    let text = std::fs::read_to_string(path);
-    let text = text.map_err(|source| BenchError::TokenFile(path.to_owned(), source))?;
-    let value = HeaderValue::from_str(&format!("Bearer {}", text.trim()));
-    let mut value = value.map_err(|_error| BenchError::Token(path.to_owned()))?;
-    value.set_sensitive(true);
-    Ok(value)
 }
 
 impl Server {
@@ -201,10 +210,10 @@ impl Server {
     ) -> Result<Option<Measured>, BenchError> {
         let mut connections = Vec::new();
         for _ in 0..case.clients.min(args.channels.into()) {
-            connections.push(Channel::connect(&self.remote, &self.address).await?);
+            connections.push(Channel::connect(&self.target, &self.address).await?);
         }
         let channels: Vec<_> = connections.iter().cycle().take(case.clients).cloned().collect();
-        let dialect = Dialect { instance: self.remote.instance.clone(), function: args.digest };
+        let dialect = Dialect { instance: self.target.instance.clone(), function: args.digest };
         let place = Place { dialect, channels: &channels, pid: self.pid };
         let measured = if self.is_ceiling {
             case.ceiling(&channels).await
