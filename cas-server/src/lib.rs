@@ -39,8 +39,8 @@ pub use authority::{Authority, AuthorityError, Issued, IssuedCertificate, Issued
 pub use caller::{Caller, Denied};
 pub use config::{
     Acknowledge, CONFIG_FILE, Config, ConfigError, DEFAULT_PORT, Exposed, IdentityConfig, Limits,
-    Listen, LogFormat, LogLevel, NotAPeriod, Period, StoreConfig, TelemetryConfig, TlsConfig,
-    TomlError, default_root,
+    Listen, LogFormat, LogLevel, NotAPeriod, OutOfBounds, Period, StoreConfig, TelemetryConfig,
+    TlsConfig, TomlError, default_root,
 };
 pub use door::Door;
 pub use drain::{Drain, Drained, Held, Phase};

@@ -77,9 +77,9 @@ impl Sharing {
         let uploads = said.may_upload() && !args.no_upload;
         let function = workspace.config.function;
         let instance = args.place.remote_instance.clone();
-        let secret = said.secret()?;
-        let withholds = secret.is_none();
-        let options = said.options(secret.unwrap_or_default(), instance, function)?;
+        let proof = said.proof()?;
+        let withholds = proof.is_none();
+        let options = said.options(proof.unwrap_or_default(), instance, function)?;
         Ok(Some(Self { options, uploads, withholds }))
     }
 
@@ -149,9 +149,17 @@ pub(crate) fn asked(settings: &Settings, typed: Option<&str>) -> Result<RemoteOp
         Err(error) => return Err(error),
     };
     let said = Said::of(settings, workspace.as_ref(), typed)?.ok_or(CliError::NoRemote)?;
-    let secret = said.secret()?.ok_or_else(|| CliError::NotChosen(said.url.clone()))?;
+    let proof = said.proof()?.ok_or_else(|| CliError::NotChosen(said.url.clone()))?;
     // Nothing that is built is kept there, so what would name it does not matter.
-    said.options(secret, None, DigestFunction::Blake3)
+    said.options(proof, None, DigestFunction::Blake3)
+}
+
+/// What proves who asks.
+#[derive(Default)]
+struct Proof {
+    secret: Secret,
+    /// A certificate and its key.
+    identity: Option<(PathBuf, PathBuf)>,
 }
 
 /// What is said of the remote that counts.
@@ -192,27 +200,61 @@ impl<'a> Said<'a> {
     }
 
     /// Returns what proves who asks; `None` if that belongs to whoever builds here, who did not choose to whom it goes.
-    fn secret(&self) -> Result<Option<Secret>, CliError> {
+    fn proof(&self) -> Result<Option<Proof>, CliError> {
         let secret = secret(&self.variables, self.configured)?;
+        let identity = self.identity()?;
         let may_be_told = self.is_chosen
             || match &secret {
                 Secret::None => true,
-                Secret::TokenFile(path) => {
-                    self.configured.is_some_and(|(_, root)| !is_outside(path, root))
-                }
+                Secret::TokenFile(path) => self.is_of_workspace(path),
                 Secret::Token(_) | Secret::Helper(_) => false,
             };
-        Ok(may_be_told.then_some(secret))
+        let may_be_shown = self.is_chosen
+            || identity.as_ref().is_none_or(|(certificate, key)| {
+                self.is_of_workspace(certificate) && self.is_of_workspace(key)
+            });
+        Ok((may_be_told && may_be_shown).then_some(Proof { secret, identity }))
+    }
+
+    /// Returns the certificate by which whoever builds is known, and its key.
+    fn identity(&self) -> Result<Option<(PathBuf, PathBuf)>, CliError> {
+        let Variables { certificate, key, .. } = &self.variables;
+        let certificate = self.file(certificate.as_ref(), |it| it.certificate.as_ref())?;
+        let key = self.file(key.as_ref(), |it| it.key.as_ref())?;
+        match (certificate, key) {
+            (Some(certificate), Some(key)) => Ok(Some((certificate, key))),
+            (None, None) => Ok(None),
+            (Some(_), None) | (None, Some(_)) => Err(CliError::HalfIdentity),
+        }
+    }
+
+    /// Returns the file that a variable names, else the workspace.
+    fn file(
+        &self,
+        variable: Option<&String>,
+        configured: fn(&RemoteConfig) -> Option<&String>,
+    ) -> Result<Option<PathBuf>, CliError> {
+        if let Some(path) = variable {
+            return absolute(Path::new(path)).map(Some);
+        }
+        let said = self.configured.and_then(|(it, root)| Some((configured(it)?, root)));
+        said.map(|(path, root)| from_root(root, path)).transpose()
+    }
+
+    fn is_of_workspace(&self, path: &Path) -> bool {
+        self.configured.is_some_and(|(_, root)| !is_outside(path, root))
     }
 
     /// Returns how to get there; `instance` is the one that was typed.
     fn options(
         self,
-        secret: Secret,
+        proof: Proof,
         instance: Option<String>,
         function: DigestFunction,
     ) -> Result<RemoteOptions, CliError> {
+        let ca_file = self.file(self.variables.ca_file.as_ref(), |it| it.ca_file.as_ref())?;
         let Self { url, variables, configured, is_chosen: _ } = self;
+        let Proof { secret, identity } = proof;
         let configured_instance = || configured.map(|(it, _)| it.instance.clone());
         let instance = instance.or_else(|| variables.instance.clone()).or_else(configured_instance);
         Ok(RemoteOptions {
@@ -220,7 +262,7 @@ impl<'a> Said<'a> {
             instance: instance.unwrap_or_default(),
             function,
             secret,
-            tls: tls(&variables, configured)?,
+            tls: Tls { ca_file, identity },
             retry: Retry::default(),
             invocation: invocation()?,
         })
@@ -266,8 +308,9 @@ impl Variables {
 /// Returns what a variable says; an empty one says nothing.
 fn variable(name: &'static str) -> Result<Option<String>, CliError> {
     let value = std::env::var_os(name).filter(|value| !value.is_empty());
-    let text = value.map(std::ffi::OsString::into_string).transpose();
-    text.map_err(|_value| CliError::NotText(name))
+    let Some(value) = value else { return Ok(None) };
+    let Ok(text) = value.into_string() else { return Err(CliError::NotText(name)) };
+    Ok(Some(text))
 }
 
 /// The environment counts before the workspace, and in each what is nearest to the secret itself.
@@ -289,26 +332,6 @@ fn secret(
         return Ok(Secret::TokenFile(from_root(root, file)?));
     }
     Ok(configured.credential_helper.clone().map_or(Secret::None, Secret::Helper))
-}
-
-fn tls(variables: &Variables, configured: Option<(&RemoteConfig, &Path)>) -> Result<Tls, CliError> {
-    let file = |variable: &Option<String>, said: fn(&RemoteConfig) -> Option<&String>| {
-        let said = configured.and_then(|(it, root)| Some((said(it)?, root)));
-        match (variable, said) {
-            (Some(path), _) => absolute(Path::new(path)).map(Some),
-            (None, Some((path, root))) => from_root(root, path).map(Some),
-            (None, None) => Ok(None),
-        }
-    };
-    let ca_file = file(&variables.ca_file, |it| it.ca_file.as_ref())?;
-    let certificate = file(&variables.certificate, |it| it.certificate.as_ref())?;
-    let key = file(&variables.key, |it| it.key.as_ref())?;
-    let identity = match (certificate, key) {
-        (Some(certificate), Some(key)) => Some((certificate, key)),
-        (None, None) => None,
-        (Some(_), None) | (None, Some(_)) => return Err(CliError::HalfIdentity),
-    };
-    Ok(Tls { ca_file, identity })
 }
 
 /// Returns whether a file lies elsewhere, whatever leads there. One that is not there lies nowhere.

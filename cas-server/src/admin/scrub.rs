@@ -62,7 +62,12 @@ impl Scrubber {
         let mut watched = self.state.subscribe();
         watched.mark_changed();
         if is_new {
-            tokio::spawn(self.clone().scrub(bytes_per_second));
+            // The end waits for it: the store is not closed under it.
+            let (held, scrubber) = (self.drain.hold(), self.clone());
+            tokio::spawn(async move {
+                scrubber.scrub(bytes_per_second).await;
+                drop(held);
+            });
         }
         watched
     }

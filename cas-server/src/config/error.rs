@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::Exposed;
+use model::ByteSize;
+
+use super::{Exposed, OutOfBounds};
 use crate::reload::Unreadable;
 use crate::rights::Rights;
 
@@ -20,9 +22,27 @@ pub enum ConfigError {
     Toml(#[from] TomlError),
     /// Nobody says where it keeps what it keeps.
     #[error(
-        "cannot tell where the server keeps what it keeps: neither HOME nor XDG_DATA_HOME is set; `root` in bld-server.toml says where, or --store"
+        "cannot tell where the server keeps what it keeps: neither HOME nor XDG_DATA_HOME is set; say it in \
+         bld-server.toml, as in `root = \"/var/lib/bld-server\"` (--store names the folder of the store alone)"
     )]
     NoRoot,
+    /// Something of the operator's lies where the store sets aside what is not its own.
+    #[error(
+        "{what} is {}, in the folder of the store, {}, which sets aside whatever it did not put there: say another \
+         place, or give the store a folder for itself, as in `store.path = {:?}` (or --store)",
+        path.display(), store.display(), store.join("store")
+    )]
+    InStore {
+        /// What it is.
+        what: &'static str,
+        /// Where it is.
+        path: PathBuf,
+        /// The folder of the store.
+        store: PathBuf,
+    },
+    /// The store may not be so small, or so large.
+    #[error("the budget of the store cannot be that")]
+    Budget(#[source] OutOfBounds<ByteSize>),
     /// It listens nowhere.
     #[error("the server would listen nowhere: `listen.tcp` or `listen.unix` says where")]
     NoListener,
@@ -73,6 +93,8 @@ impl ConfigError {
             Self::Unreadable(error) => error.is_mistake(),
             Self::Toml(_)
             | Self::NoRoot
+            | Self::InStore { .. }
+            | Self::Budget(_)
             | Self::NoListener
             | Self::NoClientAuthority
             | Self::Unauthenticated { .. }

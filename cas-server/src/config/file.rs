@@ -62,7 +62,9 @@ impl Default for File {
 struct StoreFile {
     #[serde(deserialize_with = "text::optional_path")]
     path: Option<PathBuf>,
-    #[serde(deserialize_with = "size::<_, { 64 << 20 }, { 1 << 50 }>")]
+    #[serde(
+        deserialize_with = "size::<_, { StoreConfig::BUDGET_MIN }, { StoreConfig::BUDGET_MAX }>"
+    )]
     budget: u64,
     acknowledge: Acknowledge,
     #[serde(deserialize_with = "period::<_, 60, 604_800>")]
@@ -103,9 +105,10 @@ struct AnonymousFile {
 impl Config {
     pub(super) fn of_file(
         file: File,
-        folder: &Path,
+        path: Option<&Path>,
         root: Option<&Path>,
     ) -> Result<Self, ConfigError> {
+        let folder = path.and_then(Path::parent).unwrap_or(Path::new(""));
         let from_here = |path: PathBuf| folder.join(path);
         let root = file.root.map(from_here).or_else(|| root.map(Path::to_owned));
         let root = root.ok_or(ConfigError::NoRoot)?;
@@ -124,6 +127,7 @@ impl Config {
         let mut telemetry = file.telemetry;
         telemetry.otlp_authority = telemetry.otlp_authority.map(from_here);
         let config = Self {
+            file: path.map(Path::to_owned),
             store: StoreConfig {
                 path: file.store.path.map_or_else(|| root.join("store"), from_here),
                 budget: file.store.budget,

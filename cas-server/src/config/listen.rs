@@ -58,7 +58,7 @@ impl Config {
         self.tls.as_ref().is_some_and(|tls| tls.client_authority.is_some())
     }
 
-    /// Fails if what it says contradicts itself, or if other machines could do something without saying who they are and nobody
+    /// Fails if what it says contradicts itself, if the store would set aside something else of it, or if other machines could do something without saying who they are and nobody
     /// said in words that they may.
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         if self.listen.tcp.is_empty() && self.listen.unix.is_none() {
@@ -68,6 +68,7 @@ impl Config {
         if (revokes || !self.identity.certificates.is_empty()) && !self.knows_certificates() {
             return Err(ConfigError::NoClientAuthority);
         }
+        self.check_apart()?;
         let Some(addresses) = self.exposed() else { return Ok(()) };
         let rights = self.identity.anonymous.rights;
         match (self.identity.allow_unauthenticated_beyond_loopback, rights.is_empty()) {

@@ -1,5 +1,6 @@
 //! `bld-server.toml`: what an operator says of a server, with what holds where he says nothing.
 
+mod apart;
 mod error;
 mod file;
 mod limits;
@@ -10,19 +11,21 @@ mod text;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use model::ByteSize;
 use serde::Deserialize;
 
 use crate::identity::{IssuerConfig, Rule};
 use crate::reload;
 use crate::rights::Grant;
 use file::File;
+use text::within;
 pub(crate) use text::{path, plain_name};
 
 pub use error::{ConfigError, TomlError};
 pub use limits::Limits;
 pub use listen::{Exposed, Listen};
 pub use telemetry::{LogFormat, LogLevel, TelemetryConfig};
-pub use text::{NotAPeriod, Period};
+pub use text::{NotAPeriod, OutOfBounds, Period};
 
 /// The file that says how a server behaves; without one everything is as it is by default.
 pub const CONFIG_FILE: &str = "bld-server.toml";
@@ -33,6 +36,8 @@ pub const DEFAULT_PORT: u16 = 8980;
 /// How a server behaves.
 #[derive(Clone, Debug)]
 pub struct Config {
+    /// The file that says so, if one does.
+    pub file: Option<PathBuf>,
     /// The folder of all that the server keeps, where nothing else is said of it.
     pub root: PathBuf,
     /// Where it listens.
@@ -64,6 +69,14 @@ pub struct StoreConfig {
     pub acknowledge: Acknowledge,
     /// How long what a build was told exists stays after the last that was heard of that build.
     pub lease: Duration,
+}
+
+impl StoreConfig {
+    /// The least that a store may take: less holds no segment worth the name.
+    pub(crate) const BUDGET_MIN: u64 = 64 << 20;
+
+    /// The most that a store may take: what an index on one machine is good for, with much room.
+    pub(crate) const BUDGET_MAX: u64 = 1 << 50;
 }
 
 /// What is promised when a write was acknowledged.
@@ -120,7 +133,7 @@ impl Config {
     /// Returns how a server behaves of which nobody says anything: it keeps everything below `root`.
     pub fn zero(root: &Path) -> Self {
         let file = File::default();
-        Self::of_file(file, Path::new(""), Some(root)).expect("the defaults fit together")
+        Self::of_file(file, None, Some(root)).expect("the defaults fit together")
     }
 
     /// Reads a file. What it does not say is as in [`Config::zero`]; its relative paths begin where it lies.
@@ -131,7 +144,23 @@ impl Config {
     /// Reads the text of a file.
     pub fn parse(text: &str, file: &Path, root: Option<&Path>) -> Result<Self, ConfigError> {
         let parsed = toml::from_str(text).map_err(|error| TomlError::new(file, text, &error))?;
-        let folder = file.parent().unwrap_or(Path::new(""));
-        Self::of_file(parsed, folder, root)
+        Self::of_file(parsed, Some(file), root)
+    }
+
+    /// Returns the same for a store that is somewhere else, or may take something else.
+    pub fn with_store(
+        mut self,
+        path: Option<&Path>,
+        budget: Option<ByteSize>,
+    ) -> Result<Self, ConfigError> {
+        if let Some(path) = path {
+            path.clone_into(&mut self.store.path);
+        }
+        if let Some(ByteSize(budget)) = budget {
+            let (min, max) = (StoreConfig::BUDGET_MIN, StoreConfig::BUDGET_MAX);
+            self.store.budget = within(budget, min, max, ByteSize).map_err(ConfigError::Budget)?;
+        }
+        self.check()?;
+        Ok(self)
     }
 }

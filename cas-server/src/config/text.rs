@@ -89,7 +89,7 @@ pub(super) fn size<'de, D: Deserializer<'de>, const MIN: u64, const MAX: u64>(
     deserializer: D,
 ) -> Result<u64, D::Error> {
     let ByteSize(bytes) = parsed(deserializer, "a size, as in \"4 MiB\"")?;
-    within(bytes, MIN, MAX, ByteSize)
+    within(bytes, MIN, MAX, ByteSize).map_err(D::Error::custom)
 }
 
 /// Reads a period of `MIN` to `MAX` seconds.
@@ -98,14 +98,15 @@ pub(super) fn period<'de, D: Deserializer<'de>, const MIN: u64, const MAX: u64>(
 ) -> Result<Duration, D::Error> {
     let Period(period) = parsed(deserializer, "a period, as in \"30s\" or \"10m\"")?;
     let shown = |seconds| Period(Duration::from_secs(seconds));
-    within(period.as_secs(), MIN, MAX, shown).map(Duration::from_secs)
+    let seconds = within(period.as_secs(), MIN, MAX, shown).map_err(D::Error::custom)?;
+    Ok(Duration::from_secs(seconds))
 }
 
 /// Reads a number from `MIN` to `MAX`.
 pub(super) fn count<'de, D: Deserializer<'de>, const MIN: u64, const MAX: u64>(
     deserializer: D,
 ) -> Result<u64, D::Error> {
-    within(u64::deserialize(deserializer)?, MIN, MAX, |count| count)
+    within(u64::deserialize(deserializer)?, MIN, MAX, |count| count).map_err(D::Error::custom)
 }
 
 /// Reads addresses with ports.
@@ -154,21 +155,26 @@ pub(crate) fn plain_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<S
     )))
 }
 
-fn within<E: Error, T: Display>(
+/// A number is too small or too large.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{value} is out of bounds: from {min} to {max} is allowed")]
+pub struct OutOfBounds<T: Display> {
+    value: T,
+    min: T,
+    max: T,
+}
+
+/// Returns the value, which is from `min` to `max`.
+pub(super) fn within<T: Display>(
     value: u64,
     min: u64,
     max: u64,
     shown: impl Fn(u64) -> T,
-) -> Result<u64, E> {
+) -> Result<u64, OutOfBounds<T>> {
     if (min..=max).contains(&value) {
         return Ok(value);
     }
-    Err(E::custom(format_args!(
-        "{} is out of bounds: from {} to {} is allowed",
-        shown(value),
-        shown(min),
-        shown(max)
-    )))
+    Err(OutOfBounds { value: shown(value), min: shown(min), max: shown(max) })
 }
 
 /// Reads addresses below which something may be fetched: each with a scheme, a host, and a path that ends with a slash,

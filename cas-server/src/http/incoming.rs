@@ -143,6 +143,7 @@ fn packed_bytes_max(size: u64) -> u64 {
 
 /// Receives a small body that is not kept.
 pub(super) async fn read_small(
+    view: &View,
     headers: &HeaderMap,
     body: Body,
     bytes_max: u64,
@@ -150,6 +151,7 @@ pub(super) async fn read_small(
     let mut frames = Frames::new(headers, body, bytes_max)?;
     let mut bytes = BytesMut::new();
     while let Some(frame) = frames.next().await? {
+        view.memory.hold(frame.len())?;
         bytes.extend_from_slice(&frame);
     }
     Ok(bytes.freeze())

@@ -18,6 +18,7 @@ use super::answer::{JSON, OCTETS, answer, text};
 use super::incoming::{Intake, read_small};
 use super::refusal::Refusal;
 use super::{kept, key};
+use crate::load::json_bytes;
 use crate::metrics::Kind;
 
 const TAG: HeaderName = HeaderName::from_static("x-artifact-tag");
@@ -73,7 +74,7 @@ async fn events(State(caches): State<Caches>, request: Request) -> Response {
     let done = match parts.method {
         Method::OPTIONS => return preflight().await,
         Method::POST => match caches.reading(&parts.extensions) {
-            Ok(_) => read_small(&parts.headers, body, QUERY_BYTES_MAX).await,
+            Ok(view) => read_small(&view, &parts.headers, body, QUERY_BYTES_MAX).await,
             Err(refusal) => Err(refusal),
         },
         _ => Err(Refusal::Method { allowed: "POST, OPTIONS" }),
@@ -157,7 +158,8 @@ async fn query_known(caches: &Caches, request: Request) -> Result<Response, Refu
     }
     let view = caches.reading(&parts.extensions)?;
     let space = space(&parts)?;
-    let body = read_small(&parts.headers, body, QUERY_BYTES_MAX).await?;
+    let body = read_small(&view, &parts.headers, body, QUERY_BYTES_MAX).await?;
+    view.memory.hold(json_bytes(&body))?;
     let Query { hashes } = serde_json::from_slice(&body)?;
     if hashes.len() > QUERY_HASHES_MAX {
         return Err(Refusal::TooLarge { bytes_max: QUERY_BYTES_MAX });

@@ -80,6 +80,12 @@ pub(crate) fn decoded_bytes(shape: Shape, bytes: &[u8]) -> Result<usize, Malform
     Ok(with_elements(bytes.len(), shape.count(bytes)?))
 }
 
+/// Returns what a text of JSON takes in memory when it is read: each of its values stands behind one of these.
+pub(crate) fn json_bytes(text: &[u8]) -> usize {
+    let elements = text.iter().filter(|it| matches!(it, b'{' | b'[' | b',')).count();
+    with_elements(text.len(), elements)
+}
+
 /// Returns what so many bytes take in memory when they are decoded, with so many elements of lists in them.
 pub(super) fn with_elements(bytes: usize, elements: usize) -> usize {
     elements.saturating_mul(ELEMENT_BYTES).saturating_add(bytes)

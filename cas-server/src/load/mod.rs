@@ -17,7 +17,7 @@ use http::{StatusCode, header};
 use http_body::{Frame, SizeHint};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-pub(crate) use self::memory::{Memory, TooMuch, decoded_bytes};
+pub(crate) use self::memory::{Memory, TooMuch, decoded_bytes, json_bytes};
 use self::received::Received;
 use crate::limits::{IDENTITIES_MAX, RETRY_DELAY};
 use crate::metrics::{Limit, Protocol};

@@ -6,12 +6,13 @@ use std::time::{Duration, SystemTime};
 use axum::extract::Request;
 use axum::middleware::{self, Next};
 use bytes::Bytes;
-use cas_server::admin::{Admin, AdminError, AdminService, Purge, ScrubState};
+use cas_server::admin::{Admin, AdminError, AdminService, Purge, ScrubState, Scrubber};
 use cas_server::metrics::{Kind, Lookups, Metrics};
-use cas_server::{Caller, Door, Drain, Limits, Operation, Rights};
+use cas_server::{Caller, Door, Drain, Drained, Limits, Operation, Rights};
 use model::{Digest, DigestFunction};
 use store::{
-    Namespace, RemoteConnection, RemoteOptions, Retry, Scrubbed, Secret, Tls, Value, ValueKey,
+    BlobStore as _, Namespace, RemoteConnection, RemoteOptions, Retry, Scrubbed, Secret,
+    SegmentStore, Settings, Tls, Value, ValueKey,
 };
 use tokio::net::TcpListener;
 use tonic::service::Routes;
@@ -146,6 +147,24 @@ async fn a_scrub_tells_how_it_goes_until_it_has_ended() {
     assert_eq!(last.scrubbed, Scrubbed { records: 1, bytes: 5, corrupt: 0 });
     let known = admin.stat().await.unwrap().scrub;
     assert_eq!(known.scrubbed, last.scrubbed);
+}
+
+#[tokio::test]
+async fn the_end_of_a_server_waits_for_a_scrub_to_end_which_it_does_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SegmentStore::open(folder.path(), Settings::new(64 << 20)).unwrap();
+    for blob in (0..100_u32).map(|number| Bytes::from(number.to_string().repeat(100))) {
+        let digest = Digest::of(DigestFunction::Blake3, &blob);
+        store.write(digest, blob.into()).await.unwrap();
+    }
+    let drain = Drain::new();
+    let slow = Scrubber::new(store, drain.clone());
+    let mut states = slow.begin(1);
+    drain.begin();
+    assert_eq!(drain.wait(Duration::MAX).await, Drained::Finished);
+    let last = states.borrow_and_update().clone();
+    assert!(!last.running, "nobody asks the store any more");
+    assert_eq!(last.failure.as_deref(), Some("the server ended"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

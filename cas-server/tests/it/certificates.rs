@@ -7,6 +7,8 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime};
 
 use axum::body::Body;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use cas_server::{
     Authority, AuthorityError, CertificateError, Config, HandshakeError, Identities, Peer,
     PeerAddress, PeerCertificate, Role, Tls, Unauthenticated,
@@ -18,6 +20,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject as _;
 use tempfile::TempDir;
+use testkit::{Mutator, Seed, cases};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio_rustls::TlsConnector;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
@@ -453,6 +456,48 @@ fn an_authority_does_not_do_what_would_be_regretted() {
     short.init(now, DAY).unwrap();
     let outlives = short.issue("x", &client, now, days(2), folder).unwrap_err();
     assert!(matches!(outlives, AuthorityError::Outlives { .. }));
+}
+
+/// How many changes of files are tried, if `BLD_FUZZ_CASES` does not say.
+const CHANGES: u64 = 300;
+
+/// Returns text of PEM in which something else stands.
+fn change_pem(good: &str, fuzz: &mut Mutator) -> String {
+    let lines: Vec<&str> = good.lines().collect();
+    let [begin, inside @ .., end] = &lines[..] else { panic!("this is no PEM: {good}") };
+    let inside = STANDARD.decode(inside.concat()).unwrap();
+    format!("{begin}\n{}\n{end}\n", STANDARD.encode(fuzz.bytes(&inside)))
+}
+
+#[tokio::test]
+async fn no_file_of_certificates_makes_the_server_stumble_and_good_ones_are_taken_again() {
+    let seed = Seed::new();
+    let mut fuzz = seed.mutator();
+    let house = House::new();
+    house.issue("worker-1", &client("read", "trusted"));
+    house.authority.revoke("server", SystemTime::now()).unwrap();
+    let running = house.run(CONFIG);
+    let names = ["server.pem", "server.key", "ca/ca.pem", "ca/ca.crl"];
+    let good = names.map(|name| std::fs::read_to_string(house.path(name)).unwrap());
+    let connector = house.connector(Some("worker-1"));
+    for case in 0..cases(CHANGES) {
+        let at = fuzz.below(names.len());
+        let in_der = fuzz.below(2) == 0;
+        let changed = if in_der { change_pem(&good[at], &mut fuzz) } else { fuzz.text(&good[at]) };
+        std::fs::write(house.path(names[at]), changed).unwrap();
+        running.refresh();
+        // What was taken of it is used, whether or not anybody can connect by it.
+        let (near, far) = tokio::io::duplex(1 << 16);
+        let asking = connector.connect(ServerName::try_from("cache.example").unwrap(), near);
+        let from = PeerAddress::Tcp(([10, 0, 0, 7], 1).into());
+        drop(tokio::join!(asking, running.tls.accept(far, from)));
+        std::fs::write(house.path(names[at]), &good[at]).unwrap();
+        running.refresh();
+        if case % 20 == 19 {
+            let connection = running.connect(connector.clone()).await.unwrap();
+            running.identify(&connection).unwrap();
+        }
+    }
 }
 
 proptest! {

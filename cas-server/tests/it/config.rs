@@ -5,8 +5,11 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use cas_server::{Acknowledge, Config, DEFAULT_PORT, Limits, LogFormat, LogLevel, Rights};
+use cas_server::{
+    Acknowledge, Config, ConfigError, DEFAULT_PORT, Limits, LogFormat, LogLevel, Rights,
+};
 use expect_test::{Expect, expect};
+use model::ByteSize;
 
 use crate::asking::fault;
 
@@ -196,6 +199,68 @@ fn what_contradicts_itself_is_refused() {
             bld-server.toml:2: `identity.jwt.name`: `a:b` is no name: it is 1 to 64 lower-case letters, digits and `-`
         "#]],
     );
+}
+
+#[test]
+fn nothing_lies_in_the_folder_of_the_store_which_sets_aside_what_is_not_its_own() {
+    refused(
+        &[
+            "root = \"/data\"\n[store]\npath = \"/data\"\n",
+            "root = \"/data/x/../root\"\n[store]\npath = \"/data/\"\n",
+            "[store]\npath = \"/big\"\n[identity]\ntokens = \"/big/tokens.toml\"\n",
+            "[store]\npath = \"/big\"\n[listen]\nunix = \"/big/socket\"\n",
+            "[store]\npath = \"/big\"\n[tls]\ncertificate = \"/c\"\nkey = \"/big/key\"\n",
+            "[store]\npath = \"/big\"\n[[identity.jwt]]\nname = \"a\"\nkeys = \"/big/k\"\nissuer = \"i\"\n\
+             audience = \"x\"\nrule = []\n",
+            "[store]\npath = \".\"\n",
+        ],
+        &expect![[r#"
+            `root` is /data, in the folder of the store, /data, which sets aside whatever it did not put there: say another place, or give the store a folder for itself, as in `store.path = "/data/store"` (or --store)
+            `root` is /data/x/../root, in the folder of the store, /data/, which sets aside whatever it did not put there: say another place, or give the store a folder for itself, as in `store.path = "/data/store"` (or --store)
+            `identity.tokens` is /big/tokens.toml, in the folder of the store, /big, which sets aside whatever it did not put there: say another place, or give the store a folder for itself, as in `store.path = "/big/store"` (or --store)
+            `listen.unix` is /big/socket, in the folder of the store, /big, which sets aside whatever it did not put there: say another place, or give the store a folder for itself, as in `store.path = "/big/store"` (or --store)
+            `tls.key` is /big/key, in the folder of the store, /big, which sets aside whatever it did not put there: say another place, or give the store a folder for itself, as in `store.path = "/big/store"` (or --store)
+            `identity.jwt.keys` is /big/k, in the folder of the store, /big, which sets aside whatever it did not put there: say another place, or give the store a folder for itself, as in `store.path = "/big/store"` (or --store)
+            the configuration is bld-server.toml, in the folder of the store, ., which sets aside whatever it did not put there: say another place, or give the store a folder for itself, as in `store.path = "./store"` (or --store)
+        "#]],
+    );
+}
+
+#[test]
+fn what_leads_into_the_folder_of_the_store_lies_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    std::fs::create_dir(path("big")).unwrap();
+    std::os::unix::fs::symlink("big", path("link")).unwrap();
+    let config = |tokens: &str| {
+        let text = format!("[store]\npath = \"link\"\n[identity]\ntokens = \"{tokens}\"\n");
+        Config::parse(&text, &path("bld-server.toml"), Some(&path("root")))
+    };
+    config("bigger/tokens.toml").unwrap();
+    for tokens in ["big/new/tokens.toml", "link/tokens.toml", "root/../big/tokens.toml"] {
+        let error = config(tokens).unwrap_err();
+        assert!(matches!(error, ConfigError::InStore { what: "`identity.tokens`", .. }), "{error}");
+    }
+}
+
+#[test]
+fn what_is_said_of_the_store_later_is_checked_as_if_it_stood_in_the_file() {
+    let said = |path: Option<&str>, budget: Option<u64>| {
+        let config = parse("[identity]\ntokens = \"/keys/tokens.toml\"\n");
+        config.with_store(path.map(Path::new), budget.map(ByteSize))
+    };
+    let config = said(Some("/big"), Some(64 << 20)).unwrap();
+    assert_eq!((config.store.path.as_path(), config.store.budget), (Path::new("/big"), 64 << 20));
+    assert_eq!(said(None, None).unwrap().store, parse("").store);
+    for path in ["/data", "/keys", "/etc/bld", "/"] {
+        let error = said(Some(path), None).unwrap_err();
+        assert!(matches!(error, ConfigError::InStore { .. }), "{path}: {error}");
+    }
+    for budget in [0, (64 << 20) - 1, (1 << 50) + 1] {
+        let error = said(None, Some(budget)).unwrap_err();
+        assert!(matches!(error, ConfigError::Budget(_)), "{budget}: {error}");
+        assert!(error.is_mistake());
+    }
 }
 
 #[test]

@@ -8,10 +8,11 @@ use axum::body::Body;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use cas_server::{Config, Drain, Drained, Elsewhere, Peer, PeerAddress, Server, Unauthenticated};
-use http::{Response, StatusCode};
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::{HeaderValue, Response, StatusCode};
 use http_body_util::BodyExt as _;
 use proptest::prelude::*;
-use testkit::MemoryStore;
+use testkit::{MemoryStore, Seed, cases};
 use tokio::task::JoinHandle;
 
 use crate::asking::{CLOSED, House, bearing, grant, request, request_from};
@@ -28,6 +29,9 @@ async fn text(response: Response<Body>) -> String {
 fn elsewhere(refusal: Elsewhere) -> Unauthenticated {
     Unauthenticated::NotFromHere(refusal)
 }
+
+/// How many changes of what is shown are tried, if `BLD_FUZZ_CASES` does not say.
+const AUTHORIZATIONS: u64 = 2_000;
 
 /// A closed house that serves over the network.
 struct Serving {
@@ -95,6 +99,42 @@ async fn whoever_is_still_sending_hears_that_he_is_refused_and_may_say_who_he_is
 
     drop(client);
     serving.end().await;
+}
+
+#[tokio::test]
+async fn no_authorization_makes_the_server_stumble_or_lets_somebody_in() {
+    let seed = Seed::new();
+    let mut fuzz = seed.mutator();
+    let house = House::new(CLOSED);
+    house.token("ci", grant("read", "trusted", &[]));
+    let stranger = House::new(CLOSED).token("ci", grant("read", "trusted", &[]));
+    let stranger = stranger.reveal();
+    let shown = [
+        format!("Bearer {stranger}"),
+        format!("Basic {}", STANDARD.encode(format!("user:{stranger}"))),
+        format!("Basic {}", STANDARD.encode(format!("{stranger}:"))),
+    ];
+    for case in 0..cases(AUTHORIZATIONS) {
+        let shown = fuzz.pick(&shown);
+        let changed = fuzz.bytes(shown.as_bytes());
+        let Ok(changed) = HeaderValue::from_bytes(&changed) else { continue };
+        let mut request = request(&[]);
+        request.headers_mut().insert(AUTHORIZATION, changed.clone());
+        if fuzz.below(8) == 0 {
+            request.headers_mut().append(AUTHORIZATION, changed);
+        }
+        let is_grpc = fuzz.below(2) == 0;
+        if is_grpc {
+            let kind = HeaderValue::from_static("application/grpc");
+            request.headers_mut().insert(CONTENT_TYPE, kind);
+        }
+        let refused = house.ask(request).await;
+        if is_grpc {
+            assert_eq!(refused.headers()["grpc-status"], "16", "case {case}");
+        } else {
+            assert_eq!(refused.status(), StatusCode::UNAUTHORIZED, "case {case}");
+        }
+    }
 }
 
 #[tokio::test]

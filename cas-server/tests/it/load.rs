@@ -256,4 +256,9 @@ async fn a_result_that_finds_no_room_to_be_looked_at_is_asked_for_again() {
         assert_eq!(refused.header("retry-after"), Some("5"));
         assert_eq!(client.put("/gradle/key", b"another").await.status, 201);
     }
+    let ask = async |client: &mut Client, count| {
+        let hashes = format!(r#"{{"hashes":[{}"00"]}}"#, r#""00","#.repeat(count));
+        client.ask("POST", "/v8/artifacts", &[], Some(hashes.as_bytes())).await.status
+    };
+    assert_eq!((ask(&mut client, 5_000).await, ask(&mut client, 500).await), (503, 200));
 }

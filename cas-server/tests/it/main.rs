@@ -23,6 +23,7 @@ mod layer;
 mod load;
 mod mangled;
 mod metrics;
+mod origins;
 mod remote_store;
 mod results;
 mod serving;

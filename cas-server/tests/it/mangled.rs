@@ -10,12 +10,16 @@ use axum::extract::Request;
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use bytes::Bytes;
+use cas_server::admin::{Admin, Purge};
 use futures::StreamExt as _;
 use http::{HeaderMap, HeaderValue};
 use http_body::Frame;
 use http_body_util::{BodyExt as _, StreamBody};
 use model::{ActionDigest, ActionResult, OutputFile, RelativePath};
-use store::{ActionCache as _, BlobStore as _, RemoteError, RemoteStore, StoreError};
+use store::{
+    ActionCache as _, BlobStore as _, RemoteConnection, RemoteError, RemoteOptions, RemoteStore,
+    StoreError,
+};
 use testkit::{MemoryStore, Mutator, Seed, cases};
 use tokio::net::TcpListener;
 use tokio::time::timeout;
@@ -58,7 +62,8 @@ fn mangle_trailers(trailers: &mut HeaderMap, fuzz: &mut Mutator) {
     }
 }
 
-async fn mangle(response: Response, mut fuzz: Mutator) -> Response {
+/// Returns an answer of gRPC that says something else.
+pub(crate) async fn mangle(response: Response, mut fuzz: Mutator) -> Response {
     let (mut parts, body) = response.into_parts();
     let collected = body.collect().await.unwrap();
     let mut trailers = collected.trailers().cloned().unwrap_or_default();
@@ -84,6 +89,7 @@ fn answered<T>(answered: Result<T, StoreError>) -> Option<T> {
 /// Asks for everything that there is to ask for. Whatever is answered must be right.
 async fn use_all(
     store: &RemoteStore,
+    options: &RemoteOptions,
     blobs: &[Bytes],
     action: ActionDigest,
     result: &ActionResult,
@@ -105,6 +111,10 @@ async fn use_all(
     answered(store.lookup(action).await);
     let owner = "[\"//a:a\",{},\"module\"]".to_owned();
     drop(store.record_keys(&[(owner.clone(), action)]).await);
+    let admin = Admin::new(RemoteConnection::open(options.clone()).unwrap());
+    drop(admin.stat().await);
+    drop(admin.purge(Purge::Writer("nobody".to_owned())).await);
+    drop(admin.scrub(None, |_| {}).await);
     if let Ok(keys) = store.latest_keys(std::slice::from_ref(&owner)).await {
         assert!(keys.keys().all(|it| *it == owner), "nobody asked for that");
     }
@@ -158,7 +168,7 @@ async fn no_answer_of_a_server_makes_the_client_stumble_or_give_wrong_bytes_on()
                     Err(_) => return,
                 },
             };
-            use_all(&store, &blobs, action, &result).await;
+            use_all(&store, &options, &blobs, action, &result).await;
         };
         let in_time = timeout(TIME_MAX, asked).await.is_ok();
         assert!(in_time, "case {case} takes too long");

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
@@ -532,7 +532,13 @@ async fn a_server_that_forgets_roots_of_directories_is_told_them_by_their_lists(
     use bazel_remote_apis::build::bazel::remote::execution::v2 as reapi;
     use prost::Message as _;
 
-    let served = serve(trusted(), straight()).await;
+    let is_broken = Arc::new(AtomicBool::new(false));
+    let breaks = Arc::clone(&is_broken);
+    let way: Way = Arc::new(move |path, request| match path {
+        "BatchReadBlobs" if breaks.load(Ordering::SeqCst) => status(13),
+        _ => Passage::On(request),
+    });
+    let served = serve(trusted(), way).await;
     let store = served.connect().await;
     let mut directory = Directory::new();
     let node = Node::File { digest: blake3(b"in it"), executable: false };
@@ -560,6 +566,9 @@ async fn a_server_that_forgets_roots_of_directories_is_told_them_by_their_lists(
 
     let found = store.lookup(action).await.unwrap().unwrap();
     assert_eq!(found.directories, result.directories);
+    is_broken.store(true, Ordering::SeqCst);
+    let error = store.lookup(action).await.unwrap_err();
+    assert!(matches!(error, StoreError::Remote(_)), "that nobody can say is no miss: {error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

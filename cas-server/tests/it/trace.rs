@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use axum::Router;
 use axum::body::Body;
+use axum::middleware::{self, Next};
 use axum::routing::get;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -23,13 +24,16 @@ use opentelemetry_proto::tonic::collector::trace::v1::{
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use serde_json::Value as Json;
+use testkit::{Mutator, Seed, cases};
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
+use tonic::service::Routes;
 use tonic::transport::{Identity, ServerTlsConfig};
 use tonic::{Response, Status};
 use tracing_subscriber::fmt::MakeWriter;
 use wire::request::{METADATA_HEADER, RequestMetadata};
 
+use crate::mangled::mangle;
 use crate::serving::{ALL, ask, caller, operation};
 
 /// What was written.
@@ -181,6 +185,9 @@ fn traced(endpoint: &str) -> TraceSettings {
     TraceSettings { endpoint: endpoint.to_owned(), authority: None, share: 1.0 }
 }
 
+/// How many answers of a collector are tried, if `BLD_FUZZ_CASES` does not say.
+const EXPORTS: u64 = 50;
+
 /// Takes what is sent by OTLP.
 #[derive(Clone, Default)]
 struct Collector(Arc<Mutex<Vec<ExportTraceServiceRequest>>>);
@@ -286,6 +293,28 @@ async fn a_request_is_a_span_of_the_trace_that_its_client_has_begun() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn no_answer_of_a_collector_makes_the_server_stumble() {
+    let seed = Seed::new();
+    let fuzz = Arc::new(Mutex::new(seed.mutator()));
+    let collector = Collector::default();
+    let mangling = middleware::from_fn(move |request: Request<Body>, next: Next| {
+        let fuzz = Mutator::new(fuzz.lock().unwrap().number());
+        async move { mangle(next.run(request).await, fuzz).await }
+    });
+    let service = TraceServiceServer::new(collector.clone());
+    let router = Routes::new(service).into_axum_router().layer(mangling);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let trace = traced(&format!("http://{}", listener.local_addr().unwrap()));
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    let asked = cases(EXPORTS);
+    for _ in 0..asked {
+        // It is told of what could not be sent, and waits for nobody.
+        ask_traced(&trace).await;
+    }
+    assert!(collector.spans().len() as u64 >= asked, "all of them were sent");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn traces_are_encrypted_for_whom_is_believed_and_sent_to_nobody_else() {
     let folder = tempfile::tempdir().unwrap();
     let collector = Collector::default();
@@ -293,14 +322,19 @@ async fn traces_are_encrypted_for_whom_is_believed_and_sent_to_nobody_else() {
     // The system knows no such authority.
     let unknown = TraceSettings { authority: None, ..believed.clone() };
     for (trace, spans) in [(unknown, 0), (believed, 1)] {
-        let (subscriber, traces) =
-            subscriber(&LogSettings::default(), Some(&trace), Paper::default()).unwrap();
-        {
-            let _logging = tracing::subscriber::set_default(subscriber);
-            let request = request("/200", &metadata());
-            ask(&operation(), answering(), Some(caller("ci", ALL)), request).await;
-        }
-        traces.end().await;
+        ask_traced(&trace).await;
         assert_eq!(collector.spans().len(), spans);
     }
+}
+
+/// Makes one request of a server that sends its traces so, and ends it.
+async fn ask_traced(trace: &TraceSettings) {
+    let (subscriber, traces) =
+        subscriber(&LogSettings::default(), Some(trace), Paper::default()).unwrap();
+    {
+        let _logging = tracing::subscriber::set_default(subscriber);
+        let request = request("/200", &metadata());
+        ask(&operation(), answering(), Some(caller("ci", ALL)), request).await;
+    }
+    traces.end().await;
 }

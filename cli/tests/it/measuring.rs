@@ -37,6 +37,15 @@ fn a_server_elsewhere_has_to_be_meant_and_one_that_is_not_there_is_named() {
 }
 
 #[test]
+fn a_time_to_measure_is_within_its_bounds() {
+    for seconds in ["0", "NaN", "-1", "600.1", "inf"] {
+        let seconds = format!("--seconds={seconds}");
+        let refused = Machine::bare().run(&["bench", "cache", "--ceiling", &seconds]).expect(2);
+        refused.says(&["more than 0 and at most 600"]);
+    }
+}
+
+#[test]
 fn a_server_that_wants_a_token_is_measured_with_it() {
     let machine = Machine::new();
     let create =

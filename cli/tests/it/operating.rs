@@ -159,31 +159,69 @@ fn a_result_is_purged_from_the_project_that_the_workspace_names() {
 #[test]
 fn a_server_needs_no_home_where_it_is_said_what_it_keeps_where() {
     let machine = Machine::bare();
-    let keep = machine.root().join("kept");
-    let listen = "[listen]\ntcp = [\"127.0.0.1:0\"]\n";
     let homeless = |arguments: &[&str]| {
         let mut command = machine.command(&[&["server"], arguments].concat());
         command.env_remove("HOME").env_remove("BLD_STORE");
         command
     };
+    let refused = |arguments: &[&str], words: &[&str]| {
+        Ran::of(&mut homeless(arguments)).expect(2).says(words);
+    };
+    let listen = "[listen]\ntcp = [\"127.0.0.1:0\"]\n";
     machine.write("bld-server.toml", listen);
-    let nowhere = Ran::of(&mut homeless(&[])).expect(2);
-    nowhere.says(&["neither HOME nor XDG_DATA_HOME is set", "root", "--store"]);
+    let flag = ["--store", "../big", "--store-budget", "2GiB"];
+    for arguments in [&[][..], &flag] {
+        refused(arguments, &["neither HOME nor XDG_DATA_HOME is set", "root = ", "--store"]);
+    }
 
-    let flag = ["--store", keep.to_str().unwrap(), "--store-budget", "2GiB"];
-    let served = Served::start_by(&machine, homeless(&flag));
-    assert!(ask(&served, "PUT", "/ccache/ab/cdef0123", "an object").starts_with("HTTP/1.1 201"));
-    let stat = machine.run(&["cache", "stat", "--remote", served.address(), "--json"]).expect(0);
-    assert_eq!(stat.json()["budget_bytes"], 2_u64 << 30);
-    served.end();
+    machine.write("bld-server.toml", &format!("root = \"../kept\"\n{listen}"));
+    let create = [&["token", "create", "ci"][..], &flag].concat();
+    let token = Ran::of(&mut homeless(&create)).expect(0).stdout;
+    let serve = |arguments: &[&str]| Served::start_by(&machine, homeless(arguments));
+    let asks = |served: &Served, token: &str| {
+        let mut command = machine.command(&["cache", "stat", "--json", "--remote"]);
+        Ran::of(command.arg(served.address()).env("BLD_REMOTE_TOKEN", token.trim()))
+    };
+    for _ in 0..2 {
+        let served = serve(&flag);
+        assert_eq!(asks(&served, &token).expect(0).json()["budget_bytes"], 2_u64 << 30);
+        asks(&served, "bld_0123456789abcdef_0").expect(2).says(&["does not know who asks"]);
+        served.end();
+    }
+    assert!(machine.root().join("kept/tokens.toml").exists());
+    assert!(machine.root().join("big/segments").exists());
+}
 
-    let store = keep.display();
-    machine.write(
-        "bld-server.toml",
-        &format!("root = \"{store}/root\"\n{listen}[store]\npath = \"{store}\"\n"),
-    );
-    let served = Served::start_by(&machine, homeless(&[]));
-    assert!(ask(&served, "GET", "/ccache/ab/cdef0123", "").ends_with("an object"));
+#[test]
+fn a_server_keeps_nothing_else_in_the_folder_of_its_store() {
+    let machine = Machine::bare();
+    let refused = |arguments: &[&str], words: &[&str]| {
+        machine.run(&[&["server"], arguments].concat()).expect(2).says(words);
+    };
+    let root = machine.root().join("home/.local/share/bld-server");
+    let flag = ["--store", root.to_str().unwrap()];
+    let create = ["token", "create", "ci"];
+    for command in [&[][..], &create, &["ca", "init"]] {
+        refused(
+            &[command, &flag].concat(),
+            &["`root`", "in the folder of the store", "store.path"],
+        );
+    }
+    let kept = root.join("store/ca");
+    let authority = ["ca", "init", "--ca", kept.to_str().unwrap()];
+    refused(&authority, &["the folder of the authority", "in the folder of the store"]);
+    machine.write("bld-server.toml", "");
+    refused(&["--store", "."], &["the configuration", "in the folder of the store"]);
+    assert!(!root.exists());
+}
+
+#[test]
+fn a_budget_is_within_its_bounds_whoever_says_it() {
+    let machine = Machine::bare();
+    for budget in ["0", "63M", "2000T"] {
+        let refused = machine.run(&["server", "--store-budget", budget]).expect(2);
+        refused.says(&["budget", "is out of bounds: from 64.0 MiB to 1024.0 TiB is allowed"]);
+    }
 }
 
 #[test]

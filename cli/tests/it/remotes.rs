@@ -19,6 +19,7 @@ use tokio::sync::Semaphore;
 
 use crate::machine::{Machine, Ran, summary};
 use crate::pty::Terminal;
+use crate::served::Served;
 
 /// What two machines know that know the same: one source, a file made of it, and one made of that.
 const CHAIN: &str = r#"
@@ -288,6 +289,68 @@ fn what_belongs_to_a_person_goes_only_where_that_person_says() {
         variables.push(("BLD_REMOTE", &url));
         run(3 * number + 2, &variables, &[]).tells(&["uploaded"]);
     }
+}
+
+#[test]
+fn a_certificate_of_a_person_is_shown_only_where_that_person_says() {
+    let machine = machine();
+    let toml = machine.read("bld.toml");
+    machine.run(&["server", "ca", "init"]).expect(0);
+    let issue = |words: &[&str]| {
+        machine.run(&[&["server", "ca", "issue"], words].concat()).expect(0);
+    };
+    issue(&["cache", "--role", "server", "--ip", "127.0.0.1"]);
+    let client = ["--role", "client", "--rights", "read,write-blobs,write-values,administer"];
+    let home = machine.root().join("home");
+    issue(&[&["me", "--out", home.to_str().unwrap()], &client[..]].concat());
+    issue(&[&["ours"], &client[..]].concat());
+    std::os::unix::fs::symlink(home.join("me.key"), machine.workspace().join("linked")).unwrap();
+    let authority = home.join(".local/share/bld-server/ca/ca.pem");
+    let authority = authority.to_str().unwrap();
+    let served = Served::start_with(
+        &machine,
+        &format!(
+            "[tls]\ncertificate = \"cache.pem\"\nkey = \"cache.key\"\nclient_authority = \"{authority}\"\n\
+             [identity.anonymous]\nrights = []\n"
+        ),
+    );
+    let url = served.address();
+    let run = |variables: &[(&str, &str)], arguments: &[&str]| {
+        let mut command = machine.command(arguments);
+        Ran::of(command.envs(variables.iter().copied()))
+    };
+    let (certificate, key) = (home.join("me.pem"), home.join("me.key"));
+    let mine = [
+        ("BLD_REMOTE_CERTIFICATE", certificate.to_str().unwrap()),
+        ("BLD_REMOTE_KEY", key.to_str().unwrap()),
+    ];
+    let identities = [
+        (String::new(), &mine[..]),
+        ("certificate = \"~/me.pem\"\nkey = \"~/me.key\"".to_owned(), &[]),
+        (format!("certificate = \"{}\"\nkey = \"linked\"", certificate.display()), &[]),
+        ("certificate = \"ours.pem\"\nkey = \"ours.key\"".to_owned(), &mine[..]),
+    ];
+    let build = ["build", "//t:one"];
+    let stat = ["cache", "stat", "--remote"];
+    let write = |number: usize, identity: &str| {
+        machine.write("t/one.txt", &format!("{number}\n"));
+        let remote = format!("[remote]\nurl = \"{url}\"\nca_file = \"{authority}\"\n{identity}\n");
+        machine.write("bld.toml", &format!("{toml}\n{remote}"));
+    };
+    for (number, (identity, variables)) in identities.iter().enumerate() {
+        write(number, identity);
+        let alone = run(variables, &build).expect(0);
+        alone.tells(&["named by the workspace alone", "does not know who asks"]);
+        run(variables, &stat).expect(2).says(&["named by the workspace alone"]);
+        run(variables, &[&stat[..], &[url]].concat()).expect(0);
+    }
+    write(identities.len(), &identities[1].0);
+    run(&[], &[&build[..], &["--remote", url]].concat()).expect(0).tells(&["uploaded"]);
+
+    // What a workspace brings along is shown to whom it names.
+    write(identities.len() + 1, &identities[3].0);
+    let own = run(&[], &build).expect(0).tells(&["uploaded"]);
+    assert!(!own.stderr.contains("named by the workspace alone"), "{}", own.stderr);
 }
 
 #[test]

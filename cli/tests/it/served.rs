@@ -50,6 +50,13 @@ impl Served {
         self.server.id()
     }
 
+    /// Returns how much memory it has ever had, in KiB.
+    pub(crate) fn peak_kib(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap();
+        let peak = status.lines().find_map(|it| it.strip_prefix("VmHWM:")).unwrap();
+        peak.trim().strip_suffix(" kB").unwrap().parse().unwrap()
+    }
+
     /// Kills it (`kill -9`).
     pub(crate) fn kill(self) {
         self.server.signal(Signal::KILL);

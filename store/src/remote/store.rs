@@ -140,11 +140,11 @@ fn small(digest: Digest, blob: Blob) -> Result<Bytes, StoreError> {
 impl ActionCache for RemoteStore {
     async fn lookup(&self, action: ActionDigest) -> Result<Option<ActionResult>, StoreError> {
         let read = |digest| async move {
-            let blob = self.read(digest).await.ok()??;
-            tokio::task::block_in_place(|| blob.into_bytes().ok())
+            let Some(blob) = self.read(digest).await? else { return Ok(None) };
+            let bytes = tokio::task::block_in_place(|| blob.into_bytes());
+            bytes.map(Some).map_err(|source| StoreError::Input { source })
         };
-        let found = results::lookup(&self.connection, self.purpose.as_ref(), action, read).await;
-        Ok(found.map_err(Arc::new)?)
+        results::lookup(&self.connection, self.purpose.as_ref(), action, read).await
     }
 
     async fn record(&self, action: ActionDigest, result: &ActionResult) -> Result<(), StoreError> {

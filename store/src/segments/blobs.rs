@@ -183,15 +183,18 @@ impl Core {
 
     /// Appends the record of a blob that is not there. Returns whether that was done.
     pub(super) fn put_blob(&self, record: &Record, digest: Digest) -> Result<bool, StoreError> {
-        match self.put(record, Wish::Absent, Rank::Writer)? {
-            Put::Done(_) => Ok(true),
-            // A manifest that lacks chunks stands for nothing, but has the name; so does what a damaged index says.
-            Put::Refused(Some(old)) => {
-                let is_there = self.present(&[digest], None)?[0];
-                let wish = if is_there { Wish::Absent } else { Wish::At(old.place) };
-                Ok(matches!(self.put(record, wish, Rank::Writer)?, Put::Done(_)))
+        loop {
+            let put = self.put(record, Wish::Absent, Rank::Writer)?;
+            let Put::Refused(old) = put else { return Ok(true) };
+            if self.present(&[digest], None)?[0] {
+                return Ok(false);
             }
-            Put::Refused(None) => Ok(false),
+            // A manifest that lacks chunks stands for nothing, but has the name; so does what a damaged index says.
+            if let Some(old) = old
+                && self.replace(old, record, Rank::Writer)?
+            {
+                return Ok(true);
+            }
         }
     }
 

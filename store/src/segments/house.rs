@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::core::Core;
 use super::head::Doomed;
+use super::job::Job;
 use super::journal;
 use super::large;
 use super::record::{Form, Header, Place};
@@ -99,18 +100,21 @@ impl Drop for House {
 }
 
 fn commit(core: &Arc<Core>) {
-    let mut log = Log::default();
+    let mut commit = Job::new("make what was written survive a loss of power");
     while core.bells.committer.wait(COMMIT_INTERVAL) {
-        log.note("make what was written survive a loss of power", core.commit());
+        commit.note(core.commit());
     }
 }
 
 fn keep(core: &Arc<Core>) {
-    let mut log = Log::default();
+    let mut checkpoint = Job::new("bring the index up to date");
+    let mut expire = Job::new("forget what nobody came back for");
+    let mut evict = Job::new("make room");
+    let mut save = Job::new("write down what was used");
     let (mut saved, mut appended, mut sequence) = (Instant::now(), Instant::now(), 0);
     // What was found in the journals need not be looked for again by the next start.
-    log.note("bring the index up to date", core.checkpoint());
-    log.note("look through the large files", core.sweep());
+    checkpoint.note(core.checkpoint());
+    Job::new("look through the large files").note(core.sweep());
     while core.bells.keeper.wait(KEEP_INTERVAL) {
         if core.index.is_removed() {
             // It is made again by a start, which who started this process sees to: nothing is lost by its end.
@@ -121,13 +125,13 @@ fn keep(core: &Arc<Core>) {
             (sequence, appended) = (now, Instant::now());
         }
         if core.recent().is_due() || appended.elapsed() >= IDLE {
-            log.note("bring the index up to date", core.checkpoint());
+            checkpoint.note(core.checkpoint());
         }
-        log.note("forget what nobody came back for", core.expire());
-        log.note("make room", core.evict_ahead());
+        expire.note(core.expire());
+        evict.note(core.evict_ahead());
         if saved.elapsed() >= SAVE_INTERVAL {
             saved = Instant::now();
-            log.note("write down what was used", core.touched.save(&core.files));
+            save.note(core.touched.save(&core.files));
         }
     }
 }
@@ -135,10 +139,11 @@ fn keep(core: &Arc<Core>) {
 fn compress(core: &Arc<Core>) {
     // Where that is forbidden it is only less kind.
     let _ = rustix::process::setpriority_process(None, NICENESS);
-    let mut log = Log::default();
+    let mut seal = Job::new("compress a segment");
+    let mut settle = Job::new("cut a large blob into chunks");
     let mut sequence = 0;
     while core.bells.sealer.wait(KEEP_INTERVAL) {
-        log.note("compress a segment", core.seal_ended());
+        seal.note(core.seal_ended());
         // Large files are cut when nobody has written for a while.
         let now = core.head().sequence();
         let is_idle = std::mem::replace(&mut sequence, now) == now;
@@ -146,28 +151,8 @@ fn compress(core: &Arc<Core>) {
             let next =
                 if is_idle && !core.bells.sealer.is_over() { core.settling.next() } else { None };
             let Some(name) = next else { break };
-            log.note("cut a large blob into chunks", core.settle(name).map(|_| ()));
+            settle.note(core.settle(name).map(|_| ()));
             sequence = core.head().sequence();
-        }
-    }
-}
-
-/// Says once that something fails, not every second.
-#[derive(Default)]
-struct Log {
-    is_failing: bool,
-}
-
-impl Log {
-    fn note(&mut self, what: &str, done: Result<(), StoreError>) {
-        match done {
-            Ok(()) => self.is_failing = false,
-            Err(error) if !self.is_failing => {
-                self.is_failing = true;
-                let cause = std::error::Error::source(&error).map(ToString::to_string);
-                tracing::error!(%error, cause, "cannot {what}");
-            }
-            Err(_) => {}
         }
     }
 }
@@ -248,16 +233,34 @@ impl Core {
         // What is newer than this start is not for this to judge.
         let found = large::list(&self.files)?.into_iter();
         for file in found.filter(|it| self.uploads.is_older(it.number)) {
-            let entry = self.find(&[file.name])?[0].filter(|it| it.form == Form::File);
-            let live = entry.map_or(Ok(None), |entry| self.file_of(file.name, entry))?;
-            if live.as_deref() == Some(&*file.path) {
-                self.settling.add(file.name);
-            } else if let Some(there) = self.files.open(&file.path)? {
-                // What took its place may not be on the disk yet.
-                let bytes = there.len()?;
-                self.doom(&mut self.head(), Doomed { path: file.path, bytes });
+            match self.has_record(&file)? {
+                Some(true) => self.settling.add(file.name),
+                Some(false) => {
+                    let Some(there) = self.files.open(&file.path)? else { continue };
+                    // What took its place may not be on the disk yet.
+                    let bytes = there.len()?;
+                    self.doom(&mut self.head(), Doomed { path: file.path, bytes });
+                }
+                // Whoever wants the blob takes a record away that is corrupt; the next start removes the file.
+                None => {}
             }
         }
         Ok(())
+    }
+
+    /// Returns whether a record stands for that file, or `None` if its record cannot be read.
+    fn has_record(&self, file: &large::Found) -> Result<Option<bool>, StoreError> {
+        let mut unread = None;
+        loop {
+            let entry = self.find(&[file.name])?[0].filter(|it| it.form == Form::File);
+            let Some(entry) = entry else { return Ok(Some(false)) };
+            if let Some(path) = self.file_of(file.name, entry)? {
+                return Ok(Some(path == file.path));
+            }
+            // In the moment between, its segment may have been dropped: then it was copied forward before.
+            if unread.replace(entry.place) == Some(entry.place) {
+                return Ok(None);
+            }
+        }
     }
 }

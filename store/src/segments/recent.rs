@@ -169,28 +169,6 @@ impl Core {
         }
     }
 
-    /// Tells `tell` of every name from `first` on that had a record before this was called; of some it does so twice.
-    pub(super) fn each_name(
-        &self,
-        first: Name,
-        mut tell: impl FnMut(Name) -> Result<(), StoreError>,
-    ) -> Result<(), StoreError> {
-        /// How many names are looked up at once.
-        const BATCH: usize = 1024;
-        // What leaves memory meanwhile has been seen here; what left before is in the index.
-        let recent = self.recent().names_from(&first);
-        recent.into_iter().try_for_each(&mut tell)?;
-        let mut first = first;
-        loop {
-            let names = self.index.range(&first, BATCH)?;
-            names.iter().try_for_each(|(name, _)| tell(*name))?;
-            match names.last() {
-                Some((last, _)) if names.len() == BATCH => first = *last,
-                _ => return Ok(()),
-            }
-        }
-    }
-
     /// Puts what is recent into the index, after making it survive a loss of power.
     pub(super) fn checkpoint(&self) -> Result<(), StoreError> {
         let mut leaving = self.leaving.lock().expect("no holder panics");

@@ -149,7 +149,6 @@ fn strangers(files: &Files) -> Result<Vec<String>, StoreError> {
 
 impl Folder {
     fn set_aside(&self, path: &Path) -> Result<(), StoreError> {
-        tracing::warn!(path = %path.display(), "this is no part of the store, and is set aside");
         let lost = Path::new(LOST);
         self.files.make_folder(lost)?;
         let taken: BTreeSet<String> = self.files.list(lost)?.into_iter().collect();
@@ -159,8 +158,10 @@ impl Folder {
             number => format!("{name}.{number}"),
         });
         let mut free = names.filter(|it| !taken.contains(it));
-        let free = free.next().expect("there are more names than files");
-        self.files.rename(path, &lost.join(free))
+        let aside = lost.join(free.next().expect("there are more names than files"));
+        let (from, to) = (path.display(), aside.display());
+        tracing::warn!(path = %from, %to, "this is no part of the store, and is set aside");
+        self.files.rename(path, &aside)
     }
 
     fn set_aside_strangers(&self) -> Result<(), StoreError> {

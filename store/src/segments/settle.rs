@@ -100,12 +100,14 @@ impl Core {
 
     /// Keeps a chunk. One that is there is read before anything relies on it: the file that is cut is right, and goes.
     fn keep_chunk(&self, chunk: Digest, bytes: Bytes, holder: &Holder) -> Result<(), StoreError> {
-        if self.present(&[chunk], Some(holder))?[0] {
-            let name = Name::of_blob(&chunk);
-            let entry = self.find(&[name])?[0];
-            let found = entry.map_or(Ok(None), |entry| self.payload(name, entry))?;
-            if found.is_some_and(|it| it == bytes) {
-                return Ok(());
+        let name = Name::of_blob(&chunk);
+        while self.present(&[chunk], Some(holder))?[0] {
+            let Some(entry) = self.find(&[name])?[0] else { break };
+            match self.payload(name, entry)? {
+                Some(found) if found == bytes => return Ok(()),
+                // Its checksum is right, but it was wrong when it was written.
+                Some(found) => self.take_away(name, entry, &found)?,
+                None => {}
             }
         }
         self.keep_bytes(chunk, bytes, Some(holder))

@@ -61,11 +61,12 @@ impl Core {
 
     /// Forgets every value of that writer that was recorded before this was called. Returns how many.
     pub(super) fn forget_writer(&self, writer: &str) -> Result<u64, StoreError> {
-        let mut count = 0;
-        self.each_name(FIRST_VALUE, |name| {
-            count += u64::from(self.forget_if_by(name, writer)?);
-            Ok(())
-        })?;
+        let (mut count, mut names) = (0, self.names_from(FIRST_VALUE));
+        while let Some(page) = self.next_names(&mut names)? {
+            for name in page {
+                count += u64::from(self.forget_if_by(name, writer)?);
+            }
+        }
         Ok(count)
     }
 

@@ -3,5 +3,6 @@
 
 mod elements;
 mod generated;
+mod hostile;
 mod references;
 mod vectors;

@@ -8,7 +8,7 @@ use http::request::Parts;
 use http::{HeaderName, StatusCode};
 use model::DigestFunction;
 use store::{Namespace, StoreError, VALUE_BYTES_MAX};
-use wire::elements::{ELEMENT_BYTES, Shape};
+use wire::elements::Shape;
 use wire::kept::KeptBody;
 use wire::references;
 
@@ -20,7 +20,7 @@ use crate::http::content::Content;
 use crate::http::incoming::{Intake, Received};
 use crate::http::refusal::Refusal;
 use crate::http::{Caches, kept};
-use crate::load::{TooMuch, decoded_bytes};
+use crate::load::{TooMuch, decoded_bytes, json_bytes};
 use crate::results::{Accepted, Unusable};
 
 /// How many times as much memory a result takes while it becomes JSON: messages are trees of their fields then.
@@ -90,8 +90,7 @@ pub(super) async fn put(
     let is_json = says_json(parts, &CONTENT_TYPE);
     let result = match &received {
         Received::Memory(held) if is_json => {
-            let elements = held.bytes.iter().filter(|it| matches!(it, b'{' | b',')).count();
-            view.memory.hold(elements * ELEMENT_BYTES)?;
+            view.memory.hold(json_bytes(&held.bytes))?;
             let result = caches.json.read(&held.bytes)?;
             hold(&view, &result, 1)?;
             Some(result)

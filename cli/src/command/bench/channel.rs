@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::error::{BenchError, CallError};
-use super::target::{Address, Remote};
+use super::target::{Address, Target};
 
 /// How much a server may send of one answer before it has to wait, in bytes: more than a round trip over the loopback takes.
 pub(super) const STREAM_WINDOW_BYTES: u32 = 4 << 20;
@@ -46,11 +46,11 @@ pub(super) struct Call {
 
 impl Channel {
     /// Connects to a server. The connection ends when nobody has the channel any more.
-    pub(super) async fn connect(remote: &Remote, address: &Address) -> Result<Self, BenchError> {
-        let name = remote.name.clone();
+    pub(super) async fn connect(target: &Target, address: &Address) -> Result<Self, BenchError> {
+        let name = target.name.clone();
         let refused = |source| BenchError::Connect {
-            name: remote.name.clone(),
-            address: remote.authority.clone(),
+            name: target.name.clone(),
+            address: target.authority.clone(),
             source,
         };
         let requests = match address {
@@ -67,9 +67,9 @@ impl Channel {
             }
         };
         let requests = requests.map_err(|source| BenchError::Handshake { name, source })?;
-        let scheme = if remote.is_encrypted { "https" } else { "http" };
-        let authority = format!("{scheme}://{}", remote.authority);
-        Ok(Self { requests, authority, credentials: remote.credentials.clone() })
+        let scheme = if target.is_encrypted { "https" } else { "http" };
+        let authority = format!("{scheme}://{}", target.authority);
+        Ok(Self { requests, authority, credentials: target.credentials.clone() })
     }
 
     /// Returns the method at that path.

@@ -4,7 +4,9 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use super::channel::Channel;
 use super::error::CallError;
@@ -33,10 +35,20 @@ pub(super) trait Work: 'static {
 /// How long something is done.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bounds {
-    /// How long nothing is measured at the beginning.
+    /// How long nothing is measured at the beginning. What can be done only so often is measured from the same share of that
+    /// on, so that something is left to be measured however fast it is done.
     pub(super) warm_up: Duration,
     /// How long it is measured after that. What is under way then is ended.
     pub(super) measured: Duration,
+}
+
+impl Bounds {
+    /// Returns how often something is done that is not measured, of `times` in all.
+    fn warm_up_times(self, times: u64) -> u64 {
+        let (warm_up, measured) = (self.warm_up.as_nanos(), self.measured.as_nanos());
+        let share = warm_up.saturating_mul(times.into()) / (warm_up + measured).max(1);
+        u64::try_from(share).expect("a part of what fits")
+    }
 }
 
 /// What was measured.
@@ -65,9 +77,11 @@ struct State<W> {
     work: W,
     /// How often somebody began.
     begun: Cell<u64>,
-    /// When measuring begins and ends.
-    warm: Instant,
-    end: Instant,
+    bounds: Bounds,
+    /// When measuring began.
+    warm: Cell<Option<Instant>>,
+    /// Says that enough was done to begin.
+    is_warm: Notify,
     latencies: RefCell<Vec<Duration>>,
     failures: Cell<u64>,
     failure: RefCell<Option<String>>,
@@ -80,11 +94,11 @@ pub(super) async fn drive<W: Work>(
     bounds: Bounds,
     server: Option<u32>,
 ) -> Result<Measured, std::io::Error> {
-    let warm = Instant::now() + bounds.warm_up;
     let state = Rc::new(State {
         begun: Cell::new(0),
-        warm,
-        end: warm + bounds.measured,
+        bounds,
+        warm: Cell::new(None),
+        is_warm: Notify::new(),
         latencies: RefCell::default(),
         failures: Cell::new(0),
         failure: RefCell::default(),
@@ -95,7 +109,12 @@ pub(super) async fn drive<W: Work>(
         clients.spawn_local(client(Rc::clone(&state), channel.clone()));
     }
     let usage = || server.map(process::usage).transpose();
-    tokio::time::sleep_until(warm.into()).await;
+    if !bounds.warm_up.is_zero() {
+        // Whichever comes first. Clients that all end before have failed too often, or did all that there was to do.
+        drop(timeout(bounds.warm_up, state.is_warm.notified()).await);
+    }
+    let warm = Instant::now();
+    state.warm.set(Some(warm));
     let (server_before, client_before) = (usage()?, process::usage(std::process::id())?);
     while clients.join_next().await.is_some() {}
     let elapsed = warm.elapsed();
@@ -105,6 +124,9 @@ pub(super) async fn drive<W: Work>(
         verified.unwrap_or_else(|error| state.count(&error));
     }
     let (p50, p99, times) = percentiles(&mut state.latencies.borrow_mut());
+    if times == 0 && state.failures.get() == 0 {
+        state.count(&CallError::Unmeasured);
+    }
     let used = server_after
         .zip(server_before)
         .map(|(after, before)| Usage { cpu: after.cpu.saturating_sub(before.cpu), ..after });
@@ -121,22 +143,29 @@ pub(super) async fn drive<W: Work>(
     })
 }
 
-/// Does it at least once, however short the time is.
+/// Does it at least once after warming up, however short the time is.
 async fn client<W: Work>(state: Rc<State<W>>, channel: Channel) {
     loop {
         let (began, nth) = (Instant::now(), state.begun.get());
+        if nth >= state.bounds.warm_up_times(state.work.times_max()) {
+            state.is_warm.notify_one();
+        }
         if nth == state.work.times_max() || state.failures.get() >= FAILURES_MAX {
+            state.is_warm.notify_one();
             return;
         }
         state.begun.set(nth + 1);
         let done = state.work.once(&channel, nth).await;
-        let now = Instant::now();
+        let (now, warm) = (Instant::now(), state.warm.get());
         match done {
-            Ok(()) if began >= state.warm => state.latencies.borrow_mut().push(now - began),
+            Ok(()) if warm.is_some_and(|warm| began >= warm) => {
+                state.latencies.borrow_mut().push(now - began);
+            }
             Ok(()) => {}
             Err(error) => state.count(&error),
         }
-        if now >= state.end {
+        let ends = |warm| began >= warm && now >= warm + state.bounds.measured;
+        if warm.is_some_and(ends) {
             return;
         }
     }
@@ -161,7 +190,55 @@ fn percentiles(latencies: &mut [Duration]) -> (Duration, Duration, u64) {
 
 #[cfg(test)]
 mod tests {
+    use tokio::task::LocalSet;
+
     use super::*;
+    use crate::command::bench::bare::Bare;
+    use crate::command::bench::target::{Address, Target};
+
+    /// Something that is done at once.
+    struct Quick {
+        times: u64,
+    }
+
+    impl Work for Quick {
+        fn times_max(&self) -> u64 {
+            self.times
+        }
+
+        fn units(&self) -> u64 {
+            1
+        }
+
+        async fn once(&self, _channel: &Channel, _nth: u64) -> Result<(), CallError> {
+            tokio::task::yield_now().await;
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn something_is_left_to_be_measured_however_fast_everything_is_done() {
+        let bare = Bare::start().unwrap();
+        let clients = LocalSet::new();
+        let measured = clients.run_until(async {
+            let target = Target::own("bare", bare.address);
+            let address = Address::Tcp(bare.address, None);
+            let channels = vec![Channel::connect(&target, &address).await.unwrap(); 3];
+            let hour = Duration::from_secs(60 * 60);
+            let bounds = Bounds { warm_up: hour / 5, measured: hour };
+            let mut all = Vec::new();
+            let cold = Bounds { warm_up: Duration::ZERO, measured: hour };
+            for (times, bounds) in [(600, bounds), (600, cold), (0, bounds)] {
+                all.push(drive(Quick { times }, &channels, bounds, None).await.unwrap());
+            }
+            all
+        });
+        let [warmed, cold, nothing] = measured.await.try_into().unwrap();
+        assert!((490..=500).contains(&warmed.times), "{warmed:?}");
+        assert_eq!((cold.times, cold.failures), (600, 0));
+        assert_eq!((nothing.times, nothing.failures), (0, 1));
+        assert_eq!(nothing.failure.unwrap(), CallError::Unmeasured.to_string());
+    }
 
     #[test]
     fn percentiles_are_values_that_were_there() {

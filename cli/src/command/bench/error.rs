@@ -19,6 +19,9 @@ pub(super) enum CallError {
     /// The answer is not what it must be.
     #[error("wrong answer: {0}")]
     Wrong(&'static str),
+    /// All that there was to do was done before.
+    #[error("nothing was left to be measured after warming up")]
+    Unmeasured,
     /// The answer is no message.
     #[error("not a message: {0}")]
     Decode(#[from] prost::DecodeError),

@@ -34,7 +34,7 @@ use self::drive::{Bounds, Measured};
 use self::remote::Dialect;
 use self::report::{Report, Sample};
 use self::row::{Case, Fixture, Place, Row};
-use self::target::{Address, Remote};
+use self::target::{Address, Target};
 use crate::error::CliError;
 use crate::exit;
 use crate::settings::Settings;
@@ -66,7 +66,7 @@ pub(crate) struct CacheArgs {
     /// The server: `[NAME=]grpc://HOST:PORT[/INSTANCE]`, `grpcs://` or `[NAME=]unix:/PATH`; several are measured in turns,
     /// and compared with the first
     #[arg(long = "remote", value_name = "URL", required_unless_present = "ceiling")]
-    pub(crate) remotes: Vec<Remote>,
+    pub(crate) remotes: Vec<Target>,
 
     /// A file with the token that the first server wants [default: what other commands would show it]
     #[arg(long, value_name = "FILE")]
@@ -113,7 +113,8 @@ fn seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 =
         text.parse().map_err(|error: std::num::ParseFloatError| error.to_string())?;
     let is_fit = seconds > 0.0 && seconds <= SECONDS_MAX;
-    is_fit.then(|| Duration::from_secs_f64(seconds)).ok_or(format!("it is at most {SECONDS_MAX}"))
+    let bounds = || format!("it is more than 0 and at most {SECONDS_MAX}");
+    is_fit.then(|| Duration::from_secs_f64(seconds)).ok_or_else(bounds)
 }
 
 pub(crate) fn run(settings: &Settings, command: &BenchCommand) -> Result<ExitCode, CliError> {
@@ -127,7 +128,7 @@ pub(crate) fn run(settings: &Settings, command: &BenchCommand) -> Result<ExitCod
 
 /// Something that is measured.
 struct Server {
-    remote: Remote,
+    target: Target,
     address: Address,
     pid: Option<u32>,
     /// It is this process that answers, without keeping anything.
@@ -149,14 +150,14 @@ async fn measure(settings: &Settings, args: &CacheArgs) -> Result<Report, CliErr
                     let Some(measured) = server.measure(&case, args).await? else { continue };
                     let sample = Sample { row: *row, clients: *clients, server: number, measured };
                     if !settings.json {
-                        tell(&format!("{}: {}", round + 1, sample.line(&server.remote.name)));
+                        tell(&format!("{}: {}", round + 1, sample.line(&server.target.name)));
                     }
                     samples.push(sample);
                 }
             }
         }
     }
-    let names = servers.into_iter().map(|server| server.remote.name).collect();
+    let names = servers.into_iter().map(|server| server.target.name).collect();
     Ok(Report { servers: names, function: args.digest, samples })
 }
 
@@ -170,8 +171,8 @@ async fn servers(
         return Err(BenchError::Pids { pids, remotes }.into());
     }
     let mut servers = Vec::new();
-    for (number, remote) in args.remotes.iter().enumerate() {
-        let mut options = sharing::asked(settings, Some(&remote.url))?;
+    for (number, target) in args.remotes.iter().enumerate() {
+        let mut options = sharing::asked(settings, Some(&target.url))?;
         if let Some(path) = &args.token_file {
             options.secret = Secret::TokenFile(path.clone());
         }
@@ -180,23 +181,23 @@ async fn servers(
             (options.secret, options.tls.identity) = (Secret::None, None);
             options.instance.clear();
         }
-        let mut remote = remote.clone();
-        let address = remote.address(args.beyond_loopback, &options.tls).await?;
-        if remote.instance.is_empty() {
-            remote.instance.clone_from(&options.instance);
+        let mut target = target.clone();
+        let address = target.address(args.beyond_loopback, &options.tls).await?;
+        if target.instance.is_empty() {
+            target.instance.clone_from(&options.instance);
         }
         let connection = RemoteConnection::open(options).map_err(CliError::Remote)?;
-        remote.credentials = connection.credentials().await.map_err(CliError::Remote)?;
+        target.credentials = connection.credentials().await.map_err(CliError::Remote)?;
         let pid = args.pids.get(number).copied();
         if let Some(pid) = pid {
             process::usage(pid).map_err(|source| BenchError::Process(pid, source))?;
         }
-        servers.push(Server { remote, address, pid, is_ceiling: false });
+        servers.push(Server { target, address, pid, is_ceiling: false });
     }
     if let Some(bare) = bare {
-        let remote = Remote::own("ceiling", bare.address);
+        let target = Target::own("ceiling", bare.address);
         let address = Address::Tcp(bare.address, None);
-        servers.push(Server { remote, address, pid: None, is_ceiling: true });
+        servers.push(Server { target, address, pid: None, is_ceiling: true });
     }
     Ok(servers)
 }
@@ -209,10 +210,10 @@ impl Server {
     ) -> Result<Option<Measured>, BenchError> {
         let mut connections = Vec::new();
         for _ in 0..case.clients.min(args.channels.into()) {
-            connections.push(Channel::connect(&self.remote, &self.address).await?);
+            connections.push(Channel::connect(&self.target, &self.address).await?);
         }
         let channels: Vec<_> = connections.iter().cycle().take(case.clients).cloned().collect();
-        let dialect = Dialect { instance: self.remote.instance.clone(), function: args.digest };
+        let dialect = Dialect { instance: self.target.instance.clone(), function: args.digest };
         let place = Place { dialect, channels: &channels, pid: self.pid };
         let measured = if self.is_ceiling {
             case.ceiling(&channels).await

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use model::{Digest, DigestFunction};
 use prost::Message as _;
 use prost::encoding::{self, WireType};
+use wire::encode::{digest_message, function_number};
 use wire::proto::{bytestream, reapi};
 
 use super::channel::{frame, only_message};
@@ -41,13 +42,6 @@ pub(super) struct Dialect {
 }
 
 impl Dialect {
-    fn function_number(&self) -> i32 {
-        match self.function {
-            DigestFunction::Sha256 => reapi::digest_function::Value::Sha256.into(),
-            DigestFunction::Blake3 => reapi::digest_function::Value::Blake3.into(),
-        }
-    }
-
     /// Returns the name of a blob as it is written; each session is another upload.
     pub(super) fn write_name(&self, digest: Digest, session: u64) -> String {
         let (high, low) = (mix(session) >> 32, session & 0xffff_ffff_ffff);
@@ -78,7 +72,7 @@ impl Dialect {
         encoded(&reapi::BatchReadBlobsRequest {
             instance_name: self.instance.clone(),
             digests: digests.iter().copied().map(digest_message).collect(),
-            digest_function: self.function_number(),
+            digest_function: function_number(self.function),
             ..Default::default()
         })
     }
@@ -92,7 +86,7 @@ impl Dialect {
         frame(bytes, |message| {
             let head = reapi::BatchUpdateBlobsRequest {
                 instance_name: self.instance.clone(),
-                digest_function: self.function_number(),
+                digest_function: function_number(self.function),
                 ..Default::default()
             };
             append(&head, message);
@@ -113,7 +107,7 @@ impl Dialect {
         encoded(&reapi::FindMissingBlobsRequest {
             instance_name: self.instance.clone(),
             blob_digests: digests.iter().copied().map(digest_message).collect(),
-            digest_function: self.function_number(),
+            digest_function: function_number(self.function),
         })
     }
 
@@ -122,7 +116,7 @@ impl Dialect {
         encoded(&reapi::GetActionResultRequest {
             instance_name: self.instance.clone(),
             action_digest: Some(digest_message(action)),
-            digest_function: self.function_number(),
+            digest_function: function_number(self.function),
             ..Default::default()
         })
     }
@@ -133,7 +127,7 @@ impl Dialect {
             instance_name: self.instance.clone(),
             action_digest: Some(digest_message(action)),
             action_result: Some(result(outputs)),
-            digest_function: self.function_number(),
+            digest_function: function_number(self.function),
             ..Default::default()
         })
     }
@@ -229,11 +223,6 @@ fn result(outputs: &[Digest]) -> reapi::ActionResult {
         execution_metadata: Some(metadata),
         ..Default::default()
     }
-}
-
-fn digest_message(digest: Digest) -> reapi::Digest {
-    let size = i64::try_from(digest.size()).expect("blobs are smaller than that");
-    reapi::Digest { hash: digest.hex(), size_bytes: size }
 }
 
 fn encoded(message: &impl prost::Message) -> Bytes {

@@ -12,7 +12,7 @@ use super::error::BenchError;
 
 /// A server, as it was typed: `[NAME=]grpc://HOST:PORT[/INSTANCE]`, the same with `grpcs`, or `[NAME=]unix:/PATH`.
 #[derive(Clone, Debug)]
-pub(crate) struct Remote {
+pub(crate) struct Target {
     /// What it is called in the answer.
     pub(super) name: String,
     /// Where it is, as other commands are told.
@@ -46,7 +46,7 @@ const PORT_DEFAULT: u16 = 8980;
 /// Without one, those that encrypt are where everything is that does.
 const ENCRYPTED_PORT_DEFAULT: u16 = 443;
 
-impl FromStr for Remote {
+impl FromStr for Target {
     type Err = BenchError;
 
     fn from_str(text: &str) -> Result<Self, BenchError> {
@@ -73,12 +73,12 @@ impl FromStr for Remote {
         let authority = if has_port { host.to_owned() } else { format!("{host}:{port}") };
         let place = Place::Host(authority.clone());
         let instance = instance.trim_matches('/').to_owned();
-        let remote = Self::new(name, format!("{scheme}://{host}"), authority, place);
-        Ok(Self { instance, is_encrypted, ..remote })
+        let target = Self::new(name, format!("{scheme}://{host}"), authority, place);
+        Ok(Self { instance, is_encrypted, ..target })
     }
 }
 
-impl Remote {
+impl Target {
     /// Returns a server of this process.
     pub(super) fn own(name: &str, address: SocketAddr) -> Self {
         let authority = address.to_string();
@@ -135,30 +135,30 @@ mod tests {
             ("ours=http://[::1]:7/", "ours", "[::1]:7", ""),
             ("unix:/run/bld.sock", "unix:/run/bld.sock", "localhost", ""),
         ] {
-            let remote: Remote = text.parse().unwrap();
+            let target: Target = text.parse().unwrap();
             assert_eq!(
-                (remote.name.as_str(), remote.authority.as_str(), remote.instance.as_str()),
+                (target.name.as_str(), target.authority.as_str(), target.instance.as_str()),
                 (name, authority, instance),
                 "{text}"
             );
         }
-        let encrypted: Remote = "grpcs://[::1]/a".parse().unwrap();
+        let encrypted: Target = "grpcs://[::1]/a".parse().unwrap();
         assert_eq!((encrypted.authority.as_str(), encrypted.host()), ("[::1]:443", "::1"));
         assert_eq!((encrypted.url.as_str(), encrypted.is_encrypted), ("grpcs://[::1]", true));
         for text in ["", "ftp://127.0.0.1:1", "grpc://", "unix:relative", "grpc://a@b"] {
-            text.parse::<Remote>().unwrap_err();
+            text.parse::<Target>().unwrap_err();
         }
     }
 
     #[tokio::test]
     async fn a_server_beyond_the_loopback_has_to_be_meant() {
         // An address for documentation: nobody is there, and nothing is sent to it.
-        let remote: Remote = "grpc://192.0.2.1:1".parse().unwrap();
+        let target: Target = "grpc://192.0.2.1:1".parse().unwrap();
         let tls = Tls::default();
         assert!(matches!(
-            remote.address(false, &tls).await,
+            target.address(false, &tls).await,
             Err(BenchError::BeyondLoopback { .. })
         ));
-        assert!(matches!(remote.address(true, &tls).await, Ok(Address::Tcp(..))));
+        assert!(matches!(target.address(true, &tls).await, Ok(Address::Tcp(..))));
     }
 }

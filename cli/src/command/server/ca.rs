@@ -86,7 +86,9 @@ pub(super) fn run(
     args: &CaArgs,
 ) -> Result<ExitCode, CliError> {
     let named = args.ca.as_ref().map(|path| settings.directory.join(path));
-    let authority = Authority::new(&named.unwrap_or_else(|| config.root.join("ca")));
+    let folder = named.unwrap_or_else(|| config.root.join("ca"));
+    config.keep_apart("the folder of the authority", &folder)?;
+    let authority = Authority::new(&folder);
     let now = SystemTime::now();
     match &args.command {
         CaCommand::Init { expires: Period(lifetime) } => {

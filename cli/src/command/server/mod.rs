@@ -13,6 +13,7 @@ use cas_server::{CONFIG_FILE, Config};
 use crate::choices::{Origin, folder};
 use crate::error::CliError;
 use crate::settings::Settings;
+use crate::size::ByteSize;
 use crate::terminal::say;
 
 #[derive(Debug, clap::Args)]
@@ -51,23 +52,13 @@ fn read_config(settings: &Settings, named: Option<&Path>) -> Result<Config, CliE
         let said = settings.choices.all(key).first();
         said.is_some_and(|it| matches!(it.origin, Origin::Flag(_)))
     };
-    let store = if flag("store") { Some(settings.store()?) } else { None };
-    let root = cas_server::default_root(folder("XDG_DATA_HOME"), folder("HOME"));
-    let mut config = read_file(settings, named, root.or_else(|| store.map(Path::to_owned)))?;
-    if let Some(store) = store {
-        store.clone_into(&mut config.store.path);
-    }
-    if flag("store_budget") {
-        config.store.budget = settings.store_budget;
-    }
-    Ok(config)
+    let store = flag("store").then(|| settings.store()).transpose()?;
+    let budget = flag("store_budget").then_some(ByteSize(settings.store_budget));
+    Ok(read_file(settings, named)?.with_store(store, budget)?)
 }
 
-fn read_file(
-    settings: &Settings,
-    named: Option<&Path>,
-    root: Option<PathBuf>,
-) -> Result<Config, CliError> {
+fn read_file(settings: &Settings, named: Option<&Path>) -> Result<Config, CliError> {
+    let root = cas_server::default_root(folder("XDG_DATA_HOME"), folder("HOME"));
     let here = || Some(settings.directory.join(CONFIG_FILE)).filter(|path| path.exists());
     let file = named.map(|path| settings.directory.join(path)).or_else(here);
     match (file, root) {

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cas_server::trace::{self, LogSettings, TraceSettings};
+use cas_server::trace::{self, LogSettings, TraceError, TraceSettings, Traces};
 use cas_server::{Acknowledge, Config, Drain, Drained, Server};
 use serde_json::json;
 use store::{Cellar, SegmentStore};
@@ -24,13 +24,20 @@ const SHUTDOWN_TIME: Duration = Duration::from_secs(2);
 pub(super) fn run(settings: &Settings, config: &Config) -> Result<ExitCode, CliError> {
     let failed = CliError::disk("begin", Path::new("the server"));
     let runtime = Builder::new_multi_thread().enable_all().build().map_err(failed)?;
+    // Opening the store has things to say, too.
+    let traces = runtime.block_on(async { begin_to_log(config) })?;
     let store = open_store(config)?;
     let cellar = Arc::clone(&store) as Arc<dyn Cellar>;
-    let served = runtime.block_on(serve(settings, config, cellar));
+    let served = runtime.block_on(serve(settings, config, cellar, traces));
     // What nobody waits for any more must not keep the store open.
     runtime.shutdown_timeout(SHUTDOWN_TIME);
     store.close()?;
     served
+}
+
+fn begin_to_log(config: &Config) -> Result<Traces, TraceError> {
+    let telemetry = &config.telemetry;
+    trace::install(&LogSettings::from(telemetry), TraceSettings::of(telemetry).as_ref())
 }
 
 fn open_store(config: &Config) -> Result<Arc<SegmentStore>, CliError> {
@@ -50,10 +57,8 @@ async fn serve(
     settings: &Settings,
     config: &Config,
     cellar: Arc<dyn Cellar>,
+    traces: Traces,
 ) -> Result<ExitCode, CliError> {
-    let telemetry = &config.telemetry;
-    let log = LogSettings::from(telemetry);
-    let traces = trace::install(&log, TraceSettings::of(telemetry).as_ref())?;
     let drain = Drain::new();
     end_when_told(&drain)?;
     let server = Server::open(config, cellar, drain).await?;

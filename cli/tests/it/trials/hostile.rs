@@ -1,18 +1,22 @@
-//! Directories that nobody means well with: whatever they say, the server answers soon, and in little memory.
+//! Directories and messages that nobody means well with: whatever they say, the server answers soon, and in little memory.
 
-use std::fs;
 use std::time::{Duration, Instant};
 
 use bazel_remote_apis::build::bazel::remote::execution::v2 as reapi;
 use bytes::Bytes;
 use futures::future::join_all;
+use http::uri::PathAndQuery;
 use model::Digest;
 use prost::Message as _;
+use prost::encoding::encode_varint;
 use tokio::runtime::Runtime;
-use tonic::{Code, Status};
+use tonic::client::Grpc;
+use tonic::transport::Endpoint;
+use tonic::{Code, Request, Status};
 
 use super::client::{Client, Form, digest, message};
 use super::oracle::Key;
+use super::raw::Raw;
 use crate::machine::Machine;
 use crate::served::Served;
 
@@ -168,9 +172,70 @@ fn no_directory_costs_much_time_or_memory_whatever_it_says() {
     });
     let took = began.elapsed();
     assert!(took < PATIENCE, "{took:?}");
-    let status = fs::read_to_string(format!("/proc/{}/status", served.id())).unwrap();
-    let peak = status.lines().find_map(|it| it.strip_prefix("VmHWM:")).unwrap();
-    let peak: u64 = peak.trim().strip_suffix(" kB").unwrap().parse().unwrap();
+    let peak = served.peak_kib();
+    assert!(peak < RESIDENT_KIB_MAX, "{peak} KiB");
+    served.end();
+}
+
+const FIND_MISSING: &str =
+    "/build.bazel.remote.execution.v2.ContentAddressableStorage/FindMissingBlobs";
+const BATCH_UPDATE: &str =
+    "/build.bazel.remote.execution.v2.ContentAddressableStorage/BatchUpdateBlobs";
+const GET_RESULT: &str = "/build.bazel.remote.execution.v2.ActionCache/GetActionResult";
+const UPDATE_RESULT: &str = "/build.bazel.remote.execution.v2.ActionCache/UpdateActionResult";
+
+/// What is said to whoever sends such a message.
+const PROPER: [Code; 3] = [Code::ResourceExhausted, Code::InvalidArgument, Code::NotFound];
+
+/// How many messages of nothing but tiny elements are sent at once.
+const AT_ONCE: usize = 16;
+
+#[test]
+fn no_message_takes_much_more_memory_than_it_has_bytes() {
+    let machine = Machine::bare();
+    let runtime = Runtime::new().unwrap();
+    let served = Served::start(&machine);
+    runtime.block_on(async {
+        let client = Client::connect(served.address()).await;
+        let endpoint = Endpoint::from_shared(served.address().to_owned()).unwrap();
+        let channel = endpoint.connect().await.unwrap();
+        let ask = async |path: &'static str, message: Bytes| {
+            let mut grpc = Grpc::new(channel.clone());
+            grpc.ready().await.unwrap();
+            grpc.unary(Request::new(message), PathAndQuery::from_static(path), Raw).await
+        };
+        // Digests, blobs to keep, paths of a result that is looked for, and links of one: two bytes each, and structures.
+        let lookup = reapi::GetActionResultRequest {
+            action_digest: Some(message(digest(b"an action"))),
+            digest_function: 1,
+            ..Default::default()
+        };
+        let lookup = lookup.encode_to_vec();
+        let result = |elements: usize| {
+            let result = [0x52, 0].repeat(elements);
+            let mut head = vec![0x1a];
+            encode_varint(result.len() as u64, &mut head);
+            [head, result].concat()
+        };
+        for elements in [250_000, 2_000_000] {
+            let calls = [
+                (FIND_MISSING, [0x12, 0].repeat(elements)),
+                (BATCH_UPDATE, [0x12, 0].repeat(elements)),
+                (GET_RESULT, [&lookup[..], &[0x2a, 0].repeat(elements)].concat()),
+                (UPDATE_RESULT, result(elements)),
+            ];
+            for (path, message) in calls {
+                let message = Bytes::from(message);
+                let asked = (0..AT_ONCE).map(|_| ask(path, message.clone()));
+                for answer in join_all(asked).await {
+                    let refused = answer.unwrap_err();
+                    assert!(PROPER.contains(&refused.code()), "{path}: {refused}");
+                }
+            }
+        }
+        upload(&client, &[Bytes::from_static(b"it still serves")]).await;
+    });
+    let peak = served.peak_kib();
     assert!(peak < RESIDENT_KIB_MAX, "{peak} KiB");
     served.end();
 }

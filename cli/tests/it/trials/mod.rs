@@ -9,4 +9,5 @@ mod hostile;
 mod kills;
 mod operating;
 mod oracle;
+mod raw;
 mod resuming;

@@ -128,6 +128,11 @@ fn a_server_starts_whatever_somebody_has_put_into_its_folder() {
         .collect();
     assert!(aside.len() >= 7, "{aside:?}");
     let log = logged(&machine);
+    // Whoever put it there finds out what became of it.
+    for path in ["notes.txt", "backup", "segments/old", "segments/readme"] {
+        let told = |line: &str| line.contains("is set aside") && line.contains(path);
+        assert!(log.lines().any(told), "{path}: {log}");
+    }
     assert!(!log.contains("panicked") && !log.contains("ERROR"), "{log}");
 }
 

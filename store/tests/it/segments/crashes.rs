@@ -9,7 +9,7 @@ use store::{BlobStore as _, Cellar as _, SegmentStore, Settings, ValueStore as _
 use tempfile::TempDir;
 use testkit::MemoryDisk;
 
-use super::support::{digest, has_rightly, key, noise, now, text, value, write};
+use super::support::{digest, has_rightly, key, noise, now, scrub, text, value, write};
 use crate::children::{Job, Running, say, wait_for_the_end};
 
 /// How often a server is killed and started again on the same store.
@@ -74,7 +74,7 @@ fn what_was_acknowledged_survives_kill_9_at_any_instant() {
             let number: u64 = number.parse().unwrap();
             assert!(number >= acknowledged, "round {round}: {number} came before {acknowledged}");
         }
-        let scrubbed = now(store.scrub(u64::MAX)).unwrap();
+        let scrubbed = scrub(&store).unwrap();
         assert_eq!(scrubbed.corrupt, 0, "round {round}");
         assert_eq!(store.stat().evicted_bytes, 0, "round {round}: there is room for all");
         assert!(now(store.read(digest(b"never written"))).unwrap().is_none());

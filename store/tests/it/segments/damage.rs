@@ -1,11 +1,14 @@
 //! A flipped bit anywhere: what it hits is not there any more, and wrong bytes are never served.
 
 use std::path::{Path, PathBuf};
+use std::task::{Context, Waker};
 
-use store::{Blob, BlobStore as _, Cellar as _, ValueStore as _};
+use store::{Blob, BlobStore as _, Cellar as _, ChunkStore as _, ValueStore as _};
 use testkit::MemoryDisk;
 
-use super::support::{digest, has, has_rightly, key, noise, now, open, read, text, value, write};
+use super::support::{
+    digest, has, has_rightly, key, noise, now, open, read, scrub, text, value, write,
+};
 
 /// Returns the paths of files with that ending.
 fn files(disk: &MemoryDisk, ending: &str) -> Vec<PathBuf> {
@@ -61,7 +64,7 @@ fn check(disk: &MemoryDisk, blobs: &[bytes::Bytes], what: &str) -> u64 {
         write(&*store, bytes).unwrap();
         assert_eq!(read(&*store, digest(bytes)).as_ref(), Some(bytes), "{what}: written again");
     }
-    now(store.scrub(u64::MAX)).unwrap();
+    scrub(&store).unwrap();
     assert!(blobs.iter().all(|bytes| has_rightly(&*store, bytes)), "{what}");
     store.stat().corrupt
 }
@@ -127,7 +130,7 @@ fn a_sector_that_cannot_be_read_takes_what_is_in_it_and_nothing_stops() {
             let journals = files(&spoiled, ".journal");
             let journals = journals.iter().filter(|it| it.starts_with("segments"));
             assert_eq!(journals.count(), 1, "{what}: one is written to");
-            now(store.scrub(u64::MAX)).unwrap();
+            scrub(&store).unwrap();
         }
     }
 }
@@ -214,6 +217,29 @@ fn an_index_that_turns_out_to_be_damaged_is_made_again_by_the_next_start() {
 }
 
 #[test]
+fn a_large_file_goes_when_another_takes_its_place_in_a_damaged_index() {
+    let disk = MemoryDisk::new();
+    let (large, store) = (noise(1, 3 << 20), open(&disk));
+    write(&*store, &large).unwrap();
+    store.close().unwrap();
+    // The size is a part of what the index says; the highest byte is the form.
+    let index = Path::new("index");
+    let said = (3_u64 << 20 | 2 << 56).to_le_bytes();
+    let bytes = disk.read(index).unwrap();
+    for at in (0..bytes.len() - 8).filter(|at| bytes[*at..*at + 8] == said) {
+        flip(&disk, index, at, 0);
+    }
+    let disk = disk.after_kill();
+    let store = open(&disk);
+    assert!(!has(&*store, digest(&large)), "one of another size is there");
+    write(&*store, &large).unwrap();
+    assert!(has_rightly(&*store, &large));
+    store.close().unwrap();
+    let left = disk.paths().into_iter().filter(|it| it.starts_with("large"));
+    assert_eq!(left.count(), 1, "the other one is gone");
+}
+
+#[test]
 fn what_is_found_to_be_corrupt_is_counted_and_kept_aside_and_scrubbing_finds_it() {
     let (disk, blobs) = filled();
     let [path] = &files(&disk, ".sealed")[..] else { unreachable!("one segment was sealed") };
@@ -224,7 +250,7 @@ fn what_is_found_to_be_corrupt_is_counted_and_kept_aside_and_scrubbing_finds_it(
     flip(&flipped, path, at + 1000, 3);
     let store = open(&flipped);
     assert!(has(&*store, digest(victim)), "nobody has noticed yet");
-    let scrubbed = now(store.scrub(u64::MAX)).unwrap();
+    let scrubbed = scrub(&store).unwrap();
     assert_eq!(scrubbed.corrupt, 1);
     assert_eq!(scrubbed.records, 121);
     assert_eq!(store.stat().corrupt, 1);
@@ -233,7 +259,7 @@ fn what_is_found_to_be_corrupt_is_counted_and_kept_aside_and_scrubbing_finds_it(
         flipped.paths().into_iter().filter(|it| it.starts_with("quarantine")).collect();
     assert_eq!(kept.len(), 1);
     assert_eq!(flipped.read(&kept[0]).unwrap().len(), victim.len());
-    assert_eq!(now(store.scrub(u64::MAX)).unwrap().corrupt, 0, "the rest is right");
+    assert_eq!(scrub(&store).unwrap().corrupt, 0, "the rest is right");
     drop(store);
     assert!(!has(&*open(&flipped), digest(victim)), "and it stays away");
 }
@@ -255,6 +281,28 @@ fn a_large_file_that_is_corrupt_fails_where_it_is_and_is_gone_then() {
     assert_eq!(error.kind(), std::io::ErrorKind::InvalidData);
     assert!(!has(&*store, digest(large)));
     assert_eq!(store.stat().corrupt, 1);
+}
+
+#[test]
+fn a_large_file_stays_as_long_as_its_record_may_be_there() {
+    let disk = MemoryDisk::new();
+    let (large, store) = (noise(1, 3 << 20), open(&disk));
+    write(&*store, &large).unwrap();
+    store.close().unwrap();
+    let [journal] = &files(&disk, ".journal")[..] else { unreachable!("there is one") };
+    let before = disk.read(journal).unwrap();
+    let hash = digest(&large);
+    let at = before.windows(hash.hash().len()).position(|it| it == hash.hash()).unwrap();
+
+    let spoiled = disk.after_kill();
+    let store = open(&spoiled);
+    spoiled.spoil(journal, at);
+    store.keep_house().unwrap();
+    // The disk has second thoughts.
+    spoiled.overwrite(journal, before);
+    assert!(has_rightly(&*store, &large));
+    store.keep_house().unwrap();
+    assert_eq!(spoiled.paths().iter().find(|it| it.starts_with("large")), None, "it is cut");
 }
 
 #[test]
@@ -285,6 +333,41 @@ fn a_large_blob_that_shares_a_damaged_chunk_with_another_is_kept_whole() {
 }
 
 #[test]
+fn a_chunk_that_was_written_wrongly_is_replaced_by_the_one_that_is_cut() {
+    /// How many bytes a header has: the last four are its checksum, and those before the payload's.
+    const HEADER_BYTES: usize = 64;
+    let large = noise(1, 3 << 20);
+    let other = open(&MemoryDisk::new());
+    write(&*other, &large).unwrap();
+    let chunks = now(other.split(digest(&large))).unwrap().unwrap();
+    let chunk = large.slice(..usize::try_from(chunks[0].size()).unwrap());
+
+    let disk = MemoryDisk::new();
+    let store = open(&disk);
+    write(&*store, &chunk).unwrap();
+    let [path] = &files(&disk, ".journal")[..] else { unreachable!("there is one") };
+    let mut journal = disk.read(path).unwrap();
+    let segment = u32::from_le_bytes(journal[8..12].try_into().unwrap());
+    let at = journal.windows(100).position(|it| *it == chunk[..100]).unwrap();
+    journal[at] ^= 1;
+    let crc = crc32c::crc32c(&journal[at..at + chunk.len()]);
+    journal[at - 8..at - 4].copy_from_slice(&crc.to_le_bytes());
+    let crc = crc32c::crc32c_append(segment, &journal[at - HEADER_BYTES..at - 4]);
+    journal[at - 4..at].copy_from_slice(&crc.to_le_bytes());
+    disk.overwrite(path, journal);
+    assert!(
+        now(store.read(digest(&chunk))).unwrap().is_some(),
+        "no checksum says that it is wrong"
+    );
+
+    write(&*store, &large).unwrap();
+    store.keep_house().unwrap();
+    assert!(!disk.paths().iter().any(|it| it.starts_with("large")), "it was cut into chunks");
+    assert!(has_rightly(&*store, &large) && has_rightly(&*store, &chunk));
+    assert_eq!(store.stat().corrupt, 1);
+}
+
+#[test]
 fn scrubbing_finds_a_record_whose_header_is_damaged() {
     let disk = MemoryDisk::new();
     let store = open(&disk);
@@ -296,7 +379,10 @@ fn scrubbing_finds_a_record_whose_header_is_damaged() {
     let damage = |ending: &str, victim: usize, at: &dyn Fn(&[u8]) -> usize| {
         let [path] = &files(&disk, ending)[..] else { unreachable!("there is one") };
         flip(&disk, path, at(&disk.read(path).unwrap()), 1);
-        assert_eq!(now(store.scrub(u64::MAX)).unwrap().corrupt, 1, "{ending}");
+        let there = blobs.iter().filter(|it| has(&*store, digest(it))).count();
+        let scrubbed = scrub(&store).unwrap();
+        assert_eq!(scrubbed.corrupt, 1, "{ending}");
+        assert_eq!(scrubbed.records, there as u64, "{ending}: what the index alone knows counts");
         assert!(!has(&*store, digest(&blobs[victim])), "{ending}");
     };
     let place = |bytes: &[u8], needle: &[u8]| {
@@ -307,4 +393,32 @@ fn scrubbing_finds_a_record_whose_header_is_damaged() {
     store.keep_house().unwrap();
     damage(".sealed", 5, &|bytes| place(bytes, digest(&blobs[5]).hash()) + 3);
     assert_eq!(blobs.iter().filter(|it| has_rightly(&*store, it)).count(), 7);
+}
+
+#[test]
+fn a_scrub_can_be_ended_at_any_piece_of_any_record() {
+    let disk = MemoryDisk::new();
+    let store = open(&disk);
+    let small: Vec<_> = (0..9).map(|number| noise(number, 3000)).collect();
+    for bytes in &small {
+        write(&*store, bytes).unwrap();
+    }
+    write(&*store, &noise(10, 5 << 20)).unwrap();
+    store.commit().unwrap();
+    // Of some of them only the index knows.
+    let [path] = &files(&disk, ".journal")[..] else { unreachable!("there is one") };
+    for bytes in &small[3..] {
+        let journal = disk.read(path).unwrap();
+        let at = journal.windows(100).position(|it| *it == bytes[..100]).unwrap();
+        flip(&disk, path, at - 40, 1);
+    }
+    let mut scrubbing = store.scrub(u64::MAX);
+    let mut context = Context::from_waker(Waker::noop());
+    let (mut rests, mut corrupt) = (0, vec![]);
+    while scrubbing.as_mut().poll(&mut context).is_pending() {
+        rests += 1;
+        corrupt.push(store.stat().scrubbed.corrupt);
+    }
+    assert!(rests >= 10 + 5, "it rested {rests} times");
+    assert!((0..=6).all(|count| corrupt.contains(&count)), "after each record: {corrupt:?}");
 }

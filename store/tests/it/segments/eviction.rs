@@ -14,7 +14,7 @@ use testkit::MemoryDisk;
 
 use super::support::{
     AMPLE_BYTES, SCARCE_BYTES, TestClock, digest, has, has_rightly, key, named, noise, now, read,
-    settings, value, write,
+    scrub, settings, value, write,
 };
 
 fn open(disk: &MemoryDisk) -> (Arc<SegmentStore>, TestClock) {
@@ -437,7 +437,7 @@ fn one_digest_written_by_many_at_once_is_there_rightly_or_not_at_all() {
     }
     assert_eq!(store.stat().corrupt, 0);
     assert!(store.stat().evicted_bytes > 0);
-    let scrubbed = now(store.scrub(u64::MAX)).unwrap();
+    let scrubbed = scrub(&store).unwrap();
     assert_eq!(scrubbed.corrupt, 0);
 }
 

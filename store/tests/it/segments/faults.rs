@@ -10,8 +10,8 @@ use store::{
 use testkit::{Fault, MemoryDisk};
 
 use super::support::{
-    SCARCE_BYTES, digest, has, has_rightly, key, named, noise, now, open, read, settings, text,
-    try_open, value, write,
+    SCARCE_BYTES, digest, has, has_rightly, key, named, noise, now, open, read, scrub, settings,
+    text, try_open, value, write,
 };
 
 /// A blob that is a file at first, made once for all of the many times that it is written.
@@ -47,7 +47,7 @@ fn work(disk: &MemoryDisk, said: &mut Said) -> Result<(), StoreError> {
     now(store.splice(digest(&large), &chunks))?;
     said.record(&store, 1, 99)?;
     store.keep_house()?;
-    now(store.scrub(u64::MAX))?;
+    scrub(&store)?;
     store.close()
 }
 

@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use store::{Cellar as _, StoreError, UploadStore as _, ValueStore as _};
+use store::{StoreError, UploadStore as _, ValueStore as _};
 use testkit::{MemoryDisk, Mutator, Seed, cases};
 
 use super::support::{
-    digest, has_rightly, key, named, noise, now, open, read, text, try_open, value, write,
+    digest, has_rightly, key, named, noise, now, open, read, scrub, text, try_open, value, write,
 };
 
 /// How many cases there are, if `BLD_FUZZ_CASES` does not say.
@@ -123,7 +123,7 @@ fn no_change_of_its_files_makes_a_store_serve_what_is_wrong_or_refuse_to_start()
             upload.finish().unwrap();
         }
         assert!(has_rightly(&*store, &parked), "{what}");
-        now(store.scrub(u64::MAX)).unwrap();
+        scrub(&store).unwrap();
         for bytes in &blobs {
             write(&*store, bytes).unwrap();
             assert!(read(&*store, digest(bytes)).as_ref() == Some(bytes), "{what}");

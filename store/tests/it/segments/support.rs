@@ -8,8 +8,8 @@ use bytes::Bytes;
 use futures::FutureExt as _;
 use model::{Digest, DigestFunction};
 use store::{
-    BlobStore, Clock, Disk, Housekeeping, Namespace, SegmentStore, Session, Settings, StoreError,
-    Value, ValueKey,
+    BlobStore, Cellar as _, Clock, Disk, Housekeeping, Namespace, Scrubbed, SegmentStore, Session,
+    Settings, StoreError, Value, ValueKey,
 };
 use testkit::MemoryDisk;
 
@@ -62,6 +62,12 @@ pub(crate) fn try_open(disk: &MemoryDisk) -> Result<Arc<SegmentStore>, StoreErro
 /// Returns what comes of a call that waits for nobody: the store's house is kept by its callers.
 pub(crate) fn now<T>(call: impl Future<Output = T>) -> T {
     call.now_or_never().expect("nobody is waited for")
+}
+
+/// Reads all that the store has, at any speed.
+pub(crate) fn scrub(store: &SegmentStore) -> Result<Scrubbed, StoreError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(store.scrub(u64::MAX))
 }
 
 pub(crate) fn digest(bytes: &[u8]) -> Digest {

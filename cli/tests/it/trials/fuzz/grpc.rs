@@ -11,9 +11,9 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status};
 use wire::proto::{asset, bld, bytestream, reapi};
 
-use super::raw::Raw;
 use super::{ANSWER_TIME, LOOK_CASES, Target, look};
 use crate::trials::client::{Client, Form, digest};
+use crate::trials::raw::Raw;
 
 /// How many cases there are, if `BLD_FUZZ_CASES` does not say.
 const CASES: u64 = 2_000;
@@ -107,7 +107,16 @@ fn requests(blobs: &[Bytes; 4]) -> Vec<Good> {
         value: value.to_owned(),
     };
     let uris = vec!["https://example.org/a.tar".to_owned()];
-    let qualifiers = vec![qualifier("vcs.branch", "main"), qualifier("resource_type", "x")];
+    let qualifiers = vec![
+        qualifier("vcs.branch", "main"),
+        qualifier("resource_type", "x"),
+        qualifier(
+            "checksum.sri",
+            "sha512-AAAA sha256-n4bQgYhMfWWaL+qgxVrQFaO/TxsrC4Is0V1sFbDwCgg=",
+        ),
+        qualifier("http_header:authorization", "Bearer a"),
+        qualifier("http_header_url:0:x-key", "b"),
+    ];
     let owner = "[\"//a:a\",{\"kernel\":\"6.1\"},\"module\"]".to_owned();
     let key = format!("sha256:{}/{}", action.hash, action.size_bytes);
     let entry = bld::LedgerEntry { owner: owner.clone(), action: key };

@@ -2,9 +2,7 @@
 
 mod grpc;
 mod http;
-mod raw;
 
-use std::fs;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -41,9 +39,7 @@ impl Target {
 
     /// Ends the server, which must have failed at nothing.
     fn end(self) {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.served.id())).unwrap();
-        let peak = status.lines().find_map(|it| it.strip_prefix("VmHWM:")).unwrap();
-        let peak: u64 = peak.trim().strip_suffix(" kB").unwrap().parse().unwrap();
+        let peak = self.served.peak_kib();
         assert!(peak < RESIDENT_KIB_MAX, "{peak} KiB");
         self.served.end();
         let log = logged(&self.machine);
