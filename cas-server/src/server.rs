@@ -109,6 +109,8 @@ impl Server {
 
     /// Serves until the end begins and what was under way is finished, or its time is up.
     pub async fn serve(mut self) -> Drained {
+        // Whoever comes first is not to be told that the server is still starting.
+        self.drain.serving();
         let mut serving = Vec::new();
         for listener in std::mem::take(&mut self.ports) {
             let door = self.door.clone();
@@ -118,7 +120,6 @@ impl Server {
             let door = self.door.clone();
             serving.push(tokio::spawn(async move { door.serve_unix(listener).await }));
         }
-        self.drain.serving();
         for task in serving {
             task.await.expect("listening does not panic");
         }
