@@ -46,6 +46,17 @@ pub enum ServeError {
     },
 }
 
+impl ServeError {
+    /// Returns whether somebody can mend it in a file.
+    pub fn is_mistake(&self) -> bool {
+        match self {
+            Self::Identity(error) => error.is_mistake(),
+            Self::Tls(error) => error.is_mistake(),
+            Self::Listen { .. } | Self::Socket { .. } => false,
+        }
+    }
+}
+
 /// A server whose doors are open; nobody has been let in yet.
 pub struct Server {
     door: Door,
