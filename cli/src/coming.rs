@@ -61,6 +61,10 @@ impl ActionCache for ShownRemote {
 }
 
 impl Remote for ShownRemote {
+    fn address(&self) -> Arc<str> {
+        self.inner.address()
+    }
+
     fn is_writable(&self) -> bool {
         self.inner.is_writable()
     }

@@ -21,7 +21,7 @@ pub(crate) struct Breaker(Mutex<State>);
 
 /// As what a call is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Turn {
+pub(crate) enum Attempt {
     /// As one of many.
     Usual,
     /// To find out whether all may go on.
@@ -70,24 +70,24 @@ impl Breaker {
     }
 
     /// Returns as what a call may be made now, if it may.
-    pub(crate) fn begin(&self, now: Instant) -> Option<Turn> {
+    pub(crate) fn begin(&self, now: Instant) -> Option<Attempt> {
         let mut state = self.0.lock().expect("no holder panics");
         match state.until {
-            None => Some(Turn::Usual),
+            None => Some(Attempt::Usual),
             Some(until) if now < until => None,
             Some(_) => {
                 // Whoever else asks waits for what comes of this one, which may never end.
                 state.stop(now);
-                Some(Turn::Trial)
+                Some(Attempt::Trial)
             }
         }
     }
 
     /// Takes what came of a call.
-    pub(crate) fn end(&self, turn: Turn, fault: Option<&StoreError>, now: Instant) {
+    pub(crate) fn end(&self, attempt: Attempt, fault: Option<&StoreError>, now: Instant) {
         let mut state = self.0.lock().expect("no holder panics");
         match fault {
-            None if turn == Turn::Trial => *state = State::default(),
+            None if attempt == Attempt::Trial => *state = State::default(),
             // Nor is anybody heard any more who asked before it stopped.
             Some(fault) if state.until.is_none() => {
                 state.count(fault);
@@ -129,10 +129,10 @@ mod tests {
 
         /// Asks, and returns whether that was let through.
         fn ask(&self, fault: Option<&StoreError>) -> bool {
-            let turn = self.breaker.begin(self.now);
-            let is_let = turn.is_some();
-            if let Some(turn) = turn {
-                self.breaker.end(turn, fault, self.now);
+            let attempt = self.breaker.begin(self.now);
+            let is_let = attempt.is_some();
+            if let Some(attempt) = attempt {
+                self.breaker.end(attempt, fault, self.now);
             }
             is_let
         }
@@ -199,7 +199,7 @@ mod tests {
         let mut bench = Bench::new();
         bench.ask(Some(&fault(Code::Unavailable)));
         bench.wait(30);
-        assert_eq!(bench.breaker.begin(bench.now), Some(Turn::Trial));
+        assert_eq!(bench.breaker.begin(bench.now), Some(Attempt::Trial));
         bench.wait(60);
         assert!(bench.ask(None));
         assert!(bench.ask(None), "and that one decides");

@@ -43,9 +43,9 @@ impl DegradingStore {
         &self,
         asked: impl Future<Output = Result<Option<T>, StoreError>> + Send,
     ) -> Option<T> {
-        let turn = self.health.reading.begin(Instant::now())?;
+        let attempt = self.health.reading.begin(Instant::now())?;
         let answer = asked.await;
-        self.health.reading.end(turn, answer.as_ref().err(), Instant::now());
+        self.health.reading.end(attempt, answer.as_ref().err(), Instant::now());
         answer.unwrap_or_else(|error| {
             if !self.health.is_told.swap(true, Ordering::Relaxed) {
                 (self.health.warn)(&error);
@@ -59,12 +59,12 @@ impl DegradingStore {
         &self,
         asked: impl Future<Output = Result<T, StoreError>> + Send,
     ) -> Result<T, StoreError> {
-        let Some(turn) = self.health.writing.begin(Instant::now()) else {
-            return Err(Arc::new(RemoteError::GivenUp).into());
+        let Some(attempt) = self.health.writing.begin(Instant::now()) else {
+            return Err(Arc::new(RemoteError::GivenUp { address: self.inner.address() }).into());
         };
         let answer = asked.await;
         let fault = answer.as_ref().err().filter(|error| !error.is_refusal());
-        self.health.writing.end(turn, fault, Instant::now());
+        self.health.writing.end(attempt, fault, Instant::now());
         answer
     }
 }
@@ -100,6 +100,10 @@ impl ActionCache for DegradingStore {
 }
 
 impl Remote for DegradingStore {
+    fn address(&self) -> Arc<str> {
+        self.inner.address()
+    }
+
     fn is_writable(&self) -> bool {
         self.inner.is_writable()
     }

@@ -82,7 +82,10 @@ pub enum StoreError {
     #[error(transparent)]
     Remote(#[from] std::sync::Arc<crate::RemoteError>),
     /// Another process has the store open.
-    #[error("the store at {} is in use: another server has it open", path.display())]
+    #[error(
+        "the store at {} is in use: end the other server that has it open, or choose another path",
+        path.display()
+    )]
     InUse {
         /// Where the store is.
         path: PathBuf,
@@ -99,7 +102,11 @@ pub enum StoreError {
         name: String,
     },
     /// The store was made by another version of `bld`.
-    #[error("the store at {} has format `{found}`, this bld needs `{expected}`; choose another with --store or BLD_STORE", path.display())]
+    #[error(
+        "the store at {} has format `{found}`, this bld needs `{expected}`: choose another with --store \
+         or, of a server, `store.path`",
+        path.display()
+    )]
     Format {
         /// Where the store is.
         path: PathBuf,

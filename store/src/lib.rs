@@ -49,7 +49,8 @@ pub use remote::{
 };
 pub use room::Room;
 pub use segments::{
-    Acknowledge, COMMIT_INTERVAL, Clock, Disk, DiskFile, Housekeeping, Lock, SegmentStore, Settings,
+    Acknowledge, COMMIT_INTERVAL, Clock, Disk, DiskFile, Housekeeping, LEASE_TIME, Lock,
+    SegmentStore, Settings,
 };
 pub use tiered::TieredStore;
 pub use turns::Turns;

@@ -18,6 +18,10 @@ impl ReadOnlyStore {
     pub fn new(inner: Arc<dyn Remote>) -> Self {
         Self { inner }
     }
+
+    fn refusal(&self) -> StoreError {
+        Arc::new(RemoteError::ReadOnly { address: self.inner.address() }).into()
+    }
 }
 
 #[async_trait]
@@ -34,7 +38,7 @@ impl BlobStore for ReadOnlyStore {
     }
 
     async fn write(&self, _digest: Digest, _blob: Blob) -> Result<(), StoreError> {
-        Err(Arc::new(RemoteError::ReadOnly).into())
+        Err(self.refusal())
     }
 }
 
@@ -45,11 +49,15 @@ impl ActionCache for ReadOnlyStore {
     }
 
     async fn record(&self, _action: ActionDigest, _: &ActionResult) -> Result<(), StoreError> {
-        Err(Arc::new(RemoteError::ReadOnly).into())
+        Err(self.refusal())
     }
 }
 
 impl Remote for ReadOnlyStore {
+    fn address(&self) -> Arc<str> {
+        self.inner.address()
+    }
+
     fn is_writable(&self) -> bool {
         false
     }

@@ -102,6 +102,10 @@ impl ActionCache for MemoryStore {
 
 /// A remote that everybody may write to, and that has no order of trust.
 impl Remote for MemoryStore {
+    fn address(&self) -> Arc<str> {
+        "in memory".into()
+    }
+
     fn is_writable(&self) -> bool {
         true
     }

@@ -45,7 +45,8 @@ impl Asset {
         let expires = message.expires.map(SystemTime::try_from).transpose();
         Ok(Self {
             digest: digest(function, message.digest.as_ref(), "Asset.digest")?,
-            expires: expires.map_err(|_source| DecodeError::Negative("Asset.expires"))?,
+            expires: expires
+                .map_err(|source| DecodeError::Time { field: "Asset.expires", source })?,
             blobs: all(message.blobs, "Asset.blobs")?,
             directories: all(message.directories, "Asset.directories")?,
         })

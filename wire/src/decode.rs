@@ -37,12 +37,33 @@ pub enum DecodeError {
     /// A field ends behind the end of its message.
     #[error("a field is longer than its message")]
     Length,
-    /// A size or duration is negative.
+    /// A size is negative.
     #[error("the field {0} is negative")]
     Negative(&'static str),
+    /// A duration is one that no clock can measure.
+    #[error("the field {field} is not a possible duration")]
+    Duration {
+        /// Which field.
+        field: &'static str,
+        /// What is wrong with it.
+        source: prost_types::DurationError,
+    },
+    /// A time is one that no clock can tell.
+    #[error("the field {field} is not a possible time")]
+    Time {
+        /// Which field.
+        field: &'static str,
+        /// What is wrong with it.
+        source: prost_types::TimestampError,
+    },
     /// A text is not UTF-8.
-    #[error("the field {0} is not UTF-8")]
-    Text(&'static str),
+    #[error("the field {field} is not UTF-8")]
+    Text {
+        /// Which field.
+        field: &'static str,
+        /// Where it is not.
+        source: std::str::Utf8Error,
+    },
     /// A node has properties, which trees cannot say.
     #[error("`{0}` has node properties (a time, mode or attribute), which a tree cannot hold")]
     Properties(String),
@@ -111,8 +132,7 @@ pub fn action(function: DigestFunction, bytes: &[u8]) -> Result<Action, DecodeEr
             "Action.input_root_digest",
         )?),
         timeout: message.timeout.map(|it| duration(it, "Action.timeout")).transpose()?,
-        salt: String::from_utf8(message.salt.to_vec())
-            .map_err(|_source| DecodeError::Text("Action.salt"))?,
+        salt: text(&message.salt, "Action.salt")?.to_owned(),
         platform: Platform(properties.into_iter().map(|it| (it.name, it.value)).collect()),
     })
 }
@@ -201,7 +221,9 @@ pub fn digest(
     field: &'static str,
 ) -> Result<Digest, DecodeError> {
     let message = message.ok_or(DecodeError::Missing(field))?;
-    let size = u64::try_from(message.size_bytes).map_err(|_source| DecodeError::Negative(field))?;
+    let Ok(size) = u64::try_from(message.size_bytes) else {
+        return Err(DecodeError::Negative(field));
+    };
     let digest = Digest::from_hex(function, &message.hash, size)?;
     if size == 0 && digest != Digest::of(function, b"") {
         return Err(ParseDigestError::Hash(message.hash.clone()).into());
@@ -210,5 +232,10 @@ pub fn digest(
 }
 
 fn duration(message: prost_types::Duration, field: &'static str) -> Result<Duration, DecodeError> {
-    Duration::try_from(message).map_err(|_source| DecodeError::Negative(field))
+    Duration::try_from(message).map_err(|source| DecodeError::Duration { field, source })
+}
+
+/// Parses a text; `field` says where it stands.
+pub(crate) fn text<'a>(bytes: &'a [u8], field: &'static str) -> Result<&'a str, DecodeError> {
+    std::str::from_utf8(bytes).map_err(|source| DecodeError::Text { field, source })
 }

@@ -134,7 +134,8 @@ impl Elements {
     /// Begins the field with that key. Returns how many elements that is already.
     fn begin_field(&mut self, shape: Shape, key: u64, room: u64) -> Result<usize, Malformed> {
         let field = shape.field(key >> 3);
-        self.next = match WireType::try_from(key & 7).map_err(|_unknown| Malformed)? {
+        let Ok(wire_type) = WireType::try_from(key & 7) else { return Err(Malformed) };
+        self.next = match wire_type {
             WireType::Varint => Next::Number(Varint::default()),
             WireType::SixtyFourBit => Next::Bytes(within(8, room)?),
             WireType::ThirtyTwoBit => Next::Bytes(within(4, room)?),

@@ -57,7 +57,7 @@ pub(crate) fn next_message(
 ) -> io::Result<Option<(u32, Vec<u8>)>> {
     let invalid = |why| io::Error::new(io::ErrorKind::InvalidData, why);
     let Some(key) = read_varint(reader)? else { return Ok(None) };
-    let number = u32::try_from(key >> 3).map_err(|_error| invalid("there is no such field"))?;
+    let Ok(number) = u32::try_from(key >> 3) else { return Err(invalid("there is no such field")) };
     if key & 7 != WireType::LengthDelimited as u64 {
         return Err(invalid("a field is no message"));
     }

@@ -59,8 +59,9 @@ impl KeptBody {
         let content = if message.blob_hash.is_empty() {
             KeptContent::Inline(message.bytes)
         } else {
-            let hash = <[u8; HASH_BYTES]>::try_from(message.blob_hash.as_ref())
-                .map_err(|_other_length| DecodeError::Missing("KeptBody.blob_hash"))?;
+            let Ok(hash) = <[u8; HASH_BYTES]>::try_from(message.blob_hash.as_ref()) else {
+                return Err(DecodeError::Missing("KeptBody.blob_hash"));
+            };
             let size = message.blob_bytes;
             KeptContent::Blob(Digest::from_parts(DigestFunction::Blake3, hash, size))
         };

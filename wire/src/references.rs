@@ -7,7 +7,7 @@ use std::io::{self, Read};
 use model::{Digest, DigestFunction, PathSegment};
 use prost::Message;
 
-use crate::decode::{DecodeError, digest};
+use crate::decode::{DecodeError, digest, text};
 use crate::fields::{Fields, next_message};
 use crate::proto::reapi;
 
@@ -141,6 +141,5 @@ fn check_name(node: &[u8]) -> Result<(), DecodeError> {
             name = part;
         }
     }
-    let name = std::str::from_utf8(name).map_err(|_source| DecodeError::Text("name"))?;
-    Ok(PathSegment::check(name)?)
+    Ok(PathSegment::check(text(name, "name")?)?)
 }

@@ -77,8 +77,7 @@ impl Default for StoreFile {
             path: None,
             budget: 100 << 30,
             acknowledge: Acknowledge::Written,
-            // What Bazel believes of a result that it was told of.
-            lease: Duration::from_secs(3 * 60 * 60),
+            lease: store::LEASE_TIME,
         }
     }
 }

@@ -31,6 +31,7 @@ fn without_a_file_it_listens_on_loopback_and_whoever_is_there_may_do_everything(
         assert_eq!(config.identity.anonymous.rights, Rights::ALL);
         assert_eq!(config.identity.anonymous.namespace.to_string(), "trusted");
         assert_eq!(config.store.path, Path::new("/data/store"));
+        assert_eq!(config.store.lease, store::Settings::new(config.store.budget).lease);
         assert_eq!(config.identity.tokens, Path::new("/data/tokens.toml"));
         assert!(config.tls.is_none());
         assert_eq!(config.exposed(), None);

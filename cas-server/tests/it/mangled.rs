@@ -81,7 +81,7 @@ pub(crate) async fn mangle(response: Response, mut fuzz: Mutator) -> Response {
 
 /// Returns what was answered, if it was; nobody may have stumbled over it.
 fn answered<T>(answered: Result<T, StoreError>) -> Option<T> {
-    let stumbled = |it: &StoreError| matches!(it, StoreError::Remote(it) if matches!(**it, RemoteError::GivenUp));
+    let stumbled = |it: &StoreError| matches!(it, StoreError::Remote(it) if matches!(**it, RemoteError::Unasked { .. }));
     assert!(!answered.as_ref().is_err_and(stumbled), "whoever waited for it is gone");
     answered.ok()
 }

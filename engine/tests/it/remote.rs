@@ -134,6 +134,10 @@ impl ActionCache for Watched {
 }
 
 impl Remote for Watched {
+    fn address(&self) -> Arc<str> {
+        self.inner.address()
+    }
+
     fn is_writable(&self) -> bool {
         self.inner.is_writable()
     }
@@ -181,6 +185,10 @@ impl ActionCache for Faulty {
 }
 
 impl Remote for Faulty {
+    fn address(&self) -> Arc<str> {
+        "in memory".into()
+    }
+
     fn is_writable(&self) -> bool {
         true
     }

@@ -116,11 +116,23 @@ pub enum RemoteError {
         why: &'static str,
     },
     /// It is only to be read.
-    #[error("the remote is only read")]
-    ReadOnly,
+    #[error("the remote {address} is only read")]
+    ReadOnly {
+        /// Which remote.
+        address: Arc<str>,
+    },
     /// It failed so often that it is not asked for a while.
-    #[error("the remote failed before, and is not asked for a while")]
-    GivenUp,
+    #[error("the remote {address} failed before, and is not asked for a while")]
+    GivenUp {
+        /// Which remote.
+        address: Arc<str>,
+    },
+    /// Whoever asked it for several ended before there was an answer.
+    #[error("whoever asked {address} is gone")]
+    Unasked {
+        /// Which remote.
+        address: Arc<str>,
+    },
 }
 
 /// Returns what a status says, in words; many have only a code.
@@ -196,7 +208,7 @@ impl RemoteError {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Call { status, .. } => super::retry::is_transient(status.code()),
-            Self::Helper { .. } | Self::GivenUp => true,
+            Self::Helper { .. } | Self::GivenUp { .. } | Self::Unasked { .. } => true,
             Self::Address { .. }
             | Self::File { .. }
             | Self::Unprotected { .. }
@@ -207,7 +219,7 @@ impl RemoteError {
             | Self::Version { .. }
             | Self::NoCache { .. }
             | Self::Answer { .. }
-            | Self::ReadOnly => false,
+            | Self::ReadOnly { .. } => false,
         }
     }
 
@@ -220,7 +232,8 @@ impl RemoteError {
     /// Returns whether whoever asked may not do that: some may read whom a server need not know.
     pub fn is_refusal(&self) -> bool {
         let refusals = [Code::PermissionDenied, Code::Unauthenticated];
-        self.code().is_some_and(|it| refusals.contains(&it)) || matches!(self, Self::ReadOnly)
+        self.code().is_some_and(|it| refusals.contains(&it))
+            || matches!(self, Self::ReadOnly { .. })
     }
 
     fn code(&self) -> Option<Code> {
@@ -242,8 +255,9 @@ impl RemoteError {
             Self::Helper { .. }
             | Self::Call { .. }
             | Self::Answer { .. }
-            | Self::ReadOnly
-            | Self::GivenUp => false,
+            | Self::ReadOnly { .. }
+            | Self::GivenUp { .. }
+            | Self::Unasked { .. } => false,
         }
     }
 }

@@ -33,6 +33,8 @@ const ZSTD_LEVEL: i32 = 1;
 
 /// A store elsewhere. It may be slow, gone or wrong, so nothing that it gives is used before it was hashed here.
 pub trait Remote: BlobStore + ActionCache {
+    /// Returns where it is, as people write it.
+    fn address(&self) -> Arc<str>;
     /// Returns whether what is made here may be written there.
     fn is_writable(&self) -> bool;
     /// Returns whose word its results are.

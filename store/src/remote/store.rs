@@ -155,6 +155,10 @@ impl ActionCache for RemoteStore {
 }
 
 impl Remote for RemoteStore {
+    fn address(&self) -> Arc<str> {
+        Arc::clone(&self.connection.address)
+    }
+
     fn is_writable(&self) -> bool {
         self.capabilities.is_writable
     }

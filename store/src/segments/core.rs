@@ -9,7 +9,7 @@ use super::bell::Bells;
 use super::blocks::Blocks;
 use super::commits::{Commits, Dirty};
 use super::disk::Lock;
-use super::evict::{Evicted, Room};
+use super::evict::{Evicted, Verdict};
 use super::files::Files;
 use super::head::Head;
 use super::index::Index;
@@ -32,7 +32,8 @@ pub(super) struct Core {
     pub(super) index: Index,
     pub(super) segments: Segments,
     pub(super) blocks: Blocks,
-    pub(super) room: Mutex<Room>,
+    /// Whether nothing could be dropped any more; held by whoever drops segments.
+    pub(super) evicting: Mutex<Option<Verdict>>,
     pub(super) leaving: Mutex<Leaving>,
     pub(super) syncing: Mutex<Dirty>,
     pub(super) head: Mutex<Head>,

@@ -31,15 +31,9 @@ const VERDICT_TIME: Duration = Duration::from_secs(1);
 /// How many records are decided upon at once.
 const BATCH: usize = 1024;
 
-/// What is known of how much room there is, for one thread at a time.
-#[derive(Debug, Default)]
-pub(super) struct Room {
-    full: Option<Verdict>,
-}
-
 /// That nothing could be dropped any more.
 #[derive(Clone, Copy, Debug)]
-struct Verdict {
+pub(super) struct Verdict {
     /// How far down it was to go.
     target_bytes: u64,
     /// How many times something had been let go.
@@ -93,13 +87,13 @@ impl Core {
 
     /// Drops segments until the store takes no more than that many bytes.
     pub(super) fn evict_to(&self, target_bytes: u64) -> Result<(), StoreError> {
-        let mut room = self.room.lock().expect("no holder panics");
+        let mut known = self.evicting.lock().expect("no holder panics");
         let is_waiting = self.doomed_bytes.load(Ordering::Relaxed) > 0;
         if self.recent().is_full() || is_waiting && self.physical_bytes() > target_bytes {
             self.checkpoint()?;
         }
         if self.physical_bytes() <= target_bytes {
-            room.full = None;
+            *known = None;
             return Ok(());
         }
         self.expire()?;
@@ -108,7 +102,7 @@ impl Core {
             releases: self.leases.releases(),
             at: self.settings.clock.now(),
         };
-        if room.full.is_some_and(|it| it.holds_for(&verdict)) {
+        if known.is_some_and(|it| it.holds_for(&verdict)) {
             return Err(self.full());
         }
         for _ in 0..PASSES {
@@ -120,7 +114,7 @@ impl Core {
                 }
             }
         }
-        room.full = Some(verdict);
+        *known = Some(verdict);
         Err(self.full())
     }
 

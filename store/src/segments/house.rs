@@ -218,7 +218,7 @@ impl Core {
         }
         let Some(sealed) = seal(&self.files, journal, self)? else { return Ok(()) };
         // Whoever drops segments holds this.
-        let _room = self.room.lock().expect("no holder panics");
+        let _evicting = self.evicting.lock().expect("no holder panics");
         if self.segments.get(id).is_none() {
             return self.files.remove(&sealed::path(id));
         }

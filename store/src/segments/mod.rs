@@ -62,7 +62,7 @@ use crate::{
 
 pub use self::disk::{Disk, DiskFile, Lock};
 pub use self::house::COMMIT_INTERVAL;
-pub use self::settings::{Acknowledge, Clock, Housekeeping, Settings};
+pub use self::settings::{Acknowledge, Clock, Housekeeping, LEASE_TIME, Settings};
 
 /// What the file `format` of a store says.
 const FORMAT: &str = "bld-segments 1\n";

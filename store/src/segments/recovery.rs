@@ -78,7 +78,7 @@ pub(super) fn open(files: Files, settings: Settings) -> Result<Core, StoreError>
         index,
         segments: Segments::default(),
         blocks: Blocks::default(),
-        room: std::sync::Mutex::default(),
+        evicting: std::sync::Mutex::default(),
         leaving: std::sync::Mutex::default(),
         syncing: std::sync::Mutex::default(),
         head: std::sync::Mutex::new(Head::new(next_segment)),

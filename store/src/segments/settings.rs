@@ -76,8 +76,9 @@ pub struct Settings {
     pub clock: Arc<dyn Clock>,
 }
 
-/// How long what a build was told of stays pinned after it was heard of last: longer than any action of it, mostly.
-const LEASE_TIME: Duration = Duration::from_secs(10 * 60);
+/// How long what a build was told of stays pinned after it was heard of last, where nobody says how long: as long as Bazel
+/// believes what it was told of a result.
+pub const LEASE_TIME: Duration = Duration::from_secs(3 * 60 * 60);
 
 impl Settings {
     /// Returns the settings for a store that may take that many bytes.

@@ -30,11 +30,15 @@ struct Wish<Q, A> {
 }
 
 /// Gathers questions about blobs. Clones ask together.
-pub(super) struct Gatherer<Q, A>(mpsc::Sender<Wish<Q, A>>);
+pub(super) struct Gatherer<Q, A> {
+    wishes: mpsc::Sender<Wish<Q, A>>,
+    /// Who is asked.
+    address: Arc<str>,
+}
 
 impl<Q, A> Clone for Gatherer<Q, A> {
     fn clone(&self) -> Self {
-        Self(self.0.clone())
+        Self { wishes: self.wishes.clone(), address: Arc::clone(&self.address) }
     }
 }
 
@@ -43,17 +47,18 @@ where
     Q: Send + 'static,
     A: Clone + Send + 'static,
 {
-    /// Returns one that asks by `call`, which answers for each digest, at most so many bytes of blobs at a time.
+    /// Returns one that asks whoever is there by `call`, which answers for each digest, at most so many bytes of blobs at a time.
     pub(super) fn new<F>(
+        address: &Arc<str>,
         batch_bytes: u64,
         call: impl Fn(Vec<(Digest, Q)>) -> F + Send + Sync + 'static,
     ) -> Self
     where
         F: Future<Output = Result<BTreeMap<Digest, A>, RemoteError>> + Send + 'static,
     {
-        let (sender, receiver) = mpsc::channel(WAITING_MAX);
+        let (wishes, receiver) = mpsc::channel(WAITING_MAX);
         tokio::spawn(gather(receiver, batch_bytes, call));
-        Self(sender)
+        Self { wishes, address: Arc::clone(address) }
     }
 
     /// Asks about one blob.
@@ -61,8 +66,9 @@ where
         let (answer, answered) = oneshot::channel();
         let wish = Wish { digest, question, answer };
         // Whoever gathers ends only with the runtime, and then nobody waits any more.
-        let sent = self.0.send(wish).await.is_ok();
-        let ended = || Err(Arc::new(RemoteError::GivenUp));
+        let sent = self.wishes.send(wish).await.is_ok();
+        let address = || Arc::clone(&self.address);
+        let ended = || Err(Arc::new(RemoteError::Unasked { address: address() }));
         if sent { answered.await.unwrap_or_else(|_| ended()) } else { ended() }
     }
 }
@@ -174,11 +180,12 @@ mod tests {
     async fn what_is_asked_at_the_same_time_goes_together_as_far_as_it_fits() {
         let calls: Arc<Mutex<Vec<Vec<Digest>>>> = Arc::default();
         let heard = Arc::clone(&calls);
-        let gatherer = Gatherer::new(10_000, move |wanted: Vec<(Digest, ())>| {
-            let digests: Vec<Digest> = wanted.into_iter().map(|(digest, ())| digest).collect();
-            heard.lock().unwrap().push(digests.clone());
-            async move { Ok(digests.into_iter().map(|it| (it, it.size())).collect()) }
-        });
+        let gatherer =
+            Gatherer::new(&"grpc://cache".into(), 10_000, move |wanted: Vec<(Digest, ())>| {
+                let digests: Vec<Digest> = wanted.into_iter().map(|(digest, ())| digest).collect();
+                heard.lock().unwrap().push(digests.clone());
+                async move { Ok(digests.into_iter().map(|it| (it, it.size())).collect()) }
+            });
         let wanted: Vec<Digest> = (0..100).map(|number| digest(number % 50, 850)).collect();
         let answers = join_all(wanted.iter().map(|digest| gatherer.ask(*digest, ()))).await;
         assert!(answers.into_iter().all(|it| it.unwrap() == 850));
@@ -189,8 +196,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_failure_is_told_to_all_who_asked() {
-        let gatherer: Gatherer<(), ()> =
-            Gatherer::new(10_000, |_| async { Err(RemoteError::ReadOnly) });
+        let gatherer: Gatherer<(), ()> = Gatherer::new(&"grpc://cache".into(), 10_000, |_| async {
+            Err(RemoteError::NoCache { address: "grpc://cache".into() })
+        });
         let asked = (0..3).map(|number| gatherer.ask(digest(number, 1), ()));
         assert!(join_all(asked).await.into_iter().all(|it| it.is_err()));
     }

@@ -72,12 +72,13 @@ impl SmallBlobs {
         let (is_packed, packs) = (capabilities.zstd_streams, capabilities.zstd_batches);
         let lacks = Arc::<Lacks>::default();
         let (lacks_reads, lacks_writes) = (Arc::clone(&lacks), Arc::clone(&lacks));
-        let reads = Gatherer::new(batch_bytes, move |wanted: Vec<(Digest, ())>| {
-            let (connection, lacks) = (Arc::clone(&reading), Arc::clone(&lacks_reads));
-            let digests = wanted.into_iter().map(|(digest, ())| digest).collect();
-            async move { remote::read(&connection, &lacks, digests, is_packed).await }
-        });
-        let writes = Gatherer::new(batch_bytes, move |wanted| {
+        let reads =
+            Gatherer::new(&connection.address, batch_bytes, move |wanted: Vec<(Digest, ())>| {
+                let (connection, lacks) = (Arc::clone(&reading), Arc::clone(&lacks_reads));
+                let digests = wanted.into_iter().map(|(digest, ())| digest).collect();
+                async move { remote::read(&connection, &lacks, digests, is_packed).await }
+            });
+        let writes = Gatherer::new(&connection.address, batch_bytes, move |wanted| {
             let (connection, lacks) = (Arc::clone(&writing), Arc::clone(&lacks_writes));
             async move { remote::write(&connection, &lacks, wanted, packs).await }
         });

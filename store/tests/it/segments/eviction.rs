@@ -13,8 +13,8 @@ use store::{
 use testkit::MemoryDisk;
 
 use super::support::{
-    AMPLE_BYTES, SCARCE_BYTES, TestClock, digest, has, has_rightly, key, named, noise, now, read,
-    scrub, settings, value, write,
+    AMPLE_BYTES, LEASE_TIME, SCARCE_BYTES, TestClock, digest, has, has_rightly, key, named, noise,
+    now, read, scrub, settings, value, write,
 };
 
 fn open(disk: &MemoryDisk) -> (Arc<SegmentStore>, TestClock) {
@@ -107,7 +107,7 @@ fn what_a_build_was_told_exists_stays_while_others_write_three_times_the_capacit
 
     for round in 1..=3 {
         flood(&store, &disk, 1000 * round, SCARCE_BYTES);
-        clock.pass(Duration::from_secs(300));
+        clock.pass(LEASE_TIME / 2);
         let mine = before[..12].iter().chain(&own);
         // A word now and then keeps the lease.
         let missing = now(build.find_missing(mine.clone().map(|it| digest(it)).collect())).unwrap();
@@ -120,7 +120,7 @@ fn what_a_build_was_told_exists_stays_while_others_write_three_times_the_capacit
     let held: usize = before[..12].iter().chain(&own).map(Bytes::len).sum();
     assert!(store.stat().pinned_bytes >= held as u64);
 
-    clock.pass(Duration::from_secs(601));
+    clock.pass(LEASE_TIME);
     flood(&store, &disk, 9000, 3 * SCARCE_BYTES);
     assert_eq!(store.stat().leases, 0, "a build that is silent for ten minutes is over");
     let mine = before[..12].iter().chain(&own);
@@ -204,7 +204,7 @@ fn a_large_blob_that_a_build_holds_stays_in_whatever_form_it_is() {
     assert!(has_rightly(&*store, &unasked));
     let is_large = |it: &std::path::PathBuf| it.starts_with("large");
     assert_eq!(disk.paths().into_iter().filter(is_large).count(), 1, "one is still a file");
-    clock.pass(Duration::from_secs(601));
+    clock.pass(LEASE_TIME);
     store.keep_house().unwrap();
 }
 
@@ -264,7 +264,7 @@ fn a_store_that_is_full_of_what_is_pinned_refuses_to_write_and_breaks_no_lease()
     assert!(held.iter().all(|bytes| has_rightly(&*store, bytes)), "all of it is there");
     assert!(disk.bytes_taken() <= SCARCE_BYTES, "{:?}", sizes(&disk));
 
-    clock.pass(Duration::from_secs(601));
+    clock.pass(LEASE_TIME);
     write(&*store, &blob(6000)).unwrap();
     flood(&store, &disk, 7000, 2 * SCARCE_BYTES);
     assert!(!held.iter().any(|bytes| has(&*store, digest(bytes))));

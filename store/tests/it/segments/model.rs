@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use proptest::collection::vec;
@@ -13,8 +12,8 @@ use store::{
 use testkit::MemoryDisk;
 
 use super::support::{
-    AMPLE_BYTES, SCARCE_BYTES, TestClock, digest, has, has_rightly, key, noise, now, read,
-    settings, text, value, write,
+    AMPLE_BYTES, LEASE_TIME, SCARCE_BYTES, TestClock, digest, has, has_rightly, key, noise, now,
+    read, settings, text, value, write,
 };
 
 /// How many different blobs and keys there are: few, so that they meet.
@@ -196,7 +195,7 @@ impl World {
                 }
             }
             Step::LetGo => {
-                self.clock.pass(Duration::from_secs(601));
+                self.clock.pass(LEASE_TIME);
                 self.held.clear();
             }
             Step::Commit => {

@@ -19,6 +19,9 @@ pub(crate) const AMPLE_BYTES: u64 = 64 << 20;
 /// What they may take if something is: an index, and some segments of the smallest size.
 pub(crate) const SCARCE_BYTES: u64 = 4 << 20;
 
+/// How long their leases last.
+pub(crate) const LEASE_TIME: Duration = Duration::from_secs(10 * 60);
+
 /// A clock that stands still until it is moved.
 #[derive(Clone, Debug)]
 pub(crate) struct TestClock {
@@ -47,6 +50,7 @@ pub(crate) fn settings(budget_bytes: u64) -> Settings {
     let mut settings = Settings::new(budget_bytes);
     settings.housekeeping = Housekeeping::Called;
     settings.clock = Arc::new(TestClock::new());
+    settings.lease = LEASE_TIME;
     settings
 }
 
