@@ -46,6 +46,17 @@ pub enum ServeError {
     },
 }
 
+impl ServeError {
+    /// Returns whether somebody can mend it in a file.
+    pub fn is_mistake(&self) -> bool {
+        match self {
+            Self::Identity(error) => error.is_mistake(),
+            Self::Tls(error) => error.is_mistake(),
+            Self::Listen { .. } | Self::Socket { .. } => false,
+        }
+    }
+}
+
 /// A server whose doors are open; nobody has been let in yet.
 pub struct Server {
     door: Door,
@@ -109,6 +120,8 @@ impl Server {
 
     /// Serves until the end begins and what was under way is finished, or its time is up.
     pub async fn serve(mut self) -> Drained {
+        // Whoever comes first is not to be told that the server is still starting.
+        self.drain.serving();
         let mut serving = Vec::new();
         for listener in std::mem::take(&mut self.ports) {
             let door = self.door.clone();
@@ -118,7 +131,6 @@ impl Server {
             let door = self.door.clone();
             serving.push(tokio::spawn(async move { door.serve_unix(listener).await }));
         }
-        self.drain.serving();
         for task in serving {
             task.await.expect("listening does not panic");
         }

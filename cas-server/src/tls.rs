@@ -69,6 +69,21 @@ pub enum TlsError {
     Protocol(#[source] rustls::Error),
 }
 
+impl TlsError {
+    /// Returns whether somebody can mend it in a file.
+    pub fn is_mistake(&self) -> bool {
+        match self {
+            Self::Unreadable(error) => error.is_mistake(),
+            Self::Missing(_)
+            | Self::Pem { .. }
+            | Self::Key { .. }
+            | Self::Authority { .. }
+            | Self::Verifier(_) => true,
+            Self::Protocol(_) => false,
+        }
+    }
+}
+
 /// Why a connection comes to nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum HandshakeError {

@@ -124,6 +124,19 @@ pub enum TraceError {
     Taken(#[from] tracing::subscriber::SetGlobalDefaultError),
 }
 
+impl TraceError {
+    /// Returns whether somebody can mend it in a file.
+    pub fn is_mistake(&self) -> bool {
+        match self {
+            Self::Filter { .. }
+            | Self::Endpoint { .. }
+            | Self::Unencrypted { .. }
+            | Self::Authority { .. } => true,
+            Self::Exporter { .. } | Self::Taken(_) => false,
+        }
+    }
+}
+
 /// Traces that are on their way.
 #[derive(Debug, Default)]
 pub struct Traces(Option<SdkTracerProvider>);

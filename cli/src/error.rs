@@ -213,6 +213,8 @@ impl CliError {
             | Self::ClientAddress
             | Self::ServerRights => exit::USER_ERROR,
             Self::ServerConfig(error) if error.is_mistake() => exit::USER_ERROR,
+            Self::Serve(error) if error.is_mistake() => exit::USER_ERROR,
+            Self::Trace(error) if error.is_mistake() => exit::USER_ERROR,
             Self::Token(error) if error.is_mistake() => exit::USER_ERROR,
             Self::Authority(error) if error.is_mistake() => exit::USER_ERROR,
             Self::Fetch(error) if !error.is_transient() => exit::USER_ERROR,

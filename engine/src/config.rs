@@ -48,20 +48,16 @@ pub struct RemoteConfig {
     /// The key of that.
     pub key: Option<String>,
     /// Never: everybody reads this file.
-    #[serde(default)]
-    token: Forbidden,
+    token: Option<Forbidden>,
 }
 
-/// A key that is there to be refused with words of its own.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// Something that is there to be refused with words of its own, and without a look at it.
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Forbidden;
 
 impl<'de> Deserialize<'de> for Forbidden {
-    fn deserialize<D: serde::Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
-        Err(serde::de::Error::custom(
-            "a token does not belong into bld.toml, which everybody reads: name a `token_file` or a \
-             `credential_helper`, or set BLD_REMOTE_TOKEN",
-        ))
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        serde::de::IgnoredAny::deserialize(deserializer).map(|_| Self)
     }
 }
 
@@ -95,6 +91,12 @@ pub enum ConfigError {
     /// A path leads out of the workspace.
     #[error("`rules` in bld.toml is not a folder of the workspace")]
     Rules(#[from] model::InvalidPath),
+    /// Everybody could read a secret.
+    #[error(
+        "`token` under [remote] in bld.toml: everybody reads that file, so name a `token_file` or a `credential_helper` \
+         there, or set BLD_REMOTE_TOKEN"
+    )]
+    Token,
     /// A credential helper would come from the workspace.
     #[error(
         "`credential_helper` in bld.toml is `{0}`: it must be the name of a program of the machine, or an absolute path"
@@ -150,6 +152,9 @@ impl Config {
         let file: File = toml::from_str(text)?;
         if let Some((name, _)) = file.settings.iter().find(|(_, values)| values.is_empty()) {
             return Err(ConfigError::NoValues(name.clone()));
+        }
+        if let Some(RemoteConfig { token: Some(Forbidden), .. }) = &file.remote {
+            return Err(ConfigError::Token);
         }
         if let Some(RemoteConfig { credential_helper: Some(helper), .. }) = &file.remote
             && helper.contains('/')

@@ -37,6 +37,22 @@ pub enum AuthorityError {
         /// Why.
         source: rustls_pki_types::pem::Error,
     },
+    /// A file is no key.
+    #[error("{} is not a private key in PEM", path.display())]
+    Key {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: rcgen::Error,
+    },
+    /// What would be signed with the key would be nobody's.
+    #[error("{} is not the key of {}", key.display(), certificate.display())]
+    OtherKey {
+        /// The file of the key.
+        key: PathBuf,
+        /// The file of the certificate.
+        certificate: PathBuf,
+    },
     /// A file is no certificate.
     #[error("{} is not a certificate", path.display())]
     Certificate {
@@ -62,6 +78,15 @@ pub enum AuthorityError {
         "a server's certificate is for the names or addresses by which it is called: name at least one (`--dns`, `--ip`)"
     )]
     Addressless,
+    /// Nobody could call a server so.
+    #[error(
+        "no server is called `{name}`: a name has letters, digits, `-` and `.`, and may begin with `*.`; an address is \
+         told by --ip"
+    )]
+    ServerName {
+        /// The name.
+        name: String,
+    },
     /// It would last too long, or not at all.
     #[error("{} is no time for a certificate to last: it can be up to {}", Period(*lifetime), Period(*max))]
     Lifetime {
@@ -93,11 +118,14 @@ impl AuthorityError {
             | Self::Missing(_)
             | Self::Toml(_)
             | Self::Pem { .. }
+            | Self::Key { .. }
+            | Self::OtherKey { .. }
             | Self::Certificate { .. }
             | Self::Make(_)
             | Self::Name(_)
             | Self::Reserved
             | Self::Addressless
+            | Self::ServerName { .. }
             | Self::Lifetime { .. }
             | Self::Outlives { .. }
             | Self::NoSuchCertificate(_) => true,

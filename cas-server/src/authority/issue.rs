@@ -8,6 +8,7 @@ use rcgen::{
     CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, KeyPair,
     KeyUsagePurpose, SanType,
 };
+use rustls_pki_types::DnsName;
 
 use super::index::{INDEX, IssuedCertificate, IssuedRole};
 use super::{Authority, AuthorityError, BACKDATED, Signer, end_of, moment, new_serial};
@@ -117,12 +118,21 @@ fn params(
             }
             params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
             for name in names {
-                params.subject_alt_names.push(SanType::DnsName(name.as_str().try_into()?));
+                params.subject_alt_names.push(server_name(name)?);
             }
             params.subject_alt_names.extend(addresses.iter().copied().map(SanType::IpAddress));
         }
     }
     Ok(params)
+}
+
+/// Returns a name that clients look for; one that none could ever ask for is a mistake.
+fn server_name(name: &str) -> Result<SanType, AuthorityError> {
+    let host = name.strip_prefix("*.").unwrap_or(name);
+    if DnsName::try_from(host).is_err() || host.parse::<IpAddr>().is_ok() {
+        return Err(AuthorityError::ServerName { name: name.to_owned() });
+    }
+    Ok(SanType::DnsName(name.try_into()?))
 }
 
 fn remembered(

@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime};
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType, IsCa, Issuer,
-    KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SerialNumber,
+    KeyIdMethod, KeyPair, KeyUsagePurpose, PublicKeyData as _, RevokedCertParams, SerialNumber,
 };
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
@@ -136,13 +136,18 @@ impl Authority {
 
     /// Returns what signs.
     fn signer(&self) -> Result<Signer, AuthorityError> {
-        let key = KeyPair::from_pem(&reload::read_text(&self.key())?)?;
+        let key = KeyPair::from_pem(&reload::read_text(&self.key())?)
+            .map_err(|source| AuthorityError::Key { path: self.key(), source })?;
         let path = self.certificate();
         let pem = reload::read(&path)?;
         let der = CertificateDer::from_pem_slice(&pem)
             .map_err(|source| AuthorityError::Pem { path: path.clone(), source })?;
         let (_, read) = X509Certificate::from_der(&der)
             .map_err(|source| AuthorityError::Certificate { path, source })?;
+        if read.public_key().raw != key.subject_public_key_info() {
+            let (key, certificate) = (self.key(), self.certificate());
+            return Err(AuthorityError::OtherKey { key, certificate });
+        }
         let not_after = read.validity().not_after.timestamp();
         Ok(Signer {
             not_after: u64::try_from(not_after).unwrap_or(0),

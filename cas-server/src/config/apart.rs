@@ -27,6 +27,9 @@ impl Config {
             .chain(self.file.iter().map(|it| ("the configuration", it)))
             .chain(self.listen.unix.iter().map(|it| ("`listen.unix`", it)))
             .chain(self.tls.iter().flat_map(TlsConfig::places))
+            .chain(
+                self.telemetry.otlp_authority.iter().map(|it| ("`telemetry.otlp_authority`", it)),
+            )
             .chain(issuers);
         for (what, path) in places {
             self.keep_apart(what, path)?;

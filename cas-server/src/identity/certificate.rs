@@ -142,6 +142,16 @@ pub enum RevocationsError {
     },
 }
 
+impl RevocationsError {
+    /// Returns whether somebody can mend it in a file.
+    pub fn is_mistake(&self) -> bool {
+        match self {
+            Self::Unreadable(error) => error.is_mistake(),
+            Self::Missing(_) | Self::Pem { .. } | Self::Malformed { .. } => true,
+        }
+    }
+}
+
 /// Certificates that are revoked.
 ///
 /// Whoever makes a connection with one is turned away there. Connections last, so each call is checked as well.

@@ -69,6 +69,16 @@ pub enum IssuerError {
     },
 }
 
+impl IssuerError {
+    /// Returns whether somebody can mend it in a file.
+    pub fn is_mistake(&self) -> bool {
+        match self {
+            Self::Unreadable(error) => error.is_mistake(),
+            Self::Missing { .. } | Self::Keys { .. } => true,
+        }
+    }
+}
+
 /// An issuer, with its keys as they are now.
 pub(super) struct Issuer {
     pub(super) config: IssuerConfig,

@@ -62,6 +62,17 @@ pub enum IdentityError {
     Revocations(#[from] RevocationsError),
 }
 
+impl IdentityError {
+    /// Returns whether somebody can mend it in a file.
+    pub fn is_mistake(&self) -> bool {
+        match self {
+            Self::Tokens(error) => error.is_mistake(),
+            Self::Issuer(error) => error.is_mistake(),
+            Self::Revocations(error) => error.is_mistake(),
+        }
+    }
+}
+
 /// Everybody whom a server knows.
 pub struct Identities {
     tokens: Arc<Reloaded<Tokens, TokenError>>,

@@ -11,13 +11,16 @@ use super::refusal::Unauthenticated;
 use super::secret::{NoRandomness, Secret, TokenId, new_token, token_id};
 use super::token::{InvalidToken, Token};
 use crate::caller::Caller;
-use crate::config::TomlError;
+use crate::config::{Period, TomlError};
 use crate::reload::{self, Reloaded, Unreadable};
 use crate::replace::{Exclusive, ReplaceError, SECRET_MODE, replace};
 use crate::rights::Grant;
 
 /// How many tokens a server has at most: those of a large company's machines and people, with room.
 const TOKENS_MAX: usize = 20_000;
+
+/// How long a token lasts at most, if it ends at all: after a century nobody remembers who has it.
+const LIFETIME_MAX: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
 /// What stands at the top of the file.
 const HEADER: &str = "\
@@ -71,6 +74,12 @@ pub enum TokenError {
         /// The file.
         path: PathBuf,
     },
+    /// It would last too long, or not at all.
+    #[error("{} is no time for a token to last: it can be up to {}, or never end", Period(*lifetime), Period(LIFETIME_MAX))]
+    Lifetime {
+        /// How long it would.
+        lifetime: Duration,
+    },
     /// One cannot be made so.
     #[error(transparent)]
     Invalid(#[from] InvalidToken),
@@ -89,6 +98,7 @@ impl TokenError {
             | Self::Toml(_)
             | Self::Many(_)
             | Self::SameId { .. }
+            | Self::Lifetime { .. }
             | Self::Taken(_)
             | Self::NoSuchToken { .. }
             | Self::Invalid(_) => true,
@@ -194,6 +204,9 @@ impl TokenFile {
         now: SystemTime,
         lifetime: Option<Duration>,
     ) -> Result<(Token, Secret), TokenError> {
+        if let Some(lifetime) = lifetime.filter(|it| it.is_zero() || *it > LIFETIME_MAX) {
+            return Err(TokenError::Lifetime { lifetime });
+        }
         let _exclusive = Exclusive::wait(&self.path)?;
         let mut all = self.list()?;
         all.retain(|token| !token.is_expired(now));

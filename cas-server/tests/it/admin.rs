@@ -36,13 +36,17 @@ async fn serve(services: Routes, caller: Caller) -> Admin {
     let (connections, metrics) = (Limits::default().connections, Arc::new(Metrics::new()));
     let door = Door::new(router, connections, Drain::new(), metrics);
     tokio::spawn(async move { door.serve_tcp(listener).await });
+    asking(address, Retry { attempts: 1, first_pause: Duration::ZERO, ..Retry::default() })
+}
+
+fn asking(address: String, retry: Retry) -> Admin {
     let options = RemoteOptions {
         address,
         instance: String::new(),
         function: DigestFunction::Blake3,
         secret: Secret::None,
         tls: Tls::default(),
-        retry: Retry { attempts: 1, first_pause: Duration::ZERO, ..Retry::default() },
+        retry,
         invocation: "one question".to_owned(),
     };
     Admin::new(RemoteConnection::open(options).unwrap())
@@ -60,6 +64,17 @@ async fn record(operation: &Operation, key: &ValueKey, writer: &str) {
 
 async fn is_there(operation: &Operation, key: &ValueKey) -> bool {
     operation.cellar().lookup(key).await.unwrap().is_some()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_does_not_answer_at_all_is_not_waited_for_as_long_as_who_has_much_to_look_through() {
+    // Connections are taken by the system, and nobody ever reads from them.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let retry = Retry { answer_time_max: Duration::from_millis(20), ..Retry::default() };
+    let admin = asking(format!("grpc://{}", listener.local_addr().unwrap()), retry);
+    let asked = tokio::time::timeout(Duration::from_secs(60), admin.stat()).await;
+    let error = asked.expect("it is given up").unwrap_err();
+    assert!(error.to_string().contains("did not answer in time"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

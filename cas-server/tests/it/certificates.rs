@@ -449,6 +449,11 @@ fn an_authority_does_not_do_what_would_be_regretted() {
     assert!(matches!(issue("x", &client, days(400)), AuthorityError::Lifetime { .. }));
     let nowhere = Role::Server { names: Vec::new(), addresses: Vec::new() };
     assert!(matches!(issue("x", &nowhere, DAY), AuthorityError::Addressless));
+    for name in ["", "x y", "*", "*.*.example", "127.0.0.1", "a..b", &"a".repeat(300)] {
+        let error = issue("x", &server(name), DAY);
+        assert!(matches!(error, AuthorityError::ServerName { .. }), "{name}: {error}");
+    }
+    house.issue("wild", &server("*.cache.example"));
     let missing = Authority::new(&house.path("elsewhere"));
     assert!(matches!(missing.list(), Err(AuthorityError::Missing(_))));
 
@@ -456,6 +461,14 @@ fn an_authority_does_not_do_what_would_be_regretted() {
     short.init(now, DAY).unwrap();
     let outlives = short.issue("x", &client, now, days(2), folder).unwrap_err();
     assert!(matches!(outlives, AuthorityError::Outlives { .. }));
+
+    // What another key signed would be believed by nobody.
+    std::fs::copy(house.authority.key(), short.key()).unwrap();
+    let other = short.issue("x", &client, now, DAY / 2, folder).unwrap_err();
+    assert!(matches!(other, AuthorityError::OtherKey { .. }) && other.is_mistake(), "{other}");
+    std::fs::write(short.key(), "no key").unwrap();
+    let none = short.issue("x", &client, now, DAY / 2, folder).unwrap_err();
+    assert!(none.to_string().contains("ca.key"), "{none}");
 }
 
 /// How many changes of files are tried, if `BLD_FUZZ_CASES` does not say.

@@ -213,6 +213,7 @@ fn nothing_lies_in_the_folder_of_the_store_which_sets_aside_what_is_not_its_own(
             "[store]\npath = \"/big\"\n[tls]\ncertificate = \"/c\"\nkey = \"/big/key\"\n",
             "[store]\npath = \"/big\"\n[[identity.jwt]]\nname = \"a\"\nkeys = \"/big/k\"\nissuer = \"i\"\n\
              audience = \"x\"\nrule = []\n",
+            "[store]\npath = \"/big\"\n[telemetry]\notlp = \"https://a:1\"\notlp_authority = \"/big/ca\"\n",
             "[store]\npath = \".\"\n",
         ],
         &expect![[r#"
@@ -222,6 +223,7 @@ fn nothing_lies_in_the_folder_of_the_store_which_sets_aside_what_is_not_its_own(
             `listen.unix` is /big/socket, in the folder of the store, /big, which sets aside whatever it did not put there: say another place, or give the store a folder for itself, as in `store.path = "/big/store"` (or --store)
             `tls.key` is /big/key, in the folder of the store, /big, which sets aside whatever it did not put there: say another place, or give the store a folder for itself, as in `store.path = "/big/store"` (or --store)
             `identity.jwt.keys` is /big/k, in the folder of the store, /big, which sets aside whatever it did not put there: say another place, or give the store a folder for itself, as in `store.path = "/big/store"` (or --store)
+            `telemetry.otlp_authority` is /big/ca, in the folder of the store, /big, which sets aside whatever it did not put there: say another place, or give the store a folder for itself, as in `store.path = "/big/store"` (or --store)
             the configuration is bld-server.toml, in the folder of the store, ., which sets aside whatever it did not put there: say another place, or give the store a folder for itself, as in `store.path = "./store"` (or --store)
         "#]],
     );

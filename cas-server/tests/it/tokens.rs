@@ -43,6 +43,28 @@ fn who_shows_a_token_has_what_it_grants_and_nothing_more() {
 }
 
 #[test]
+fn a_token_that_nobody_could_ever_use_is_not_made() {
+    let house = House::new(CLOSED);
+    let create = |lifetime| {
+        house.tokens().create(
+            "ci",
+            grant("read", "trusted", &[]),
+            SystemTime::now(),
+            Some(lifetime),
+        )
+    };
+    let century = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+    for lifetime in
+        [Duration::ZERO, century + Duration::from_secs(1), Duration::from_secs(u64::MAX)]
+    {
+        let error = create(lifetime).unwrap_err();
+        assert!(matches!(error, TokenError::Lifetime { .. }) && error.is_mistake(), "{error}");
+    }
+    assert!(house.tokens().list().unwrap().is_empty());
+    create(century).unwrap();
+}
+
+#[test]
 fn a_token_is_the_same_as_a_bearer_and_as_a_password_of_a_url() {
     let house = House::new(CLOSED);
     let secret = house.token("ci", grant("read", "trusted", &[]));

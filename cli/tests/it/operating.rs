@@ -8,7 +8,7 @@ use std::path::Path;
 use serde_json::json;
 
 use crate::machine::{Machine, Ran};
-use crate::served::Served;
+use crate::served::{Served, configure};
 
 /// Sends a request of plain HTTP and returns the head of the answer.
 fn ask(served: &Served, method: &str, path: &str, body: &str) -> String {
@@ -213,6 +213,23 @@ fn a_server_keeps_nothing_else_in_the_folder_of_its_store() {
     machine.write("bld-server.toml", "");
     refused(&["--store", "."], &["the configuration", "in the folder of the store"]);
     assert!(!root.exists());
+}
+
+#[test]
+fn what_can_be_mended_in_a_file_of_the_server_is_a_mistake() {
+    let machine = Machine::bare();
+    let refused = |config: &str, words: &[&str]| {
+        configure(&machine, &format!("root = \"kept\"\n{config}"));
+        machine.run(&["server"]).expect(2).says(words);
+    };
+    let tls = "[tls]\ncertificate = \"cache.pem\"\nkey = \"cache.key\"\n";
+    refused(tls, &["cache.pem is not there"]);
+    machine.write("cache.pem", "no certificate");
+    machine.write("cache.key", "no key");
+    refused(tls, &["cache.pem does not hold certificates in PEM"]);
+    refused("[telemetry]\notlp = \"collector\"\n", &["traces cannot be sent to `collector`"]);
+    machine.write("tokens.toml", "no token");
+    refused("[identity]\ntokens = \"tokens.toml\"\n", &["cannot use the tokens", "tokens.toml:1"]);
 }
 
 #[test]

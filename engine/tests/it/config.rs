@@ -1,6 +1,6 @@
 //! `bld.toml`: what it may say.
 
-use engine::Config;
+use engine::{Config, ConfigError};
 use expect_test::expect;
 
 use crate::fixture::in_full;
@@ -87,10 +87,14 @@ fn a_remote_is_written_to_unless_it_says_otherwise_and_has_no_secret() {
     assert_eq!((read.upload, read.credential_helper.as_deref()), (false, Some("login")));
     for wrong in [
         "",
-        "url = \"grpcs://cache\"\ntoken = \"secret\"",
         "url = \"grpcs://cache\"\ncredential_helper = \"./login\"",
         "url = \"grpcs://cache\"\npassword = \"secret\"",
     ] {
         remote(wrong).unwrap_err();
+    }
+    // A token there is nothing that anybody should read, in a log neither.
+    for token in ["\"s3cret\"", "[\"s3cret\"]"] {
+        let error = remote(&format!("url = \"grpcs://cache\"\ntoken = {token}")).unwrap_err();
+        assert!(matches!(error, ConfigError::Token), "{error}");
     }
 }

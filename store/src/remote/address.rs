@@ -8,8 +8,8 @@ use std::time::Duration;
 use tonic::codegen::http::Uri;
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
 
-use super::RemoteError;
 use super::line::Line;
+use super::{RemoteError, file};
 
 /// How many connections there are: one carries what one core can encrypt, and one that breaks does not stop all.
 const CHANNELS: usize = 4;
@@ -33,6 +33,9 @@ const PING_TIME_MAX: Duration = Duration::from_secs(30);
 const PING_INTERVAL_PERMITTED: Duration = Duration::from_secs(5 * 60);
 
 const _: () = assert!(PING_INTERVAL.as_secs() > PING_INTERVAL_PERMITTED.as_secs());
+
+/// How a certificate begins in PEM.
+const PEM_CERTIFICATE: &[u8] = b"-----BEGIN CERTIFICATE-----";
 
 /// How a remote proves who it is, and this machine to it.
 #[derive(Clone, Debug, Default)]
@@ -81,8 +84,13 @@ impl Address {
         }
         let uri = format!("{over}://{rest}");
         let parsed: Result<Uri, _> = uri.parse();
-        let host = parsed.ok().and_then(|it| it.host().map(str::to_owned));
-        let host = host.filter(|host| !host.is_empty()).ok_or_else(|| wrong("it has no host"))?;
+        let authority = parsed.ok().and_then(|it| it.authority().cloned());
+        let authority = authority.filter(|it| !it.host().is_empty());
+        let authority = authority.ok_or_else(|| wrong("it has no host"))?;
+        let host = authority.host().to_owned();
+        if host.len() < authority.as_str().len() && authority.port_u16().is_none() {
+            return Err(wrong("its port is no number up to 65535"));
+        }
         let (is_encrypted, is_local) = (over == "https", is_local(&host));
         Ok(Self { text: text.into(), uri, is_encrypted, is_local })
     }
@@ -123,19 +131,25 @@ impl Address {
 fn certificates(tls: &Tls) -> Result<ClientTlsConfig, RemoteError> {
     let mut config = ClientTlsConfig::new();
     config = match &tls.ca_file {
-        Some(path) => config.ca_certificate(Certificate::from_pem(read("certificates", path)?)),
+        Some(path) => config.ca_certificate(Certificate::from_pem(authorities(path)?)),
         None => config.with_native_roots(),
     };
     if let Some((certificate, key)) = &tls.identity {
-        let certificate = read("certificate", certificate)?;
-        config = config.identity(Identity::from_pem(certificate, read("key", key)?));
+        let certificate = file::read("certificate", certificate)?;
+        config = config.identity(Identity::from_pem(certificate, file::read("key", key)?));
     }
     Ok(config)
 }
 
-fn read(what: &'static str, path: &Path) -> Result<Vec<u8>, RemoteError> {
-    let path_of_error = path.to_owned();
-    std::fs::read(path).map_err(|source| RemoteError::File { what, path: path_of_error, source })
+/// Reads the certificates of who is believed. Without any, nobody would be, and nobody would know why.
+fn authorities(path: &Path) -> Result<Vec<u8>, RemoteError> {
+    let what = "certificates";
+    let pem = file::read(what, path)?;
+    if !pem.windows(PEM_CERTIFICATE.len()).any(|it| it == PEM_CERTIFICATE) {
+        let source = std::io::Error::new(std::io::ErrorKind::InvalidData, "it has none in PEM");
+        return Err(RemoteError::File { what, path: path.to_owned(), source });
+    }
+    Ok(pem)
 }
 
 fn is_local(host: &str) -> bool {
@@ -179,8 +193,19 @@ mod tests {
         for text in ["", "cache:8980", "ftp://x", "grpc://", "grpc:///x", "grpc://x/y", "unix:x"] {
             Address::parse(text).unwrap_err();
         }
+        for text in ["grpc://x:99999", "grpc://x:", "grpcs://[::1]:65536", "http://x:-1"] {
+            Address::parse(text).unwrap_err();
+        }
         let error = Address::parse("grpcs://me:hunter2@cache").unwrap_err().to_string();
         assert!(!error.contains("hunter2"), "{error}");
+    }
+
+    #[test]
+    fn a_file_without_certificates_is_refused_before_anybody_is_asked() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let tls = Tls { ca_file: Some(file.path().to_owned()), identity: None };
+        let error = certificates(&tls).unwrap_err();
+        assert!(matches!(error, RemoteError::File { what: "certificates", .. }), "{error}");
     }
 
     #[test]

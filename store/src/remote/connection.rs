@@ -15,7 +15,7 @@ use super::helper::Headers;
 use super::line::Line;
 use super::retry::{Pauses, Retry};
 use super::secret::Keyring;
-use super::{Purpose, RemoteError, RemoteOptions};
+use super::{Purpose, RemoteError, RemoteOptions, capabilities};
 
 /// How long an answer may take for which the other side has to look through all that it has: a hundred million records.
 /// Whether it is still there is found out meanwhile.
@@ -156,12 +156,17 @@ impl Connection {
     }
 
     /// Makes a call that is on behalf of no action and whose answer may take long, again if need be. `verb` says what it is
-    /// for.
+    /// for. Whoever does not answer anything is not waited for as long.
     pub async fn long_call<T, F: Future<Output = Result<T, Status>>>(
         &self,
         verb: &'static str,
         attempt: impl Fn(Call) -> F,
     ) -> Result<T, RemoteError> {
+        match capabilities::ask(self).await {
+            // Whoever refuses that is there.
+            Err(error) if error.is_transient() => return Err(error),
+            Ok(_) | Err(_) => {}
+        }
         self.call_within(LONG_ANSWER_TIME_MAX, self.retry, verb, None, attempt).await
     }
 

@@ -5,6 +5,7 @@ mod blobs;
 mod capabilities;
 mod connection;
 mod error;
+mod file;
 mod helper;
 mod ledger;
 mod line;

@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex};
 use tokio::task::spawn_blocking;
 use tonic::metadata::{AsciiMetadataKey, AsciiMetadataValue};
 
-use super::RemoteError;
 use super::address::Address;
 use super::helper::{self, Headers};
+use super::{RemoteError, file};
 
 /// Where the secret is that is sent with every call.
 #[derive(Clone, Default)]
@@ -88,12 +88,10 @@ impl Keyring {
             Secret::None => Ok(Headers::new()),
             Secret::Token(token) => bearer("token", token),
             Secret::TokenFile(path) => {
-                let failed =
-                    |source| RemoteError::File { what: "token", path: path.clone(), source };
                 let path = path.clone();
-                let text = spawn_blocking(move || std::fs::read_to_string(path));
-                let text = text.await.expect("reading does not panic");
-                bearer("token", &text.map_err(failed)?)
+                let read = spawn_blocking(move || file::read("token", &path));
+                let bytes = read.await.expect("reading does not panic")?;
+                bearer("token", &String::from_utf8_lossy(&bytes))
             }
             Secret::Helper(program) => helper::ask(program, &self.uri).await,
         }
