@@ -69,8 +69,8 @@ pub trait UploadStore: Send + Sync {
     /// A client that does not say which function it uses leaves several names; the blob will be kept under the one that it
     /// has, and the first is the likeliest.
     ///
-    /// Where one of that name is under way, another begins that has nothing yet; what
-    /// is interrupted later is what can be taken up. What has no session never can.
+    /// Where one of that name is under way, another begins that has nothing yet. Of two that are interrupted the later one
+    /// can be taken up, and what the other sent is gone. What has no session can never be taken up.
     async fn upload(
         &self,
         names: &[Digest],
