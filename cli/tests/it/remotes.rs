@@ -487,7 +487,7 @@ fn mistakes_about_remotes_are_named() {
         machine.run(&["build", "//t:all"]).expect(2).tells(words);
     };
     toml("url = \"grpcs://cache\"\ntoken = \"s3cret\"");
-    build(&["a token does not belong into bld.toml", "token_file"]);
+    build(&["`token` under [remote] in bld.toml", "everybody reads that file", "token_file"]);
     toml("url = \"grpcs://cache\"\ncredential_helper = \"tools/helper\"");
     build(&["credential_helper", "tools/helper", "absolute path"]);
     toml("url = \"cache:80\"");
