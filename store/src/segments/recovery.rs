@@ -282,9 +282,9 @@ impl Folder {
                 Found::Journal(journal) => {
                     let is_new = is_strict && covered.records == 0;
                     is_cut |= is_new && !follows(core, journal, known);
-                    if is_new && is_cut {
-                        journal.cut_off()?;
-                    }
+                    let anew =
+                        if is_new && is_cut { Some(begin_anew(core, journal)?) } else { None };
+                    let journal = anew.as_ref().unwrap_or(journal);
                     if let Some(offsets) = known.offsets.remove(&id).filter(|it| !it.is_empty()) {
                         journal.assume(Extent { offsets, end: covered.bytes });
                     }
@@ -394,6 +394,19 @@ fn follows(core: &Core, journal: &Journal, known: &Known) -> bool {
         // The index would have known of it, if it had been dropped.
         None => before.records == 0 || before.segment < known.next_segment,
     }
+}
+
+/// Begins a journal anew that follows what is lost: what will be appended to it follows what is there.
+fn begin_anew(core: &Core, lost: &Journal) -> Result<Arc<Journal>, StoreError> {
+    core.files.remove(&journal::path(lost.id()))?;
+    let (before, begun) = (core.head().last, core.settings.clock.now());
+    let journal = Journal::create(&core.files, lost.id(), begun, before, journal::FIRST_RECORD)?;
+    let journal = Arc::new(journal);
+    let mut head = core.head();
+    head.folders.insert(PathBuf::from(SEGMENTS));
+    head.note_unsynced(&journal);
+    drop(head);
+    Ok(journal)
 }
 
 /// Returns whether records can begin there, as many as the index says, and end where it says.

@@ -335,3 +335,10 @@ proptest! {
         run(2 * SCARCE_BYTES, &steps);
     }
 }
+
+#[test]
+fn what_is_committed_after_a_loss_of_power_survives_the_next() {
+    use Step::{Commit, EndSegment, PowerLoss, Write};
+    let first = PowerLoss(172_379_339_007_136_946);
+    run(AMPLE_BYTES, &[Write(3), EndSegment, Write(0), first, Write(0), Commit, PowerLoss(0)]);
+}
